@@ -1,0 +1,1 @@
+"""Configs: each file's `get_config` overrides the schema in `hcflow_jax.config`."""

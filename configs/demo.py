@@ -1,0 +1,61 @@
+"""The demo: every part of configuration A at small widths, 32 px illustrated portraits, minutes on two CPU cores."""
+
+from ml_collections import ConfigDict
+
+from hcflow_jax import config as schema
+
+
+def get_config() -> ConfigDict:
+    """Levels 32 and 8 and a top of 64; epochs are short, so that averaging, decay and freeze all happen."""
+    config = schema.default()
+    config.model.levels = schema.levels(
+        {
+            32: schema.level(
+                channels=3,
+                steps=("channel", "checker2", "checker4", "checker8"),
+                hidden=24,
+                condition=16,
+                unet_growth=1.1,
+                unet_scales=2,
+                unet_halvings=1,
+                encoder=32,
+                decoder=48,
+                end_unets=True,
+            ),
+            8: schema.level(
+                channels=8,
+                steps=("channel",) * 6,
+                hidden=64,
+                condition=32,
+                encoder=64,
+                decoder=64,
+                skip=16,
+                style=True,
+                norm=True,
+                flow_noise=0.05,
+                decoder_noise=0.05,
+            ),
+        }
+    )
+    top = config.model.top
+    top.dims, top.style_width, top.base_masked = 64, 64, (0, 64)
+    top.prior.steps, top.prior.hidden = 4, 16
+    top.y1.steps, top.y1.hidden, top.y1.condition = 4, 64, 16
+    top.prior.weight = top.y1.weight = 1 / top.dims
+
+    config.data.resolution = 32
+    config.data.train_images, config.data.eval_images = 6_000, 256
+
+    train = config.train
+    train.num_steps = 700
+    train.images_per_epoch = 400
+    train.freeze_epoch = 24
+    train.warmup_steps = 100
+    train.final_decay = 0.3
+    train.log_every = 10
+    train.eval_every = 0
+    train.sample_every = 200
+    train.checkpoint_every = 200
+    config.eval.images = 256
+    config.eval.batch_size = 64
+    return config

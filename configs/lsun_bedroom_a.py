@@ -1,0 +1,10 @@
+"""LSUN bedroom 128x128: the configuration of LSUN church."""
+
+from ml_collections import ConfigDict
+
+from configs import lsun_church_a
+
+
+def get_config() -> ConfigDict:
+    """Configuration A at 128 pixels on a folder of LSUN bedrooms (`--config.data.path=DIR`)."""
+    return lsun_church_a.get_config()

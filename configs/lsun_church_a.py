@@ -1,0 +1,18 @@
+"""LSUN church_outdoor 128x128: levels 128, 64, 32, 8 with CelebA-HQ's rows; 73,512,440 learnable parameters."""
+
+from ml_collections import ConfigDict
+
+from configs import celebahq_a
+from hcflow_jax import config as schema
+
+
+def get_config() -> ConfigDict:
+    """Configuration A at 128 pixels on a folder of LSUN churches (`--config.data.path=DIR`)."""
+    config = schema.default()
+    config.model.levels = schema.levels(celebahq_a.rows(128))
+    config.model.statistics_group = 8
+    config.data.source = "folder"
+    config.data.resolution = 128
+    rate = config.train.learning_rate
+    rate.encoder, rate.decoder, rate.flows = 3e-4, 1e-3, 3e-3
+    return config

@@ -1,0 +1,41 @@
+"""Images in: sources, the prepared format, the resumable input, and preprocessing on the device.
+
+Importing this package imports neither jax nor grain, so that the processes that draw portraits start at once.
+"""
+
+from ml_collections import ConfigDict
+
+from hcflow_jax.config import ConfigError
+from hcflow_jax.data.source import DataError, Source, Split
+
+__all__ = ["DataError", "Source", "Split", "open_source"]
+
+
+def open_source(config: ConfigDict, split: Split) -> Source:
+    """Opens the training or the held-out images that a config asks for.
+
+    Args:
+      config: the whole config; its `data` group is read.
+      split: "train" or "eval". The two share no image.
+
+    Returns:
+      A source of at least one image, square and of `data.resolution` pixels.
+
+    Raises:
+      ConfigError: for a field of `data` that cannot be, in one line that names it.
+      DataError: for a file that is missing, damaged or not prepared, in one line that names it.
+    """
+    if split not in ("train", "eval"):
+        raise ValueError(f"split must be 'train' or 'eval', not {split!r}")
+    if config.data.resolution < 1:
+        raise ConfigError(f"data.resolution is {config.data.resolution}: expected pixels, at least 1")
+    match config.data.source:
+        case "portraits":
+            from hcflow_jax.data.portraits import open_portraits as opener
+        case "folder":
+            from hcflow_jax.data.folder import open_folder as opener
+        case "tfds":
+            from hcflow_jax.data.tfds_source import open_tfds as opener
+        case other:
+            raise ConfigError(f"data.source is {other!r}: expected portraits, folder or tfds")
+    return opener(config.data, split)

@@ -1,0 +1,233 @@
+"""The prepared format: uint8 images in array_record shards beside a manifest that can tell they are whole.
+
+    DIR/manifest.json                         format, version, count, resolution, source, content, shards
+    DIR/images-00000-of-00048.array_record    each record: R * R * 3 bytes, row by row, RGB
+
+A directory appears by one rename, so it is either absent or complete. `content` identifies the pixels: two
+sets with the same images in the same shards have the same one, wherever and whenever they were prepared.
+"""
+
+import fcntl
+import hashlib
+import itertools
+import json
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
+from jaxtyping import UInt8
+
+from hcflow_jax.data.source import DataError
+
+FORMAT, VERSION, MANIFEST = "hcflow_jax images", 1, "manifest.json"
+_HASH_LIMIT = 1 << 30  # bytes; a larger set is checked by its files' sizes, and each record as it is read
+
+
+def shard_name(index: int, count: int) -> str:
+    """File name of one of `count` shards."""
+    return f"images-{index:05d}-of-{count:05d}.array_record"
+
+
+def write_shard(path: Path, images: Iterable[UInt8[np.ndarray, "R R 3"]]) -> dict[str, Any]:
+    """Writes one shard; returns its entry in the manifest."""
+    pixels, count = hashlib.sha256(), 0
+    # Groups of one record: random access reads an image without decompressing its neighbours.
+    writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1,zstd:1")
+    for image in images:
+        record = np.ascontiguousarray(image, np.uint8).tobytes()
+        pixels.update(record)
+        writer.write(record)
+        count += 1
+    writer.close()
+    return {
+        "file": path.name,
+        "count": count,
+        "bytes": path.stat().st_size,
+        "sha256": _sha256(path),
+        "pixels": pixels.hexdigest(),
+    }
+
+
+def publish(
+    directory: Path,
+    fill: Callable[[Path], list[dict[str, Any]]],
+    *,
+    resolution: int,
+    source: Mapping[str, Any],
+) -> None:
+    """Makes a prepared directory appear at once.
+
+    Args:
+      directory: where; must not exist, or be empty.
+      fill: writes shards into the (temporary) directory it is given; returns their entries in order.
+      resolution: R, pixels.
+      source: where the images came from, as JSON; a cache compares it with what it would prepare.
+
+    Raises:
+      DataError: if something else is there already. If the same images are (another process was faster), this
+        copy is dropped without a word.
+    """
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:12]}.partial"
+    temporary.mkdir()
+    try:
+        shards = fill(temporary)
+        manifest = {
+            "format": FORMAT,
+            "version": VERSION,
+            "count": sum(shard["count"] for shard in shards),
+            "resolution": resolution,
+            "source": dict(source),
+            "content": _content(resolution, shards),
+            "shards": shards,
+        }
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        try:
+            temporary.rename(directory)
+        except OSError as error:
+            if not directory.exists():
+                raise
+            if read_manifest(directory)["content"] != manifest["content"]:
+                raise DataError(f"{directory}: holds other images already; move it away") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write(
+    directory: Path,
+    images: Iterable[UInt8[np.ndarray, "R R 3"]],
+    *,
+    resolution: int,
+    source: Mapping[str, Any],
+    shard_images: int = 1000,
+) -> None:
+    """Prepares images that one process can supply; see `publish`."""
+
+    def fill(temporary: Path) -> list[dict[str, Any]]:
+        shards, rest = [], iter(images)
+        for index in itertools.count():
+            path = temporary / f"{index}"
+            shards.append(write_shard(path, itertools.islice(rest, shard_images)))
+            if shards[-1]["count"] < shard_images:
+                break
+        if shards[-1]["count"] == 0:
+            (temporary / shards.pop()["file"]).unlink()
+        for index, shard in enumerate(shards):  # their number is known only now
+            name = shard_name(index, len(shards))
+            (temporary / shard["file"]).rename(temporary / name)
+            shard["file"] = name
+        return shards
+
+    publish(directory, fill, resolution=resolution, source=source)
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest of a prepared directory, after checking that it is whole.
+
+    Raises:
+      DataError: naming the file that is missing, of another version, or changed since it was written.
+    """
+    path = directory / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+        kind, version = manifest["format"], manifest["version"]
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing, so {directory} is not a prepared set of images") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a manifest ({error!r}); prepare the set again") from error
+    if (kind, version) != (FORMAT, VERSION):
+        raise DataError(
+            f"{path}: {kind!r} version {version}, expected {FORMAT!r} {VERSION}; prepare it again"
+        )
+    try:
+        count = sum(shard["count"] for shard in manifest["shards"])
+        whole = (
+            count == manifest["count"]
+            and _content(manifest["resolution"], manifest["shards"]) == manifest["content"]
+            and isinstance(manifest["source"], dict)
+        )
+        sizes = [(directory / shard["file"], shard["bytes"], shard["sha256"]) for shard in manifest["shards"]]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path}: incomplete ({error!r}); prepare the set again") from error
+    if not whole:
+        raise DataError(f"{path}: does not agree with itself; it was changed, prepare the set again")
+    hashed = sum(size for _, size, _ in sizes) <= _HASH_LIMIT
+    for shard, size, digest in sizes:
+        if not shard.is_file():
+            raise DataError(f"{shard}: missing, though the manifest lists it; prepare the set again")
+        if shard.stat().st_size != size or (hashed and _sha256(shard) != digest):
+            raise DataError(f"{shard}: does not match its manifest, so it is damaged; prepare the set again")
+    return manifest
+
+
+class ShardSource:
+    """A prepared directory as a source; its shards are checked when it is opened."""
+
+    def __init__(self, directory: Path | str, name: str = "") -> None:
+        from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+        self.directory = Path(directory)
+        self.manifest = read_manifest(self.directory)
+        self.name = name or str(self.directory)
+        if not self.manifest["shards"]:
+            raise DataError(f"{self.directory}: holds no images")
+        # The counts, in array_record's own notation, save it from opening every shard.
+        self._records = ArrayRecordDataSource(
+            [f"{self.directory / shard['file']}[0:{shard['count']}]" for shard in self.manifest["shards"]]
+        )
+
+    def __len__(self) -> int:
+        return self.manifest["count"]
+
+    def __getitem__(self, index: int) -> UInt8[np.ndarray, "R R 3"]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"image {index} of the {len(self)} of {self.name}")
+        resolution = self.manifest["resolution"]
+        try:
+            record = self._records[index]
+            return np.frombuffer(record, np.uint8).reshape(resolution, resolution, 3)
+        except (RuntimeError, ValueError) as error:
+            raise DataError(
+                f"{self.directory}: image {index} is damaged ({error}); prepare it again"
+            ) from error
+
+
+@contextmanager
+def lock(directory: Path) -> Iterator[None]:
+    """One process at a time prepares a directory; the others wait. Without a lock `publish` is safe too."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with open(directory.parent / f".{directory.name}.lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            for left_by_the_killed in directory.parent.glob(f".{directory.name}.*.partial"):
+                shutil.rmtree(left_by_the_killed, ignore_errors=True)
+        except OSError:
+            pass  # a file system without locks: at worst the work is done twice
+        yield
+
+
+def discard(directory: Path) -> None:
+    """Removes a prepared directory, and nothing that is not one."""
+    foreign = [p.name for p in directory.iterdir() if p.name != MANIFEST and p.suffix != ".array_record"]
+    if foreign:
+        raise DataError(f"{directory / foreign[0]}: not part of a prepared set; move it out of the cache")
+    aside = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:12]}.partial"
+    directory.rename(aside)  # first out of sight, so that nobody sees a half of it
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _content(resolution: int, shards: list[dict[str, Any]]) -> str:
+    pixels = [[shard["count"], shard["pixels"]] for shard in shards]
+    return hashlib.sha256(json.dumps([resolution, pixels]).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

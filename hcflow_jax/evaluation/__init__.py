@@ -1,0 +1,1 @@
+"""How good a trained model is: its held-out bound, and distances between image sets."""

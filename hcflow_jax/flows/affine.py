@@ -1,0 +1,25 @@
+"""The affine map that actnorm's relatives share: z = (x - b) exp(-s), Eq. 2 read from data to latent."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from hcflow_jax.flows.base import LogDet
+
+SCALE_LIMIT = 3.0  # |s| of couplings and injectors
+SHIFT_LIMIT = 5.0  # |b| of couplings
+
+
+def affine_forward(x: Float[Array, "b *d"], s: Array, b: Array) -> tuple[Array, LogDet]:
+    """z = (x - b) exp(-s) and its log-det -sum(s) per sample, nats; everything in float32."""
+    x, s, b = (a.astype(jnp.float32) for a in (x, s, b))
+    return (x - b) * jnp.exp(-s), -_sum(s, x)
+
+
+def affine_inverse(z: Float[Array, "b *d"], s: Array, b: Array) -> tuple[Array, LogDet]:
+    """x = z exp(s) + b and its log-det sum(s) per sample, nats; everything in float32."""
+    z, s, b = (a.astype(jnp.float32) for a in (z, s, b))
+    return z * jnp.exp(s) + b, _sum(s, z)
+
+
+def _sum(s: Array, x: Array) -> LogDet:
+    return jnp.sum(jnp.broadcast_to(s, x.shape), axis=tuple(range(1, x.ndim)))

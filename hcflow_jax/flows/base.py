@@ -1,0 +1,115 @@
+"""What a bijector is: pure functions of (params, x, cond) behind a frozen dataclass of hyperparameters.
+
+Every bijector maps data to latents in `forward` and back in `inverse`; a log-det is log|det dz/dx| of `forward`
+(or of `inverse`, its negative) per sample, in nats and float32. Shapes are (batch, ..., channels) with any number
+of spatial dimensions, none included; `forward` keeps the shape.
+"""
+
+import dataclasses
+import math
+from typing import Any, TypeVar, dataclass_transform
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from hcflow_jax import parameters
+
+Params = Any
+Cond = Any
+LogDet = Float[Array, " batch"]
+
+_T = TypeVar("_T", bound=type)
+
+
+def constant() -> Any:
+    """A dataclass field that may hold arrays: a constant in which like steps of a `Repeat` may differ."""
+    return dataclasses.field(metadata={"constant": True})
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(constant, dataclasses.field))
+def bijector(cls: _T) -> _T:
+    """Makes a class a frozen dataclass and a pytree whose leaves are its `constant` fields alone."""
+    made = dataclasses.dataclass(frozen=True)(cls)
+    names = {f.name: bool(f.metadata.get("constant")) for f in dataclasses.fields(made)}
+    jax.tree_util.register_dataclass(
+        made,
+        data_fields=[name for name, is_constant in names.items() if is_constant],
+        meta_fields=[name for name, is_constant in names.items() if not is_constant],
+    )
+    return made
+
+
+class Bijector:
+    """The interface. A subclass gives `forward` and `inverse`, and `create` where it has parameters."""
+
+    def create(self, key: Array, x: Array, cond: Cond = None) -> Params:
+        """Parameters before any data is seen, random ones boxed; of `x` and `cond` only shapes matter.
+
+        `parameters.unbox` gives the values; `parameters.draw_all` draws those of a whole model at once.
+        """
+        del key, x, cond
+        return {}
+
+    def calibrate(self, params: Params, x: Array, cond: Cond = None) -> tuple[Params, Array]:
+        """Sets what is initialised from data (actnorms), leaves the rest, and returns (params, z)."""
+        return params, self.forward(params, x, cond)[0]
+
+    def init(self, key: Array, x: Array, cond: Cond = None) -> tuple[Params, Array]:
+        """Fresh parameters, initialised from the data `x`, and z = forward(x) under them.
+
+        Returning z lets the initialisation run through a chain, each bijector seeing what reaches it.
+        """
+        return self.calibrate(parameters.unbox(self.create(key, x, cond)), x, cond)
+
+    def forward(self, params: Params, x: Array, cond: Cond = None) -> tuple[Array, LogDet]:
+        """Data to latent: z and log|det dz/dx|, (batch,), nats."""
+        raise TypeError(f"{type(self).__name__} does not define forward")
+
+    def inverse(self, params: Params, z: Array, cond: Cond = None) -> tuple[Array, LogDet]:
+        """Latent to data: x and log|det dx/dz|, (batch,), nats: the negative of forward's at x."""
+        raise TypeError(f"{type(self).__name__} does not define inverse")
+
+    def log_det(self, params: Params, x: Array, cond: Cond = None) -> LogDet:
+        """forward's log-det alone, (batch,), nats."""
+        return self.forward(params, x, cond)[1]
+
+    def prepare(self, params: Params) -> Params:
+        """Does what depends on parameters alone; the result stands wherever params do. Idempotent."""
+        return params
+
+
+def pixels(x: Array) -> int:
+    """Number of spatial positions of a (batch, ..., channels) array: H W, or 1 for a vector."""
+    return math.prod(x.shape[1:-1])
+
+
+def per_sample(value: Array, x: Array) -> LogDet:
+    """A log-det that is the same for every sample, as (batch,) float32."""
+    return jnp.broadcast_to(value.astype(jnp.float32), x.shape[:1])
+
+
+def check_channels(name: str, x: Array, expected: tuple[int, ...]) -> None:
+    """Refuses an x whose channels do not fit parameters of shape `expected` (channels last).
+
+    Raises:
+      ValueError: naming the bijector and both shapes.
+    """
+    if x.ndim < 2 or x.shape[-1] != expected[-1]:
+        raise ValueError(
+            f"{name}: x of shape {tuple(x.shape)} does not fit parameters of shape {tuple(expected)}; "
+            f"x must be (batch, ..., {expected[-1]})"
+        )
+
+
+def check_same(name: str, x: Array, other: Array, what: str) -> None:
+    """Refuses an array that must have the shape of x.
+
+    Raises:
+      ValueError: naming the bijector and both shapes.
+    """
+    if x.shape != other.shape:
+        raise ValueError(
+            f"{name}: x has shape {tuple(x.shape)} but {what} has shape {tuple(other.shape)}; "
+            f"both must be the same"
+        )

@@ -1,0 +1,30 @@
+"""The conditional affine map ("injector"), first and last in every conditional level: it sees nothing of x."""
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from hcflow_jax.flows.affine import SCALE_LIMIT, affine_forward, affine_inverse
+from hcflow_jax.flows.base import Bijector, Cond, LogDet, Params, bijector, check_same
+
+
+@bijector
+class Injector(Bijector):
+    """forward: z = (x - b) exp(-s); inverse: x = z exp(s) + b; log_det = -sum(s), with (b, s) = cond.
+
+    b and s have x's shape and come from the decoder alone; s is clipped to [-3, 3]. It has no parameters, and
+    without cond it is the identity.
+    """
+
+    def forward(self, params: Params, x: Array, cond: Cond = None) -> tuple[Array, LogDet]:
+        return affine_forward(x, *self._scale_and_shift(x, cond))
+
+    def inverse(self, params: Params, z: Array, cond: Cond = None) -> tuple[Array, LogDet]:
+        return affine_inverse(z, *self._scale_and_shift(z, cond))
+
+    def _scale_and_shift(self, x: Array, cond: Cond) -> tuple[Array, Array]:
+        if cond is None:
+            return jnp.zeros(()), jnp.zeros(())
+        b, s = cond
+        check_same("Injector", x, b, "cond's shift b")
+        check_same("Injector", x, s, "cond's log-scale s")
+        return jnp.clip(s, -SCALE_LIMIT, SCALE_LIMIT), b

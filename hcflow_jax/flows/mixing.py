@@ -1,0 +1,91 @@
+"""Invertible 1x1 mixing of channels: free-form, and orthogonal through a matrix exponential.
+
+Kernels, inverses and determinants are float32 at the highest matmul precision whatever the networks use: at
+TF32 a 508 x 508 exponential is off by 0.03, at bfloat16 by 0.4.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import expm
+from jaxtyping import Array, Float
+
+from hcflow_jax import parameters
+from hcflow_jax.flows.base import Bijector, Cond, LogDet, Params, bijector, check_channels, per_sample, pixels
+
+Matrix = Float[Array, "c c"]
+
+
+def _matmul(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def _apply(matrix: Matrix, x: Array) -> Array:
+    """x K^T over channels."""
+    return jnp.einsum("...j,ij->...i", x, matrix, precision=jax.lax.Precision.HIGHEST)
+
+
+class _Mixing(Bijector):
+    """forward: x K^T; inverse: z K^-T; log_det = H W log|det K|. Prepared: K, its inverse and log|det K|."""
+
+    def forward(self, params: Params, x: Array, cond: Cond = None) -> tuple[Array, LogDet]:
+        ready = self.prepare(params)
+        check_channels(type(self).__name__, x, ready["matrix"].shape)
+        return _apply(ready["matrix"], x), per_sample(pixels(x) * ready["log_abs_det"], x)
+
+    def inverse(self, params: Params, z: Array, cond: Cond = None) -> tuple[Array, LogDet]:
+        ready = self.prepare(params)
+        check_channels(type(self).__name__, z, ready["matrix"].shape)
+        return _apply(ready["inverse"], z), per_sample(-pixels(z) * ready["log_abs_det"], z)
+
+
+@bijector
+class Mixing(_Mixing):
+    """Free-form 1x1 mixing: K = M K0, K0 starts as a random orthogonal matrix / M.
+
+    Attributes:
+      multiplier: M, the learning-rate multiplier.
+    """
+
+    multiplier: float = 0.3
+
+    def create(self, key: Array, x: Array, cond: Cond = None) -> Params:
+        del cond
+        return {"kernel": parameters.orthogonal(key, x.shape[-1], 1 / self.multiplier)}
+
+    def prepare(self, params: Params) -> Params:
+        if "matrix" in params:
+            return params
+        matrix = self.multiplier * params["kernel"].astype(jnp.float32)
+        with jax.default_matmul_precision("highest"):
+            inverse = jnp.linalg.inv(matrix)
+            log_abs_det = jnp.linalg.slogdet(matrix).logabsdet
+        # One Newton refinement takes the float32 solve to its rounding error.
+        inverse = _matmul(inverse, 2 * jnp.eye(matrix.shape[-1]) - _matmul(matrix, inverse))
+        return {"matrix": matrix, "inverse": inverse, "log_abs_det": log_abs_det}
+
+
+@bijector
+class OrthogonalMixing(_Mixing):
+    """Orthogonal 1x1 mixing: K = expm(M (U - U^T)), U ~ N(0, 1) / M; the inverse is K^T and log_det 0.
+
+    A float32 exponential is orthogonal only to about 3e-5; one Newton-Schulz step K <- 1.5 K - 0.5 K K^T K
+    makes K^T its inverse to rounding, and forward and inverse share that one K.
+
+    Attributes:
+      multiplier: M, the learning-rate multiplier.
+    """
+
+    multiplier: float = 0.1
+
+    def create(self, key: Array, x: Array, cond: Cond = None) -> Params:
+        del cond
+        return {"generator": parameters.normal(key, (x.shape[-1],) * 2, 1 / self.multiplier)}
+
+    def prepare(self, params: Params) -> Params:
+        if "matrix" in params:
+            return params
+        u = self.multiplier * params["generator"].astype(jnp.float32)
+        with jax.default_matmul_precision("highest"):
+            k = expm(u - u.T)
+        k = 1.5 * k - 0.5 * _matmul(_matmul(k, k.T), k)
+        return {"matrix": k, "inverse": k.T, "log_abs_det": jnp.zeros(())}

@@ -1,0 +1,102 @@
+"""Trains or evaluates a model: `python -m hcflow_jax.main --config=configs/demo.py --workdir=runs/demo`.
+
+Any field of the config can be set on the command line: `--config.train.num_steps=1000`.
+"""
+
+import re
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+from ml_collections import config_flags
+
+from hcflow_jax.config import ConfigError
+
+USAGE_ERROR = 2
+
+
+def _parse(argv: Sequence[str]) -> flags.FlagValues:
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file(
+        "config",
+        None,
+        "A config file; --config.FIELD=VALUE, after it, overrides a field.",
+        flag_values=values,
+        sys_argv=list(argv),
+    )
+    flags.DEFINE_string("workdir", None, "Where checkpoints, samples and metrics go.", flag_values=values)
+    flags.DEFINE_enum(
+        "mode",
+        "train",
+        ["train", "eval"],
+        "train: from the newest checkpoint in the workdir, if there is one. eval: the held-out bound of it.",
+        flag_values=values,
+    )
+    flags.DEFINE_bool("help", False, "Show this and stop.", flag_values=values)
+    rest = values(argv)[1:]
+    if rest:
+        raise flags.UnrecognizedFlagError(rest[0])
+    if values.help:
+        return values
+    if values.workdir is None:
+        raise ConfigError("--workdir is missing: where are checkpoints, samples and metrics to go?")
+    if values.config is None and values.mode == "train":
+        raise ConfigError("--config is missing: name a file of configs/")
+    if values.config is not None:
+        values.config.train  # noqa: B018  (a config file that is not there says so when it is first used)
+    return values
+
+
+def _one_line(error: BaseException, argv: Sequence[str]) -> str:
+    """What a person needs of an error of the flags or of the config file."""
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    text = text.replace("\\n", "\n").replace("\\'", "'")
+    meant = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text)
+    if meant:
+        right, wrong = meant.groups()
+        given = [arg.split("=")[0] for arg in argv if re.search(rf"\.{wrong}\b", arg)]
+        where = given[0] if given else "the config file"
+        return f"{where}: no field {wrong!r} in the config; did you mean {right!r}?"
+    if "Traceback" in text:  # of a config file: its last line says what went wrong
+        where = text.split(":", 1)[0] if text.startswith("flag ") else "the config file"
+        return f"{where}: {text.strip().splitlines()[-1]}"
+    return " ".join(text.split())[:300]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses the flags and runs the mode.
+
+    Returns:
+      The process's exit status: 0, or 2 after one line on stderr for what the user can put right. SIGTERM
+      exits with 143 from inside training.
+    """
+    argv = list(sys.argv if argv is None else argv)
+    try:
+        values = _parse(argv)
+    except (flags.Error, AttributeError, KeyError, ConfigError, OSError) as error:
+        print(f"error: {_one_line(error, argv)}", file=sys.stderr)
+        return USAGE_ERROR
+    if values.help:
+        print(f"{__doc__}\n{values.get_help()}")
+        return 0
+
+    # Imported here: a misspelt flag should not wait for jax.
+    from hcflow_jax.checkpoint import CheckpointError
+    from hcflow_jax.data import DataError
+    from hcflow_jax.training import evaluate, loop
+    from hcflow_jax.training.programs import enable_compilation_cache
+
+    enable_compilation_cache()
+    try:
+        if values.mode == "train":
+            loop.train(values.config, values.workdir)
+        else:
+            evaluate.evaluate(values.workdir, values.config)
+    except (ConfigError, CheckpointError, DataError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return USAGE_ERROR
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""The noise that y's get in training: its scale, its draws and where it goes (Section 5).
+
+Every level but the finest is perturbed twice, independently: once as input of its own flow, once as input of the
+next finer decoder. A draw belongs to a sample alone, so cutting a batch over devices changes nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+if TYPE_CHECKING:
+    from hcflow_jax.models.hierarchy import Hierarchy
+
+Noise = dict[str, dict[str, Array]]
+USES = ("flow", "decoder")
+
+
+def draw(model: "Hierarchy", keys: PRNGKeyArray) -> Noise:
+    """Standard normal draws for every noisy level, from one key a sample.
+
+    Args:
+      keys: (b,) typed keys.
+
+    Returns:
+      {"flow": {level: eps}, "decoder": {level: eps}}, eps of y's shape (b, ...).
+    """
+
+    leaves = [(use, n, model.level(n)) for use in USES for n in model.noisy_names]
+    ends = np.cumsum([level.dims for _, _, level in leaves])
+
+    def one(key: PRNGKeyArray) -> Noise:
+        # One draw cut into levels: a draw a level would be a dozen generators in every program.
+        parts = jnp.split(jax.random.normal(key, (int(ends[-1]),)), ends[:-1])
+        drawn: Noise = {use: {} for use in USES}
+        for (use, n, level), part in zip(leaves, parts, strict=True):
+            drawn[use][n] = part.reshape(level.shape)
+        return drawn
+
+    return jax.vmap(one)(keys)
+
+
+def zeros(model: "Hierarchy", batch: int) -> Noise:
+    """The noise that is none: same tree as `draw`, zeros."""
+    return {use: {n: jnp.zeros((batch, *model.level(n).shape)) for n in model.noisy_names} for use in USES}
+
+
+def sigma(y: Array, group: int) -> Float[Array, " b"]:
+    """sigma(y): mean over dims of the unbiased std over each statistics group, repeated for its samples.
+
+    The group is a run of `group` consecutive samples. Its gradient is 0 where a dim does not vary in a group.
+
+    Raises:
+      ValueError: where the group does not divide the batch.
+    """
+    batch = y.shape[0]
+    if group < 2 or batch % group:
+        raise ValueError(
+            f"sigma: a batch of {batch} is not a multiple of model.statistics_group={group} (at least 2)"
+        )
+    grouped = y.astype(jnp.float32).reshape(batch // group, group, -1)
+    var = jnp.var(grouped, 1, ddof=1)
+    varies = var > 0
+    std = jnp.where(varies, jnp.sqrt(jnp.where(varies, var, 1.0)), 0.0)
+    return jnp.repeat(jnp.mean(std, -1), group)
+
+
+def perturb(
+    model: "Hierarchy", y: dict[str, Array], noise: Noise
+) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+    """Noisy y's.
+
+    Returns:
+      y as inputs of the flows (stop-gradiented), y as inputs of the decoders (not), and sigma by noisy level.
+    """
+    sigmas = {n: sigma(y[n], model.statistics_group) for n in model.noisy_names}
+    flow_in, decoder_in = dict(y), dict(y)
+    for n, scale in sigmas.items():
+        level = model.level(n)
+        scale = scale.reshape(-1, *[1] * len(level.shape))
+        flow_in[n] = y[n] + level.flow_noise * scale * noise["flow"][n]
+        decoder_in[n] = y[n] + level.decoder_noise * scale * noise["decoder"][n]
+    return jax.tree.map(jax.lax.stop_gradient, flow_in), decoder_in, sigmas

@@ -1,0 +1,121 @@
+"""The loss and the bound (Section 5): noise, entropies, stop-gradients, weights. The only place that knows bits.
+
+Every value is per sample. A level's L_R = -(log N(z_R; 0, std_R^2) + log_det + entropy) / ln 2 bits, times its
+weight; the finest level's log_det gains log 4 a dim, since its y is 4 * image.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float
+
+from hcflow_jax.models.hierarchy import IMAGE_SCALE, Hierarchy, Level
+from hcflow_jax.models.noise import Noise, draw, perturb
+
+draw_noise = draw
+
+PerSample = Float[Array, " b"]
+
+
+@struct.dataclass
+class Part:
+    """One level's share, each (b,).
+
+    Attributes:
+      log_prior: log N(z; 0, std^2 I), nats.
+      log_det: of the flow alone, nats.
+      entropy: of the noise on the flow's input, nats; 0 at the finest level.
+      scale: log 4 a dim at the finest level, else 0; nats.
+      z: latents of the noisy y.
+      sigma: sigma(y) of the sample's statistics group; 0 at the finest level.
+    """
+
+    log_prior: PerSample
+    log_det: PerSample
+    entropy: PerSample
+    scale: PerSample
+    z: Array
+    sigma: PerSample
+
+    @property
+    def bits(self) -> PerSample:
+        """-(log_prior + log_det + entropy + scale), bits."""
+        return -(self.log_prior + self.log_det + self.entropy + self.scale) / math.log(2)
+
+
+@struct.dataclass
+class Objective:
+    """What `objective` gives, per sample.
+
+    Attributes:
+      loss: weighted bits, summed over levels; its mean over the batch is what training minimises.
+      bits_per_dim: upper bound on -log2 p(image) per dim, over 3 R0^2; NaN for a model without a density.
+      bits_by_level: contribution of each level to bits_per_dim; they and the data's bits sum to it.
+      parts: by level.
+    """
+
+    loss: PerSample
+    bits_per_dim: PerSample
+    bits_by_level: dict[str, PerSample]
+    parts: dict[str, Part]
+
+
+def objective(model: Hierarchy, params: Any, x: Float[Array, "b r r 3"], noise: Noise) -> Objective:
+    """Loss and bound of images, with the given noise.
+
+    The flows' inputs are stop-gradiented, their conditioning is not: the encoder learns through the decoders.
+
+    Args:
+      model: the model.
+      params: raw or prepared.
+      x: dequantised images, about [-0.5, 0.5].
+      noise: from `draw_noise`, or any of its shape.
+
+    Raises:
+      ValueError: where the batch is no multiple of the statistics group, or x has another resolution.
+    """
+    params = model.prepare(params)
+    y = model.features(params, x)
+    flow_in, decoder_in, sigmas = perturb(model, y, noise)
+    flow_in = {n: jax.lax.stop_gradient(value) for n, value in flow_in.items()}
+    cond = model.conditions(params, y, decoder_in)
+    zero = jnp.zeros(x.shape[0])
+    parts = {}
+    for level in model.levels:
+        n = level.name
+        z, log_det = level.flow.forward(params["flows"][n], flow_in[n], cond[n])
+        finest = n == model.level_names[-1]
+        parts[n] = Part(
+            log_prior=log_normal(z, level.prior_std),
+            log_det=log_det,
+            entropy=zero if finest else noise_entropy(level, sigmas[n]),
+            scale=zero + level.dims * math.log(IMAGE_SCALE) * finest,
+            z=z,
+            sigma=sigmas.get(n, zero),
+        )
+    dims = math.prod(model.image_shape)
+    by_level = {n: part.bits / dims for n, part in parts.items()}
+    bound = sum(by_level.values(), zero) + model.bits
+    return Objective(
+        loss=sum((model.level(n).weight * part.bits for n, part in parts.items()), zero),
+        bits_per_dim=bound if model.has_density else jnp.full_like(bound, jnp.nan),
+        bits_by_level=by_level,
+        parts=parts,
+    )
+
+
+def log_normal(z: Array, std: float) -> PerSample:
+    """log N(z; 0, std^2 I) over all dims, (b,), nats."""
+    square = jnp.sum(jnp.square(z / std), tuple(range(1, z.ndim)))
+    return -0.5 * square - math.prod(z.shape[1:]) * (0.5 * math.log(2 * math.pi) + math.log(std))
+
+
+def noise_entropy(level: Level, sigma: PerSample) -> PerSample:
+    """Entropy of N(0, (alpha sigma)^2) in all dims, (b,), nats, no gradient; 0 where alpha is."""
+    if level.flow_noise == 0:
+        return jnp.zeros_like(sigma)
+    variance = jnp.square(level.flow_noise * jax.lax.stop_gradient(sigma))
+    return level.dims * (0.5 * jnp.log(2 * math.pi * variance) + 0.5)

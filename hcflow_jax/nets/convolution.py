@@ -1,0 +1,49 @@
+"""A same-size 2-D convolution whose gradients are written out where XLA's own are slow.
+
+On CPUs XLA computes a convolution's weight gradient 3 to 6 times slower than matrix products with the shifted input
+do, and inside a loop 16 to 30 times. "shifted" uses those products, a row of the kernel each, and a convolution
+with the flipped kernel for the input's gradient; "xla" leaves both to XLA.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Image = Float[Array, "b h w c"]
+Kernel = Float[Array, "k k c d"]
+
+IMPLEMENTATIONS = ("xla", "shifted")
+
+
+def convolve(x: Image, w: Kernel, implementation: str) -> Float[Array, "b h w d"]:
+    """Cross-correlation, stride 1, zero padding (k-1)/2, NHWC and HWIO; a 1x1 kernel is a matrix product."""
+    if w.shape[:2] == (1, 1):
+        return jnp.einsum("bhwc,cd->bhwd", x, w[0, 0])
+    return _shifted(x, w) if implementation == "shifted" else _xla(x, w)
+
+
+def _xla(x: Image, w: Kernel) -> Array:
+    return jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+@jax.custom_vjp
+def _shifted(x: Image, w: Kernel) -> Array:
+    return _xla(x, w)
+
+
+def _shifted_forward(x: Image, w: Kernel) -> tuple[Array, tuple[Array, Array]]:
+    return _xla(x, w), (x, w)
+
+
+def _shifted_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+    x, w = residuals
+    k, _, c, d = w.shape
+    height, width = x.shape[1:3]
+    padded = jnp.pad(x, ((0, 0), (k // 2,) * 2, (k // 2,) * 2, (0, 0)))
+    columns = jnp.concatenate([padded[:, :, j : j + width] for j in range(k)], -1)
+    flat = g.reshape(-1, d)
+    dw = [columns[:, i : i + height].reshape(-1, k * c).T @ flat for i in range(k)]
+    return _xla(g, w[::-1, ::-1].swapaxes(2, 3)), jnp.stack(dw).reshape(w.shape)
+
+
+_shifted.defvjp(_shifted_forward, _shifted_backward)

@@ -1,0 +1,1 @@
+"""Training: optimizer, state, step, metrics and the loop that drives them."""

@@ -1,0 +1,52 @@
+"""`--mode=eval`: the held-out bound of what a workdir's newest checkpoint holds."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from hcflow_jax import checkpoint
+from hcflow_jax.config import ConfigError
+from hcflow_jax.data import pipeline
+from hcflow_jax.evaluation import bits_per_dim
+from hcflow_jax.models import factory
+from hcflow_jax.training import workdir
+from hcflow_jax.training.metrics import say
+
+EVAL = "eval.json"
+
+
+def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, Any]:
+    """Evaluates the EMA's parameters and writes `eval.json`.
+
+    Args:
+      path: a workdir.
+      config: the whole config, its `data` and `eval` being what may differ from the checkpoint's own; None
+        takes the checkpoint's.
+
+    Returns:
+      What `eval.json` holds: `step`, and the bound as `Bound.as_dict` gives it.
+
+    Raises:
+      CheckpointError: there is no checkpoint.
+      ConfigError: the model is another one than the checkpoint's; or the workdir cannot be written.
+      DataError: the held-out images are not there.
+    """
+    found = checkpoint.load(path)
+    directory = workdir.open_workdir(path)
+    for change in workdir.changes(found.config, config) if config is not None else ():
+        if change.startswith("model."):
+            raise ConfigError(
+                f"{change} is not what {directory} was trained with: leave --config out, or set it back"
+            )
+        say(f"a field that differs from the checkpoint's: {change}")
+    config = config or found.config
+    model = factory.build(config)
+    batches = pipeline.eval_batches(config)
+    params = jax.jit(model.prepare)(found.arrays["ema"])
+    bound = bits_per_dim.bound(model, params, batches, config)
+    result = {"step": found.step, **bound.as_dict()}
+    workdir.write_json(directory / EVAL, result)
+    say(f"step {found.step}  {bound}")
+    return result

@@ -1,0 +1,166 @@
+"""What a run says while it trains: `history.jsonl`, TensorBoard's files, and a line on stdout."""
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from hcflow_jax.training import tensorboard
+
+HISTORY = "history.jsonl"
+TENSORBOARD = "tensorboard"
+
+
+def say(line: str) -> None:
+    """One line on stdout, at once."""
+    print(line, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two units that matter: 41s, 3m07s, 2h05m, 4d03h."""
+    whole = round(seconds)
+    for unit, low, size in (("d", "h", 86_400), ("h", "m", 3_600), ("m", "s", 60)):
+        if whole >= size:
+            return f"{whole // size}{unit}{whole % size * {'h': 24, 'm': 60, 's': 60}[low] // size:02d}{low}"
+    return f"{whole}s"
+
+
+class Clock:
+    """Seconds spent on each kind of work. A section within another is not counted in the outer one."""
+
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        """Starts with no section open; `now` tells seconds."""
+        self._now = now
+        self._seconds: dict[str, float] = {}
+        self._open: list[str] = []
+        self._mark = now()
+
+    def _credit(self) -> None:
+        now = self._now()
+        if self._open:
+            self._seconds[self._open[-1]] = self._seconds.get(self._open[-1], 0.0) + now - self._mark
+        self._mark = now
+
+    @contextlib.contextmanager
+    def section(self, name: str) -> Iterator[None]:
+        """Counts what is done inside as `name`."""
+        self._credit()
+        self._open.append(name)
+        try:
+            yield
+        finally:
+            self._credit()
+            self._open.pop()
+
+    def seconds(self, name: str) -> float:
+        """Seconds spent in `name` until now."""
+        self._credit()
+        return self._seconds.get(name, 0.0)
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Device scalars as numbers JSON can hold: what is not finite becomes None."""
+
+    def number(value: Any) -> Any:
+        if isinstance(value, (jax.Array, np.ndarray, np.generic)):
+            value = np.asarray(value).item()
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    # as a list, since jax would put the names in alphabetical order
+    fetched = jax.device_get(list(values.values()))
+    return {name: number(value) for name, value in zip(values, fetched, strict=True)}
+
+
+class History:
+    """`history.jsonl`: a row per logged step (kind "train") and per evaluation (kind "eval"), in order of
+      step.
+
+    A row's `step` is the number of steps done, so an evaluation at step N sees what training row N left
+    behind.
+    """
+
+    def __init__(self, workdir: Path, step: int):
+        """Takes up the file of a run restored at `step`: rows after it, or half-written, are dropped."""
+        self._path = workdir / HISTORY
+        self.rows: list[dict[str, Any]] = []
+        for line in self._path.read_text().splitlines() if self._path.exists() else ():
+            with contextlib.suppress(ValueError):
+                row = json.loads(line)
+                if row["step"] <= step:
+                    self.rows.append(row)
+        partial = self._path.with_suffix(".tmp")
+        partial.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+        os.replace(partial, self._path)
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Adds a row."""
+        self.rows.append(row)
+        with self._path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+class Reporter:
+    """Hands every logged step to the history, to TensorBoard and to stdout."""
+
+    def __init__(self, workdir: Path, step: int, *, num_steps: int, batch_size: int, clock: Clock):
+        """Args:
+        workdir: where the files go.
+        step: steps done when this process took over; what was written after it is forgotten.
+        num_steps: steps of the whole run.
+        batch_size: images a step.
+        clock: whose "training" section images/s are measured by.
+        """
+        self.history = History(workdir, step)
+        self._writer = tensorboard.make_writer(str(workdir / TENSORBOARD), step + 1 if step else None)
+        self._num_steps, self._batch_size, self._clock = num_steps, batch_size, clock
+        self._seconds_before = self.history.rows[-1].get("seconds", 0.0) if self.history.rows else 0.0
+        self._last = (step, clock.seconds("training"))
+        self._skipped = 0
+
+    def _write(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        seconds = round(self._seconds_before + self._clock.seconds("training"), 3)
+        self.history.write({"step": step, "kind": kind, **values, "seconds": seconds})
+        numbers = {f"{kind}/{name}": v for name, v in values.items() if isinstance(v, int | float)}
+        self._writer.write_scalars(step, numbers)
+
+    def train(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Writes one step's metrics, waiting for the device to have computed them."""
+        values = plain(metrics)
+        self._write("train", step, values)
+        last_step, last_seconds = self._last
+        now = self._clock.seconds("training")
+        rate = (step - last_step) / max(now - last_seconds, 1e-9)
+        self._last = (step, now)
+        shown = {
+            name: "none" if values[name] is None else f"{values[name]:.4f}"
+            for name in ("loss", "bits_per_dim")
+        }
+        line = (
+            f"step {step}/{self._num_steps}  loss {shown['loss']}  bits/dim {shown['bits_per_dim']}  "
+            f"{rate * self._batch_size:.1f} images/s  ETA {duration((self._num_steps - step) / rate)}"
+        )
+        if values["skipped"] > self._skipped:
+            line += f"  ({values['skipped']} steps skipped so far: loss or gradient not finite)"
+            self._skipped = values["skipped"]
+        say(line)
+
+    def evaluation(self, step: int, values: Mapping[str, Any]) -> None:
+        """Writes one evaluation: `Bound.as_dict`, its levels as bits/LEVEL like those of a training step."""
+        by_level = {f"bits/{level}": bits for level, bits in values["by_level"].items()}
+        self._write("eval", step, plain({k: v for k, v in values.items() if k != "by_level"} | by_level))
+
+    def images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+        """Writes pictures, (H, W, 3) uint8, to TensorBoard."""
+        self._writer.write_images(step, dict(images))
+
+    def close(self) -> None:
+        """Writes out everything."""
+        self._writer.flush()
+        self._writer.close()

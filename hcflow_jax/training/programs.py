@@ -1,0 +1,51 @@
+"""Compiling, where and when it is said: XLA's time is most of a short run's."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from hcflow_jax.training.metrics import Clock, say
+
+
+def enable_compilation_cache() -> Path:
+    """Keeps what XLA compiled, of any size, for the next process.
+
+    In JAX_COMPILATION_CACHE_DIR if that is set, else in the user's cache: $XDG_CACHE_HOME or ~/.cache,
+    hcflow_jax/xla.
+
+    Returns:
+      The directory.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hcflow_jax" / "xla"
+    directory = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or cache)
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    return directory
+
+
+class Programs:
+    """Compiled programs by name, each compiled when it is first wanted, its time counted and said."""
+
+    def __init__(self, clock: Clock):
+        """Counts on `clock`, as "compiling"."""
+        self._clock = clock
+        self._compiled: dict[str, Any] = {}
+
+    def __call__(self, name: str, jitted: Any, *args: Any) -> Any:
+        """Runs a jitted function through its one program.
+
+        Args:
+          name: what it is, in words; the key it is kept under.
+          jitted: from jax.jit; looked at the first time only.
+          *args: always of the same shapes.
+        """
+        if name not in self._compiled:
+            with self._clock.section("compiling"):
+                before = self._clock.seconds("compiling")
+                say(f"compiling {name} ...")
+                self._compiled[name] = jitted.lower(*args).compile()
+                say(f"compiling {name} took {self._clock.seconds('compiling') - before:.0f} s")
+        return self._compiled[name](*args)

@@ -1,0 +1,60 @@
+"""Sample sheets from the same latents every time, so that those of one run can be compared (Figure 4)."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import UInt8
+from ml_collections import ConfigDict
+
+from hcflow_jax import pictures
+from hcflow_jax.data import preprocessing
+from hcflow_jax.training.programs import Programs
+from hcflow_jax.training.step import root_key
+
+SAMPLES = "samples"
+
+
+def sheet_path(workdir: Path, step: int) -> Path:
+    """Where the sheet of a step lies."""
+    return workdir / SAMPLES / f"step_{step:06d}.png"
+
+
+class Sampler:
+    """Decodes fixed latents in chunks of `eval.batch_size` images, one program for all of them."""
+
+    def __init__(self, model: Any, config: ConfigDict, programs: Programs):
+        """Draws nothing yet.
+
+        Args:
+          model: a Hierarchy.
+          config: the whole config; `sample` says how many, how wide, from which seed.
+          programs: what compiles.
+        """
+        self._model, self._config, self._programs = model, config, programs
+        self._decode = jax.jit(lambda params, z: preprocessing.to_uint8(model.decode(params, z)))
+
+    def images(self, params: Any) -> UInt8[np.ndarray, "N R R 3"]:
+        """Images of prepared parameters."""
+        sample, chunk = self._config.sample, self._config.eval.batch_size
+        z = jax.device_get(self._model.draw(root_key(sample.seed), sample.count, sample.sigma))
+        images = []
+        for start in range(0, sample.count, chunk):
+            # the last chunk is completed with the first latents: one shape, one program
+            rows = np.arange(start, start + chunk) % sample.count
+            part = {name: np.asarray(latents)[rows] for name, latents in z.items()}
+            images.append(np.asarray(self._programs("the sampler", self._decode, params, part)))
+        return np.concatenate(images)[: sample.count]
+
+    def sheet(self, params: Any, path: Path) -> pictures.Sheet:
+        """Writes a sheet.
+
+        Returns:
+          The sheet, (H, W, 3) uint8.
+        """
+        images = self.images(params)
+        sheet = pictures.grid(images, round(len(images) ** 0.5))
+        path.parent.mkdir(exist_ok=True)
+        pictures.save_png(path, sheet)
+        return sheet

@@ -1,0 +1,39 @@
+"""Everything a training run carries from one step to the next."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+from ml_collections import ConfigDict
+
+from hcflow_jax.training.optimizer import make_optimizer
+from hcflow_jax.training.packing import Packing
+
+
+@flax.struct.dataclass
+class TrainState:
+    """A pytree of arrays; the same tree before and after the encoder's freeze.
+
+    Attributes:
+      step: steps done, skipped ones included.
+      params: the parameters that learn.
+      opt_state: Adam's counts and moments by group, packed: a vector each.
+      ema: exponential moving average of `params`, which evaluation and sampling use.
+    """
+
+    step: Int[Array, ""]
+    params: Any
+    opt_state: Any
+    ema: Any
+
+
+def create(params: Any, config: ConfigDict) -> TrainState:
+    """The state at step 0. Its EMA is a copy with buffers of its own, since the step donates both."""
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=make_optimizer(config).init(Packing.of(params).pack(params)),
+        ema=jax.tree.map(jnp.copy, params),
+    )

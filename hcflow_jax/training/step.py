@@ -1,0 +1,113 @@
+"""One training step: a jitted function of state and global batch that draws all its noise on the device."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Key, UInt8
+from ml_collections import ConfigDict
+
+from hcflow_jax.data import preprocessing
+from hcflow_jax.models import objective
+from hcflow_jax.training import optimizer
+from hcflow_jax.training.packing import Packing
+from hcflow_jax.training.schedule import GROUPS, Schedule
+from hcflow_jax.training.state import TrainState
+
+Metrics = dict[str, Float[Array, ""]]
+TrainStep = Callable[[TrainState, UInt8[Array, "B R R 3"]], tuple[TrainState, Metrics]]
+
+# The initialisation's stream: a step number that no run reaches, so that its draws are nobody else's.
+INIT_STREAM = 2**32 - 1
+
+
+def root_key(seed: int) -> Key[Array, ""]:
+    """key(seed), threefry whatever the jax default: draws are part of a run's definition."""
+    return jax.random.key(seed, impl="threefry2x32")
+
+
+def sample_keys(key: Key[Array, ""], batch_size: int) -> tuple[Key[Array, " B"], Key[Array, " B"]]:
+    """Keys of the samples of one step, by position in the global batch.
+
+    Args:
+      key: fold_in(key(seed), step).
+      batch_size: B, the global batch.
+
+    Returns:
+      data_keys, noise_keys: what augmentation and the model's noise draw from.
+    """
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(batch_size))
+    data_keys, noise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    return data_keys, noise_keys
+
+
+def augment(config: ConfigDict, keys: Key[Array, " B"], images: UInt8[Array, "B R R 3"]) -> Array:
+    """Training images as x, (B, R, R, 3) float32: mirrored, dequantised and noised as `config.data` says."""
+    data = config.data
+    return preprocessing.augment(keys, images, bits=data.bits, noise_std=data.noise_std, flip=data.flip)
+
+
+def _select(which: Bool[Array, ""], new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda n, o: jnp.where(which, n, o), new, old)
+
+
+def make_train_step(model: Any, config: ConfigDict, schedule: Schedule, *, frozen: bool = False) -> TrainStep:
+    """The step of Section 5's loss under Section 6's optimizer, jitted, with the state donated.
+
+    A step whose loss or gradient norm is not finite changes nothing but the step number.
+
+    Args:
+      model: a Hierarchy.
+      config: the whole config.
+      schedule: rates and EMA decay by step.
+      frozen: the encoder no longer learns: its part of the backward pass is left out, and its parameters and
+        moments stay as they are. A second program; the state's tree is the same.
+
+    Returns:
+      (state, images (B, R, R, 3) uint8) -> (state, metrics): scalars on the device. `loss` (bits, weighted),
+      `bits_per_dim` and `bits/LEVEL` (bits per dim of the image), `grad_norm` (before clipping, of what
+      learns), `rate/GROUP`, `skipped` (steps of the whole run so far whose update was skipped).
+    """
+    transformation = optimizer.make_optimizer(config, frozen=frozen)
+
+    def loss_fn(params: Any, x: Array, noise: Any) -> tuple[Float[Array, ""], Any]:
+        if frozen:
+            params = {**params, "encoder": jax.lax.stop_gradient(params["encoder"])}
+        result = objective.objective(model, params, x, noise)
+        return jnp.mean(result.loss), result
+
+    def train_step(state: TrainState, images: UInt8[Array, "B R R 3"]) -> tuple[TrainState, Metrics]:
+        step_key = jax.random.fold_in(root_key(config.seed), state.step)
+        data_keys, noise_keys = sample_keys(step_key, images.shape[0])
+        x = augment(config, data_keys, images)
+        noise = objective.draw_noise(model, noise_keys)
+
+        (loss, result), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, x, noise)
+        packing = Packing.of(state.params)
+        old, old_ema, grads = (packing.pack(tree) for tree in (state.params, state.ema, grads))
+        grad_norm = optax.tree.norm(grads)
+        rates = schedule.rates(state.step)
+        updates, opt_state = transformation.update(grads, state.opt_state, old, rates=rates)
+        params = optax.apply_updates(old, updates)
+        ema = optimizer.ema_update(old_ema, params, schedule.ema_decay(state.step))
+
+        good = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        new_state = TrainState(
+            step=state.step + 1,
+            params=packing.unpack(_select(good, params, old)),
+            opt_state=_select(good, opt_state, state.opt_state),
+            ema=packing.unpack(_select(good, ema, old_ema)),
+        )
+        metrics = {
+            "loss": loss,
+            "bits_per_dim": jnp.mean(result.bits_per_dim),
+            **{f"bits/{level}": jnp.mean(bits) for level, bits in result.bits_by_level.items()},
+            "grad_norm": grad_norm,
+            **{f"rate/{group}": rates[group] for group in GROUPS},
+            "skipped": new_state.step - optimizer.updates_done(new_state.opt_state),
+        }
+        return new_state, metrics
+
+    return jax.jit(train_step, donate_argnums=0)

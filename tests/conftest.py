@@ -1,0 +1,21 @@
+"""What every test needs: the CPU, programs kept compiled between runs, and `configs` within reach.
+
+It is set before JAX is first imported. `launch/test.sh` sets the same; this is for `pytest` alone.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hcflow_jax" / "xla"
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Compiling is most of the suite's time: keep even the small and quick programs.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))

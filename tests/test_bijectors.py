@@ -1,0 +1,329 @@
+"""Every bijector against what a bijector promises, with parameters away from their initialisation."""
+
+import functools
+from types import SimpleNamespace
+from typing import Any
+
+import bijectors
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from bijectors import CASES
+
+from hcflow_jax import flows, parameters
+
+ROUNDING = 2e-5  # of values of about 1 after a few steps, float32
+
+every = pytest.mark.parametrize("name", CASES)
+COUPLINGS = [name for name, case in CASES.items() if isinstance(case.bijector, flows.Coupling)]
+REPEATS = ("repeat", "repeat_unrolled", "repeat_checkpointed")
+
+
+@functools.cache
+def results(name: str) -> SimpleNamespace:
+    """Everything about a case, from three programs: forward, inverse, and forward's transpose."""
+    case = CASES[name]
+    params, (x, cond) = bijectors.perturbed(case), bijectors.inputs(case)
+    forward, inverse = jax.jit(case.bijector.forward), jax.jit(case.bijector.inverse)
+
+    @jax.jit
+    def transposed(params: Any, x: Any, cond: Any, cotangents: Any) -> Any:
+        _, pull = jax.vjp(case.bijector.forward, params, x, cond)
+        return jax.vmap(pull)(cotangents)
+
+    # A cotangent a dimension, the same for both samples, gives the Jacobians; the last one is a loss.
+    size = x[0].size
+    weights = np.random.default_rng(3).normal(size=(1, *x.shape)).astype(np.float32)
+    each = np.broadcast_to(np.eye(size, dtype=np.float32)[:, None], (size, 2, size)).reshape(size, *x.shape)
+    of_log_det = np.zeros((size + 1, 2), np.float32)
+    of_log_det[-1] = 0.1
+    pulled = jax.device_get(transposed(params, x, cond, (np.concatenate([each, weights]), of_log_det)))
+
+    z, log_det = forward(params, x, cond)
+    made, made_log_det = inverse(params, x, cond)
+    ready = jax.jit(case.bijector.prepare)(params)
+    elsewhere = x.copy()
+    elsewhere[1] += 0.5
+    return SimpleNamespace(
+        case=case,
+        params=params,
+        x=x,
+        cond=cond,
+        forward=(z, log_det),
+        back=inverse(params, z, cond),
+        made=(made, made_log_det),
+        again=forward(params, made, cond),
+        other=forward(params, elsewhere, cond)[0][0],
+        jacobians=pulled[1][:-1].reshape(size, 2, size).transpose(1, 0, 2),
+        gradients=jax.tree.map(lambda leaf: leaf[-1], pulled),
+        ready=ready,
+        prepared=(forward(ready, x, cond), inverse(ready, z, cond)),
+    )
+
+
+def _near(a: Any, b: Any, limit: float = ROUNDING) -> None:
+    """Trees equal to rounding, relative to 1 or the largest value."""
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=limit * _size(b)), a, b)
+
+
+def _size(a: Any) -> float:
+    return max(1.0, float(np.abs(a).max(initial=0)))
+
+
+def test_every_bijector_is_in_the_table() -> None:
+    def within(bijector: flows.Bijector) -> set[type]:
+        is_one = lambda node: isinstance(node, flows.Bijector) and node is not bijector  # noqa: E731
+        inner = jax.tree.leaves(bijector, is_leaf=is_one)
+        return {type(bijector)}.union(*(within(b) for b in inner if isinstance(b, flows.Bijector)))
+
+    covered = set().union(*(within(case.bijector) for case in CASES.values()))
+    missing = {cls.__name__ for cls in bijectors.subclasses() - covered}
+    assert not missing, f"tests/bijectors.py has no case of {', '.join(sorted(missing))}"
+
+
+@every
+def test_round_trip(name: str) -> None:
+    r = results(name)
+    _near(r.back[0], r.x)
+    _near(r.again[0], r.x)
+
+
+@every
+def test_log_dets_cancel(name: str) -> None:
+    r = results(name)
+    for log_det in (r.forward[1], r.made[1]):
+        assert log_det.shape == r.x.shape[:1] and log_det.dtype == np.float32
+    _near(r.forward[1] + r.back[1], np.zeros(2), ROUNDING * _size(r.forward[1]))
+    _near(r.made[1] + r.again[1], np.zeros(2), ROUNDING * _size(r.made[1]))
+
+
+@every
+def test_log_det_is_the_jacobians(name: str) -> None:
+    r = results(name)
+    reference = np.linalg.slogdet(r.jacobians.astype(np.float64)).logabsdet
+    np.testing.assert_allclose(r.forward[1], reference, rtol=1e-4, atol=1e-4)
+
+
+@every
+def test_samples_do_not_see_each_other(name: str) -> None:
+    r = results(name)
+    _near(r.other, r.forward[0][0])
+
+
+@every
+def test_prepared_is_raw(name: str) -> None:
+    r = results(name)
+    _near(r.prepared[0], r.forward)
+    _near(r.prepared[1], r.back)
+    jax.tree.map(np.testing.assert_array_equal, r.case.bijector.prepare(r.ready), r.ready)
+
+
+@every
+def test_jitted_is_eager(name: str) -> None:
+    r = results(name)
+    _near(r.case.bijector.forward(r.params, r.x, r.cond), r.forward)
+    _near(r.case.bijector.inverse(r.params, r.x, r.cond), r.made)
+    np.testing.assert_allclose(
+        r.case.bijector.log_det(r.params, r.x, r.cond), r.forward[1], rtol=1e-5, atol=1e-5
+    )
+
+
+@every
+def test_gradients(name: str) -> None:
+    r = results(name)
+    for leaf in jax.tree.leaves(r.gradients):
+        assert np.isfinite(leaf).all()
+    of_params, of_x, of_cond = r.gradients
+    assert all(np.abs(leaf).max() > 1e-4 for leaf in jax.tree.leaves((of_x, of_cond)))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(of_params):
+        where = jax.tree_util.keystr(path, simple=True, separator="/")
+        each = leaf if name in REPEATS else leaf[None]
+        largest = np.abs(each).max(tuple(range(1, each.ndim)))
+        if where in r.case.no_effect:
+            assert (largest < 1e-4).all(), f"{where} has an effect after all"
+        else:
+            assert (largest > 1e-6).all(), f"{where} has no gradient"
+
+
+@every
+def test_init(name: str) -> None:
+    case = CASES[name]
+    x, cond = bijectors.inputs(case)
+    params, z = case.bijector.init(jax.random.key(0), jnp.asarray(x), cond)
+    shapes = jax.tree.map(np.shape, params)
+    assert shapes == jax.tree.map(np.shape, bijectors.create(case))
+    _near(z, case.bijector.forward(params, x, cond)[0])
+
+
+@pytest.mark.parametrize("name", COUPLINGS)
+def test_coupling_moves_the_hidden_part_by_the_visible(name: str) -> None:
+    """Guards the table: with s or b zero or constant the tests above would say little."""
+    r = results(name)
+    hidden = np.broadcast_to(r.case.bijector.split.hidden(r.x.shape), r.x.shape)
+    assert 0 < hidden.mean() < 1
+    np.testing.assert_array_equal(r.forward[0][hidden == 0], r.x[hidden == 0])
+
+    @jax.jit
+    def read(params: Any, x: Any, cond: Any) -> Any:
+        return bijectors.scale_and_shift(r.case.bijector, params, x, cond)
+
+    before = read(r.params, r.x, r.cond)
+    after = read(r.params, r.x + 0.5 * np.sin(np.arange(r.x.size).reshape(r.x.shape)), r.cond)
+    for value, changed, limit in zip(before, after, (3, 5), strict=True):
+        inside = np.asarray(value)[hidden > 0]
+        assert np.abs(inside).mean() > 0.02 and (np.abs(inside) < limit - 0.01).mean() > 0.5
+        assert np.abs(np.asarray(changed)[hidden > 0] - inside).mean() > 0.005
+    if r.cond is not None:
+        other = read(r.params, r.x, r.cond + 1)
+        assert all(np.abs(o - b).max() > 0.005 for o, b in zip(other, before, strict=True))
+
+
+def test_channel_split_hides_the_larger_last_part() -> None:
+    for channels, hidden in ((2, 1), (3, 2), (4, 2), (5, 3)):
+        mask = flows.ChannelSplit().hidden((1, 2, 2, channels))
+        np.testing.assert_array_equal(mask, [0] * (channels - hidden) + [1] * hidden)
+
+
+@pytest.mark.parametrize("name", [n for n in CASES if n != "injector_without"])
+def test_wrong_channels_are_refused(name: str) -> None:
+    case = CASES[name]
+    x, cond = bijectors.inputs(case)
+    wrong = np.concatenate([x, x[..., :1]], -1)
+    for apply in (case.bijector.forward, case.bijector.inverse):
+        with pytest.raises(ValueError, match="shape") as error:
+            apply(bijectors.create(case), jnp.asarray(wrong), cond)
+        _names_two_shapes(str(error.value), wrong.shape)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("channel_cond", np.zeros((2, 4, 4, 5), np.float32)),
+        ("channel_cond", np.zeros((2, 2, 2, 4), np.float32)),
+        ("channel_vector_cond", np.zeros((2, 3), np.float32)),
+        ("checker2_odd_cond", np.zeros((2, 4, 4, 6), np.float32)),
+        ("injector", (np.zeros((2, 4, 4, 3), np.float32), np.zeros((2, 4, 4, 4), np.float32))),
+        ("injector", (np.zeros((1, 4, 4, 3), np.float32), np.zeros((2, 4, 4, 3), np.float32))),
+    ],
+)
+def test_wrong_conditioning_is_refused(name: str, wrong: Any) -> None:
+    case = CASES[name]
+    x, _ = bijectors.inputs(case)
+    with pytest.raises(ValueError, match="shape") as error:
+        case.bijector.forward(bijectors.create(case), x, wrong)
+    _names_two_shapes(str(error.value), x.shape)
+    odd = next(leaf.shape for leaf in jax.tree.leaves(wrong) if leaf.shape != x.shape)
+    assert str(odd) in str(error.value)
+
+
+def _names_two_shapes(message: str, given: tuple[int, ...]) -> None:
+    assert "\n" not in message
+    assert str(given) in message
+    assert message.count("(") >= 2, message
+
+
+def test_missing_conditioning_is_refused() -> None:
+    case = CASES["channel_cond"]
+    with pytest.raises(ValueError, match="does not take x of shape"):
+        case.bijector.forward(bijectors.create(case), bijectors.inputs(case)[0])
+
+
+def test_checkerboards_want_images() -> None:
+    with pytest.raises(ValueError, match=r"\(2, 3\).*\(batch, h, w, channels\)"):
+        flows.CheckerSplit(2, 0).hidden((2, 3))
+
+
+def test_actnorm_init_standardises() -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(4, 3, 3, 5)) * np.arange(1, 6) + np.arange(5)).astype(np.float32)
+    _, z = flows.Actnorm().init(jax.random.key(0), jnp.asarray(x))
+    np.testing.assert_allclose(np.mean(z, (0, 1, 2)), 0, atol=1e-6)
+    np.testing.assert_allclose(np.std(np.asarray(z), (0, 1, 2), ddof=1), 1, rtol=1e-5)
+
+
+def test_actnorm_init_survives_a_constant_channel() -> None:
+    params, z = flows.Actnorm().init(jax.random.key(0), jnp.ones((4, 3)))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((params, z)))
+
+
+def test_actnorm_init_runs_through_steps_in_forward_order() -> None:
+    """Each step's actnorm sees what the steps before it make of the data."""
+    case = CASES["repeat"]
+    x, cond = bijectors.inputs(case)
+    x, params = jnp.asarray(3 * x + 1), bijectors.perturbed(case)
+    done, z = case.bijector.calibrate(params, x, cond)
+    for i, step in enumerate(bijectors.CHECKERS):
+        own = jax.tree.map(lambda leaf, i=i: leaf[i], done)
+        over = tuple(range(x.ndim - 1))
+        np.testing.assert_allclose(own["actnorm"]["bias"], jnp.mean(x, over), atol=1e-4)
+        np.testing.assert_allclose(np.exp(own["actnorm"]["scale"]), jnp.std(x, over, ddof=1), rtol=1e-4)
+        x, _ = step.forward(own, x, cond)
+    _near(z, x)
+    for part in ("coupling", "mixing"):
+        jax.tree.map(np.testing.assert_array_equal, done[part], params[part])
+
+
+@pytest.mark.parametrize("name", REPEATS[1:])
+def test_how_a_repeat_runs_changes_nothing(name: str) -> None:
+    scan, other = results("repeat"), results(name)
+    assert jax.tree.structure(scan.params) == jax.tree.structure(other.params)
+    _near(other.forward, scan.forward)
+    _near(other.made, scan.made)
+    _near(other.gradients, scan.gradients, 1e-4)
+
+
+def test_repeat_is_its_steps_one_after_another() -> None:
+    r = results("repeat")
+    x, total = r.x, 0
+    for i, step in enumerate(bijectors.CHECKERS):
+        x, log_det = step.forward(jax.tree.map(lambda leaf, i=i: leaf[i], r.params), x, r.cond)
+        total += log_det
+    _near((x, total), r.forward)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (flows.Actnorm(), flows.Mixing()),
+        (flows.Mixing(0.3), flows.Mixing(0.1)),
+        (flows.Coupling(None, flows.ChannelSplit()), flows.Coupling(None, flows.CheckerSplit(2, 0))),  # pyright: ignore[reportArgumentType]
+    ],
+    ids=["kind", "hyperparameter", "split"],
+)
+def test_repeat_refuses_unlike_steps(steps: tuple[flows.Bijector, ...]) -> None:
+    with pytest.raises(ValueError, match="must be alike"):
+        flows.Repeat(steps).create(jax.random.key(0), jnp.zeros((1, 2, 2, 4)))
+
+
+def test_orthogonal_matrix_is_orthogonal() -> None:
+    rng = np.random.default_rng(0)
+    x = jnp.zeros((1, 64))
+    mixing = flows.OrthogonalMixing()
+    generator = parameters.unbox(mixing.create(jax.random.key(0), x))["generator"]
+    ready = mixing.prepare({"generator": generator + 3 * rng.normal(size=(64, 64)).astype(np.float32)})
+    k = np.asarray(ready["matrix"], np.float64)
+    assert np.abs(k - np.eye(64)).max() > 0.5
+    assert np.abs(k @ k.T - np.eye(64)).max() < 2e-6
+    np.testing.assert_array_equal(ready["inverse"], ready["matrix"].T)
+
+
+def test_orthogonal_matrix_turns_the_right_way() -> None:
+    """K = expm(M (U - U^T)), not its transpose: two channels, where the exponential is a rotation."""
+    u = np.array([[0.3, 2.0], [-1.0, 0.7]], np.float32)
+    angle = 0.1 * (u[0, 1] - u[1, 0])
+    wanted = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+    np.testing.assert_allclose(
+        flows.OrthogonalMixing().prepare({"generator": u})["matrix"], wanted, atol=1e-6
+    )
+
+
+def test_mixing_inverse_of_an_ill_conditioned_kernel() -> None:
+    rng = np.random.default_rng(0)
+    left, right = (np.linalg.qr(rng.normal(size=(8, 8)))[0] for _ in range(2))
+    matrix = (left * np.geomspace(1, 1e-3, 8)) @ right
+    ready = flows.Mixing(0.3).prepare({"kernel": (matrix / 0.3).astype(np.float32)})
+    k = np.asarray(ready["matrix"], np.float64)
+    np.testing.assert_allclose(ready["inverse"], np.linalg.inv(k), rtol=0, atol=2e-7 * 1e3 * 1e3)
+    np.testing.assert_allclose(ready["log_abs_det"], np.linalg.slogdet(k).logabsdet, rtol=1e-6)
+    np.testing.assert_allclose(k @ ready["inverse"], np.eye(8), atol=3e-4)

@@ -1,0 +1,209 @@
+"""The configs: what each builds, the paper's numbers, and that a wrong one is refused in one line."""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+from ml_collections import ConfigDict
+
+from hcflow_jax import config as schema
+from hcflow_jax.config import ConfigError
+from hcflow_jax.models import factory
+from hcflow_jax.models.hierarchy import Hierarchy
+from hcflow_jax.training.optimizer import count_by_group
+
+FILES = sorted(
+    path.stem
+    for path in (Path(__file__).resolve().parents[1] / "configs").glob("*.py")
+    if path.stem != "__init__"
+)
+
+
+def load(name: str) -> ConfigDict:
+    return importlib.import_module(f"configs.{name}").get_config()
+
+
+def test_all_configs_are_found() -> None:
+    assert {"celebahq_a", "demo", "lsun_church_a"} <= set(FILES)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_config_builds(name: str) -> None:
+    config = load(name)
+    assert config.is_locked
+    model = factory.build(config)
+    assert isinstance(model, Hierarchy)
+    assert model.image_shape == (config.data.resolution, config.data.resolution, 3)
+    assert model.has_density
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("celebahq_a", dict(encoder=10_425_236, decoder=37_942_210, flows=28_751_266)),
+        ("lsun_church_a", dict(encoder=9_179_284, decoder=35_581_890, flows=28_751_266)),
+    ],
+)
+def test_parameter_counts(name: str, counts: dict[str, int]) -> None:
+    """Section 6 of the model: what learns, by learning-rate group; only shapes are made."""
+    made = count_by_group(factory.build(load(name)).shapes())
+    assert made == counts
+    total = {"celebahq_a": 77_118_712, "lsun_church_a": 73_512_440}[name]
+    assert sum(made.values()) == total
+    module = importlib.import_module(f"configs.{name}")
+    assert f"{total:,} learnable parameters" in (module.__doc__ or "")
+
+
+def test_latent_sizes() -> None:
+    model = factory.build(load("celebahq_a"))
+    sizes = {level.name: level.dims for level in model.levels}
+    assert sizes == {"prior": 4, "y1": 508, "8": 512, "32": 8_192, "128": 65_536, "256": 196_608}
+    assert model.latent_size == 271_360
+
+
+def test_configuration_a_is_the_papers() -> None:
+    model = factory.build(load("celebahq_a"))
+    weights = {level.name: level.weight for level in model.levels}
+    assert (
+        weights["256"] == 1 / (256 * 256 * 3) and weights["8"] == weights["y1"] == weights["prior"] == 1 / 512
+    )
+    assert weights["128"] == 10 / (128 * 128 * 4) and weights["32"] == 10 / (32 * 32 * 8)
+    flow = {level.name: level.flow_noise for level in model.levels}
+    assert flow == {"prior": 0.05, "y1": 0.05, "8": 0.05, "32": 0.05, "128": 0.4, "256": 0.0}
+    decoder = {level.name: level.decoder_noise for level in model.levels}
+    assert decoder == {"prior": 0.075, "y1": 0.075, "8": 0.05, "32": 0.05, "128": 0.4, "256": 0.0}
+    assert model.statistics_group == 4
+    assert factory.build(load("lsun_church_a")).statistics_group == 8
+
+
+def test_demo_has_every_part_of_configuration_a() -> None:
+    """So that what the demo shows is what configuration A runs."""
+
+    def parts(config: ConfigDict) -> dict[str, Any]:
+        rows = factory.level_rows(config)
+        resolutions = list(rows)
+        return dict(
+            ratios={fine // coarse for fine, coarse in zip(resolutions, resolutions[1:], strict=False)} & {4},
+            splits={split for row in rows.values() for split in row.steps},
+            end_unets=any(row.end_unets for row in rows.values()),
+            at_8=(rows[8].style, rows[8].norm, set(rows[8].steps), rows[8].skip > 0),
+            noisy=all(rows[r].flow_noise > 0 and rows[r].decoder_noise > 0 for r in resolutions[1:]),
+            masked=config.model.top.base_masked == (0, config.model.top.dims),
+            styled=config.model.top.style_masked == (0, config.model.top.prior.dims),
+            orthogonal=config.model.top.orthogonal,
+            conditional=config.model.top.y1.condition > 0,
+            several_scales=max(row.unet_scales for row in rows.values() if "checker2" in row.steps) > 1,
+        )
+
+    assert parts(load("demo")) == parts(load("celebahq_a"))
+    count = sum(count_by_group(factory.build(load("demo")).shapes()).values())
+    assert abs(count - 1.49e6) < 0.01e6
+
+
+# Wrong configs
+
+
+def _set(path: str, value: Any) -> Callable[[ConfigDict], None]:
+    def change(config: ConfigDict) -> None:
+        *holders, last = path.split(".")
+        holder = config
+        for name in holders:
+            holder = holder[name]
+        holder[last] = value
+
+    return change
+
+
+def _levels(**rows: str) -> Callable[[ConfigDict], None]:
+    """Levels of the demo, under other names: r64="r32" is the demo's row of 32 pixels at 64."""
+
+    def change(config: ConfigDict) -> None:
+        config.model.levels = ConfigDict({name: config.model.levels[row] for name, row in rows.items()})
+
+    return change
+
+
+def _resized(resolution: int, **rows: str) -> Callable[[ConfigDict], None]:
+    def change(config: ConfigDict) -> None:
+        _levels(**rows)(config)
+        config.data.resolution = resolution
+
+    return change
+
+
+WRONG = {
+    "ratio": (_resized(64, r64="r32", r8="r8"), "model.levels", "2 or 4"),
+    "lowest": (_resized(32, r32="r32", r16="r8"), "model.levels", "8 pixels"),
+    "no levels": (_levels(), "model.levels", "have a level"),
+    "level's name": (_levels(r32="r32", coarse="r8"), "model.levels", "r<resolution>"),
+    "squares": (_set("model.levels.r8.steps", ("checker8",)), "model.levels.r8.steps", "divide 8 pixels"),
+    "squares of the image": (
+        _resized(16, r16="r32", r8="r8"),
+        "model.levels.r16.unet_scales",
+        "2 pixels of 16",
+    ),
+    "split": (_set("model.levels.r8.steps", ("stripes",)), "model.levels.r8.steps", "checker2"),
+    "no steps": (_set("model.levels.r8.steps", ()), "model.levels.r8.steps", "one step"),
+    "one channel": (_set("model.levels.r8.channels", 1), "model.levels.r8.channels", "at least 2"),
+    "image channels": (_set("model.levels.r32.channels", 4), "model.levels.r32.channels", "be 3"),
+    "odd width": (_set("model.levels.r32.hidden", 25), "model.levels.r32.hidden", "even"),
+    "odd top width": (_set("model.top.y1.hidden", 63), "model.top.y1.hidden", "even"),
+    "no width": (_set("model.levels.r32.decoder", 0), "model.levels.r32.decoder", "above 0"),
+    "negative noise": (_set("model.levels.r8.flow_noise", -0.1), "model.levels.r8.flow_noise", "0 or more"),
+    "no spread": (_set("model.levels.r8.prior_std", 0.0), "model.levels.r8.prior_std", "above 0"),
+    "prior dims": (_set("model.top.prior.dims", 63), "model.top.prior.dims", "2 dims"),
+    "mask": (_set("model.top.base_masked", (0, 65)), "model.top.base_masked", "within 64"),
+    "resolution": (_set("data.resolution", 64), "data.resolution", "finest level, 32"),
+    "bits": (_set("data.bits", 9), "data.bits", "1 to 8"),
+    "group": (_set("model.statistics_group", 1), "model.statistics_group", "2 or more"),
+    "batch": (_set("train.batch_size", 18), "train.batch_size", "model.statistics_group=4"),
+    "init images": (_set("train.init_images", 30), "train.init_images", "model.statistics_group=4"),
+    "eval batch": (_set("eval.batch_size", 2), "eval.batch_size", "model.statistics_group=4"),
+    "dtype": (_set("execution.dtype", "float16"), "execution.dtype", "bfloat16"),
+    "loop": (_set("execution.loop", "while"), "execution.loop", "unroll"),
+    "preset": (_set("execution.preset", "npu"), "execution.preset", "tpu"),
+    "conv": (_set("execution.conv", "winograd"), "execution.conv", "shifted"),
+    "rate": (_set("train.learning_rate.flows", float("nan")), "train.learning_rate.flows", "0 or more"),
+    "decay": (_set("train.decay.encoder", 1.1), "train.decay.encoder", "(0, 1]"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_config_is_refused(name: str) -> None:
+    change, field, must = WRONG[name]
+    config = load("demo")
+    factory.build(config)
+    change(config)
+    with pytest.raises(ConfigError) as error:
+        factory.build(config)
+    message = str(error.value)
+    assert message.startswith(f"{field} must ") and must in message and "\n" not in message
+
+
+def test_a_misspelt_field_of_a_level_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'end_unet'.*end_unets"):
+        schema.level(
+            channels=3, steps=("channel",), hidden=4, condition=4, encoder=4, decoder=4, end_unet=True
+        )
+
+
+@pytest.mark.parametrize("path", ["train.batchsize", "model.levels.r8.channel", "model.tops", "execution.x"])
+def test_a_misspelt_field_is_refused_where_it_is_written(path: str) -> None:
+    with pytest.raises((AttributeError, KeyError), match=path.split(".")[-1]):
+        _set(path, 1)(load("demo"))
+
+
+def test_a_value_of_another_type_is_refused_where_it_is_written() -> None:
+    with pytest.raises(TypeError):
+        load("demo").train.batch_size = "16"
+
+
+def test_execution_follows_the_backend_unless_said() -> None:
+    execution = schema.default().execution
+    assert factory.resolve_execution(execution) == factory.PRESETS[jax.default_backend()]
+    execution.preset, execution.loop = "tpu", "unroll"
+    chosen = factory.resolve_execution(execution)
+    assert chosen == {**factory.PRESETS["tpu"], "loop": "unroll"}

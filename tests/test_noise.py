@@ -1,0 +1,196 @@
+"""The noise of the y's, what it costs, and the groups that its scale is taken over, in a model of two levels."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from golden_data import assert_close
+from ml_collections import ConfigDict
+
+from hcflow_jax import config as schema
+from hcflow_jax.models import factory, noise
+from hcflow_jax.models.hierarchy import Hierarchy
+from hcflow_jax.models.objective import Objective, noise_entropy, objective
+
+SIZE = 16
+
+
+def _config(**level_8: float) -> ConfigDict:
+    config = schema.default()
+    row = dict(steps=("channel",), hidden=4, condition=4, encoder=4, decoder=4)
+    noisy = {**dict(flow_noise=0.1, decoder_noise=0.2), **level_8}
+    config.model.levels = schema.levels(
+        {SIZE: schema.level(channels=3, **row), 8: schema.level(channels=2, skip=2, **row, **noisy)}
+    )
+    top = config.model.top
+    top.dims, top.style_width, top.style_layers, top.base_masked = 8, 4, 1, (0, 8)
+    top.prior.hidden = top.y1.hidden = top.y1.condition = 4
+    top.prior.steps = top.y1.steps = 1
+    config.data.resolution = SIZE
+    return config
+
+
+@pytest.fixture(scope="module")
+def model() -> Hierarchy:
+    return factory.build(_config())
+
+
+@pytest.fixture(scope="module")
+def params(model: Hierarchy) -> Any:
+    rng = np.random.default_rng(1)
+    fresh = model.create(jax.random.key(0))
+    return jax.tree.map(lambda p: p + 0.1 * rng.normal(size=p.shape).astype(np.float32), fresh)
+
+
+@pytest.fixture(scope="module")
+def x() -> np.ndarray:
+    """Images in two groups of quite different spread."""
+    rng = np.random.default_rng(0)
+    spread = np.repeat([0.05, 0.2], 4)[:, None, None, None]
+    return (spread * rng.normal(size=(8, SIZE, SIZE, 3))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def eps(model: Hierarchy) -> noise.Noise:
+    return jax.jit(lambda keys: noise.draw(model, keys))(jax.random.split(jax.random.key(2), 8))
+
+
+@pytest.fixture(scope="module")
+def of_one_group(model: Hierarchy) -> Any:
+    """(params, x, noise) -> objective and gradients of the mean loss with respect to all three, for 4 images."""
+
+    def loss(params: Any, x: Any, eps: noise.Noise) -> tuple[jax.Array, Objective]:
+        result = objective(model, params, x, eps)
+        return jnp.mean(result.loss), result
+
+    run = jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))
+
+    def call(params: Any, x: Any, eps: noise.Noise) -> tuple[Objective, Any]:
+        (_, result), gradients = run(params, x, eps)
+        return result, gradients
+
+    return call
+
+
+def test_a_batch_is_its_groups(
+    model: Hierarchy, params: Any, x: np.ndarray, eps: noise.Noise, of_one_group: Any
+) -> None:
+    whole = jax.jit(lambda params, x, eps: objective(model, params, x, eps))(params, x, eps)
+    halves = [
+        of_one_group(params, x[cut], jax.tree.map(lambda e, cut=cut: e[cut], eps))[0]
+        for cut in (slice(4), slice(4, 8))
+    ]
+    joined = jax.tree.map(lambda *each: np.concatenate(each), *halves)
+    jax.tree.map(lambda a, b: assert_close(a, b, relative=2e-5, absolute=1e-5), whole, joined)
+    for n in model.noisy_names:
+        sigma = whole.parts[n].sigma
+        assert (sigma[:4] == sigma[0]).all() and (sigma[4:] == sigma[4]).all() and sigma[0] != sigma[4]
+    assert not whole.parts[str(SIZE)].sigma.any() and not whole.parts[str(SIZE)].entropy.any()
+
+
+def test_a_batch_that_is_no_multiple_of_the_group_is_refused(
+    model: Hierarchy, params: Any, x: np.ndarray, eps: noise.Noise
+) -> None:
+    six = jax.tree.map(lambda e: e[:6], eps)
+    with pytest.raises(ValueError, match=r"6 .*model\.statistics_group=4"):
+        jax.eval_shape(lambda p: objective(model, p, jnp.asarray(x[:6]), six), params)
+
+
+def test_identical_images_give_finite_gradients(
+    params: Any, x: np.ndarray, eps: noise.Noise, of_one_group: Any
+) -> None:
+    same = np.repeat(x[:1], 4, 0)
+    _, gradients = of_one_group(params, same, jax.tree.map(lambda e: e[:4], eps))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+
+
+def test_what_learns_from_what(params: Any, x: np.ndarray, eps: noise.Noise, of_one_group: Any) -> None:
+    """Flows' inputs are stop-gradiented, so no gradient reaches their noise; the decoders' noise gets one."""
+    four = jax.tree.map(lambda e: e[:4], eps)
+    _, (of_params, of_x, of_noise) = of_one_group(params, x[:4], four)
+    assert all(not leaf.any() for leaf in jax.tree.leaves(of_noise["flow"]))
+    assert all(np.abs(leaf).max() > 1e-6 for leaf in jax.tree.leaves(of_noise["decoder"]))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((of_params, of_x)))
+    assert np.abs(of_params["encoder"]["from_16"]["conv_in"]["w"]).max() > 1e-6
+
+
+def test_without_flow_noise_there_is_no_density(x: np.ndarray, eps: noise.Noise, params: Any) -> None:
+    config = _config(flow_noise=0.0)
+    config.model.top.prior.flow_noise = config.model.top.y1.flow_noise = 0.0
+    model = factory.build(config)
+    assert not model.has_density and factory.build(_config()).has_density
+    four = jax.tree.map(lambda e: e[:4], eps)
+    result = jax.jit(lambda p: objective(model, p, x[:4], four))(params)
+    assert np.isnan(result.bits_per_dim).all()
+    assert np.isfinite(result.loss).all()
+    assert all(not part.entropy.any() for part in result.parts.values())
+
+
+def test_one_level_without_flow_noise_is_enough_to_lose_the_density() -> None:
+    assert not factory.build(_config(flow_noise=0.0)).has_density
+    assert factory.build(_config(decoder_noise=0.0)).has_density
+
+
+def test_draws_belong_to_their_sample(model: Hierarchy, eps: noise.Noise) -> None:
+    """A batch may be cut anywhere: over devices, hosts or micro-batches."""
+    keys = jax.random.split(jax.random.key(2), 8)
+    cut = jax.jit(lambda keys: noise.draw(model, keys))(keys[3:6])
+    jax.tree.map(lambda part, whole: np.testing.assert_array_equal(part, whole[3:6]), cut, eps)
+
+
+def test_draws_are_independent_and_standard(model: Hierarchy, eps: noise.Noise) -> None:
+    assert set(eps) == {"flow", "decoder"} and set(eps["flow"]) == {"prior", "y1", "8"}
+    draws = [leaf for use in eps.values() for leaf in use.values()]
+    for leaf, n in zip(draws, 2 * list(eps["flow"]), strict=True):
+        assert leaf.shape == (8, *model.level(n).shape)
+        assert len(np.unique(leaf)) == leaf.size
+    values = np.concatenate([np.ravel(leaf) for leaf in draws])
+    assert len(np.unique(values)) == values.size
+    assert abs(values.mean()) < 0.1 and abs(values.std() - 1) < 0.1
+
+
+def test_zeros_have_the_tree_of_draws(model: Hierarchy, eps: noise.Noise) -> None:
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, 0 * b), noise.zeros(model, 8), eps)
+
+
+def test_noise_is_in_units_of_sigma(model: Hierarchy, eps: noise.Noise) -> None:
+    rng = np.random.default_rng(0)
+    y = {n: jnp.asarray(rng.normal(size=(8, *model.level(n).shape)).astype(np.float32)) for n in eps["flow"]}
+    y[str(SIZE)] = jnp.zeros((8, *model.image_shape))
+    flow_in, decoder_in, sigmas = noise.perturb(model, y, eps)
+    for n in model.noisy_names:
+        grouped = np.asarray(y[n]).reshape(2, 4, -1)
+        sigma = np.repeat(grouped.std(1, ddof=1).mean(-1), 4)
+        np.testing.assert_allclose(sigmas[n], sigma, rtol=1e-5)
+        scale = sigma.reshape(-1, *[1] * len(model.level(n).shape))
+        level = model.level(n)
+        for made, use, alpha in (
+            (flow_in, "flow", level.flow_noise),
+            (decoder_in, "decoder", level.decoder_noise),
+        ):
+            np.testing.assert_allclose(made[n], y[n] + alpha * scale * eps[use][n], rtol=1e-5, atol=1e-6)
+    for made in (flow_in, decoder_in):
+        np.testing.assert_array_equal(made[str(SIZE)], y[str(SIZE)])
+
+
+@pytest.mark.parametrize("group", [1, 3])
+def test_sigma_refuses_a_group_that_does_not_fit(group: int) -> None:
+    with pytest.raises(ValueError, match=rf"model\.statistics_group={group}"):
+        noise.sigma(jnp.ones((8, 2)), group)
+
+
+def test_sigmas_gradient_where_nothing_varies_is_zero() -> None:
+    y = jnp.stack([jnp.ones(4), jnp.arange(4.0)], -1)
+    gradient = jax.grad(lambda y: noise.sigma(y, 4)[0])(y)
+    np.testing.assert_array_equal(gradient[:, 0], 0)
+    assert np.abs(gradient[:, 1]).max() > 0
+
+
+def test_entropy_moves_nothing(model: Hierarchy) -> None:
+    level = model.level("8")
+    sigma = jnp.full(4, 0.5)
+    wanted = level.dims * (0.5 * np.log(2 * np.pi * (0.1 * 0.5) ** 2) + 0.5)
+    np.testing.assert_allclose(noise_entropy(level, sigma), wanted, rtol=1e-6)
+    np.testing.assert_array_equal(jax.grad(lambda s: jnp.sum(noise_entropy(level, s)))(sigma), 0)

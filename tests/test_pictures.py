@@ -1,0 +1,74 @@
+"""Sheets and curves: sizes, places and files."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hcflow_jax import pictures
+
+
+def _images(count: int, size: int = 4) -> np.ndarray:
+    return np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, size, size, 3), np.uint8)
+
+
+def test_grid_places_images_row_by_row():
+    sheet = pictures.grid(_images(5), 3)
+    assert sheet.shape == (8, 12, 3) and sheet.dtype == np.uint8
+    assert [int(sheet[0, x, 0]) for x in (0, 4, 8)] == [0, 1, 2]
+    assert [int(sheet[4, x, 0]) for x in (0, 4, 8)] == [3, 4, 255]  # a place without an image is white
+
+
+def test_grid_scales_whole_pixels_and_leaves_gaps():
+    image = np.random.default_rng(0).integers(0, 255, (1, 4, 4, 3), np.uint8)
+    sheet = pictures.grid(np.concatenate([image, image]), 2, scale=3, gap=2)
+    assert sheet.shape == (12, 26, 3)
+    np.testing.assert_array_equal(sheet[::3, :12:3], image[0])
+    assert (sheet[:, 12:14] == 255).all()
+
+
+@pytest.mark.parametrize("bad", [np.zeros((2, 4, 4, 3)), np.zeros((4, 4, 3), np.uint8), _images(0)])
+def test_grid_refuses_what_is_no_image(bad):
+    with pytest.raises(ValueError, match="expected uint8 images"):
+        pictures.grid(bad, 2)
+
+
+def test_rows_have_labels_at_their_left():
+    sheet = pictures.rows([_images(3, 32), _images(2, 32)], ["original", "z_8 = 0"], scale=2, gap=2)
+    margin = sheet.shape[1] - (3 * 66 - 2)
+    assert sheet.shape[0] == 2 * 66 - 2 and margin > 40
+    assert (sheet[:64, margin : margin + 64] == 0).all()
+    for top in (0, 66):
+        assert (sheet[top : top + 64, :margin] < 128).any()  # ink
+    with pytest.raises(ValueError, match="2 rows of images for 1 labels"):
+        pictures.rows([_images(1), _images(1)], ["one"])
+
+
+def test_saved_picture_is_the_array(tmp_path):
+    sheet = pictures.grid(_images(4), 2)
+    path = tmp_path / "a" / "b" / "sheet.png"
+    for _ in range(2):  # a second one replaces the first
+        pictures.save_png(path, sheet)
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), sheet)
+    assert [p.name for p in path.parent.iterdir()] == ["sheet.png"]
+    with pytest.raises(ValueError, match="expected uint8"):
+        pictures.save_png(path, sheet / 255)
+
+
+def test_curve(tmp_path):
+    path = tmp_path / "curves" / "loss.png"
+    xs = np.arange(100)
+    series = {"train": (xs, 8 * np.exp(-xs / 30)), "held-out": ([0, 50, 99], [8.0, float("nan"), 1.0])}
+    pictures.curve(path, series, "Loss", "step", "bits/dim")
+    image = np.asarray(Image.open(path).convert("RGB"))
+    assert image.shape == (600, 960, 3)
+    assert len(np.unique(image.reshape(-1, 3), axis=0)) > 20
+
+
+def test_curve_without_matplotlib_names_the_extra(tmp_path, monkeypatch):
+    for module in [name for name in sys.modules if name.startswith("matplotlib")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"pip install 'hcflow_jax\[pictures\]'"):
+        pictures.curve(tmp_path / "a.png", {"a": ([0], [0])}, "", "", "")

@@ -1,0 +1,199 @@
+"""A whole run on a tiny model: its files, and that one cut into pieces is the run that was not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import training_fakes as fakes
+from PIL import Image
+
+from hcflow_jax import checkpoint
+from hcflow_jax.checkpoint import CheckpointError
+from hcflow_jax.config import ConfigError
+from hcflow_jax.training import evaluate, loop, workdir
+
+
+@pytest.fixture(autouse=True)
+def fake_model(monkeypatch):
+    fakes.install(monkeypatch.setattr)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of six steps that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    config = fakes.config(folder / "images", eval_every=2, sample_every=3)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        fakes.install(monkeypatch.setattr)
+        result = loop.train(config, folder / "run")
+    return config, folder / "run", result
+
+
+def history(directory, kind):
+    rows = [json.loads(line) for line in (directory / "history.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows if row["kind"] == kind]
+
+
+def assert_same_state(left, right):
+    parts = ("step", "params", "opt_state", "ema")
+    a, b = (checkpoint.load(path, parts) for path in (left, right))
+    assert jax.tree.structure(a.arrays) == jax.tree.structure(b.arrays)
+    for one, other in zip(jax.tree.leaves(a.arrays), jax.tree.leaves(b.arrays), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_leaves_what_it_should(whole):
+    _, directory, result = whole
+    assert [row["step"] for row in history(directory, "train")] == [1, 2, 3, 4, 5, 6]
+    assert [row["step"] for row in history(directory, "eval")] == [0, 2, 4, 6]
+    assert sorted(p.name for p in (directory / "samples").iterdir()) == ["step_000003.png", "step_000006.png"]
+    with Image.open(directory / "samples" / "step_000006.png") as sheet:
+        assert sheet.size == (16, 16)  # three images, two a row
+    assert sorted(p.name for p in (directory / "checkpoints").iterdir()) == ["3", "6"]
+    assert not list(directory.glob(".writable*")) and not list(directory.glob("*.tmp"))
+
+    assert json.loads((directory / "result.json").read_text()) == result
+    assert result["end"]["bits_per_dim"] < result["start"]["bits_per_dim"]
+    assert result["end"]["images"] == 3  # the fourth only completed the batch
+    assert result["end"]["by_level"].keys() == {"prior", "8"}
+    assert result["parameters"] == {"encoder": 3, "decoder": 3, "flows": 9}
+    assert result["resumed_from"] is None
+    assert result["seconds"]["compiling"] > 0 and result["steps_per_second"] > 0
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(whole, tmp_path):
+    config, directory, _ = whole
+    first = config.copy_and_resolve_references()
+    first.train.num_steps = 3
+    loop.train(first, tmp_path)
+    result = loop.train(config, tmp_path)
+    assert result["resumed_from"] == 3
+    assert_same_state(directory, tmp_path)
+    assert history(tmp_path, "train") == history(directory, "train")
+    assert [row for row in history(tmp_path, "eval") if row["step"] != 3] == history(directory, "eval")
+
+
+def test_a_resumed_run_redoes_what_was_not_saved(whole, tmp_path, capsys):
+    config, directory, _ = whole
+    loop.train(config, tmp_path)
+    (tmp_path / "checkpoints" / "6").rename(tmp_path / "6")
+    loop.train(config, tmp_path)
+    assert "resuming at step 3" in capsys.readouterr().out
+    assert_same_state(directory, tmp_path)
+    assert history(tmp_path, "train") == history(directory, "train")
+    assert history(tmp_path, "eval") == history(directory, "eval")
+
+
+def test_a_finished_run_is_left_as_it_is(whole):
+    config, directory, result = whole
+    again = loop.train(config, directory)
+    assert again["end"] == result["end"]
+    assert len(history(directory, "eval")) == 4
+
+
+def test_freezing_takes_a_second_program_and_leaves_the_encoder(tmp_path, capsys):
+    config = fakes.config(
+        tmp_path / "images", images_per_epoch=8, freeze_epoch=1, checkpoint_every=2, num_steps=4
+    )
+    loop.train(config, tmp_path)
+    assert "compiling the training step with the encoder frozen" in capsys.readouterr().out
+    before, after = (checkpoint.load(tmp_path / "checkpoints" / str(n), ("params",)).arrays for n in (2, 4))
+    np.testing.assert_array_equal(
+        before["params"]["encoder"]["stage_0"]["kernel"], after["params"]["encoder"]["stage_0"]["kernel"]
+    )
+    assert np.any(before["params"]["flows"]["8"]["b"] != after["params"]["flows"]["8"]["b"])
+
+
+def test_sigterm_finishes_the_step_saves_and_exits(whole, tmp_path, monkeypatch):
+    config, directory, _ = whole
+    train = loop.Reporter.train
+
+    def interrupt(self, step, metrics):
+        train(self, step, metrics)
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(loop.Reporter, "train", interrupt)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as exit_:
+        loop.train(config, tmp_path)
+    assert exit_.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert checkpoint.load(tmp_path).step == 2
+
+    monkeypatch.setattr(loop.Reporter, "train", train)
+    loop.train(config, tmp_path)
+    assert_same_state(directory, tmp_path)
+    assert history(tmp_path, "train") == history(directory, "train")
+    assert history(tmp_path, "eval") == history(directory, "eval")
+
+
+@pytest.mark.full
+def test_a_killed_process_resumes(tmp_path):
+    """A process of its own, ended by SIGTERM."""
+    code = (
+        "import sys, pathlib, training_fakes as fakes; from hcflow_jax.training import loop; "
+        "fakes.install(); folder = pathlib.Path(sys.argv[1]); "
+        "config = fakes.config(folder / 'images', num_steps=1_000_000, log_every=10); "
+        "loop.train(config, folder / 'run')"
+    )
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": f"{here}:{here.parent}"}
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=environment)
+    try:
+        deadline = time.monotonic() + 120
+        written = tmp_path / "run" / "history.jsonl"
+        while not (written.exists() and len(written.read_text().splitlines()) > 3):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+    finally:
+        process.kill()
+    assert checkpoint.load(tmp_path / "run").step >= 30
+
+
+def test_evaluation_of_a_checkpoint_agrees_with_the_runs_own(whole, tmp_path):
+    config, directory, result = whole
+    found = evaluate.evaluate(directory)
+    assert found["step"] == 6
+    assert {name: found[name] for name in result["end"]} == result["end"]
+    assert json.loads((directory / "eval.json").read_text()) == found
+
+    fewer = config.copy_and_resolve_references()
+    fewer.eval.images = 2
+    assert evaluate.evaluate(directory, fewer)["images"] == 2
+    fewer.model.statistics_group = 2
+    with pytest.raises(ConfigError, match="model.statistics_group: 4 -> 2 is not what"):
+        evaluate.evaluate(directory, fewer)
+    with pytest.raises(CheckpointError, match="no checkpoints/"):
+        evaluate.evaluate(tmp_path)
+
+
+def test_a_model_without_a_density_reports_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fakes.Model, "has_density", False)
+    result = loop.train(fakes.config(tmp_path / "images", num_steps=1), tmp_path)
+    assert result["end"]["bits_per_dim"] is None and result["end"]["standard_error"] is None
+    assert result["end"]["loss"] > 0
+    assert "bits/dim undefined" in capsys.readouterr().out
+
+
+def test_fields_that_changed_are_said(tmp_path):
+    before = fakes.config(tmp_path / "images")
+    now = before.copy_and_resolve_references()
+    now.train.num_steps = 7
+    assert workdir.changes(before, now) == ["train.num_steps: 6 -> 7"]
+    assert workdir.changes(before, before) == []
+
+
+def test_a_workdir_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"--workdir=.*file/run cannot be written \(Not a directory\)"):
+        workdir.open_workdir(tmp_path / "file" / "run")

@@ -1,0 +1,83 @@
+"""Rates, freeze and EMA decay at steps computed by hand."""
+
+import numpy as np
+import pytest
+
+from hcflow_jax import config as schema
+from hcflow_jax.training.schedule import schedule
+
+
+def make(**train):
+    config = schema.default()
+    config.train.update(dict(batch_size=4, num_steps=2_000, images_per_epoch=40))  # 10 steps an epoch
+    config.train.update(train)
+    return schedule(config, train_images=123)
+
+
+def rates(plan, step):
+    return {group: float(rate) for group, rate in plan.rates(step).items()}
+
+
+BASE = {"encoder": 5e-4, "decoder": 2e-3, "flows": 5e-3}
+
+
+@pytest.mark.parametrize(
+    ("step", "decays"),
+    [(0, 0), (100, 0), (110, 0), (119, 0), (120, 1), (130, 1), (139, 1), (140, 2), (160, 3)],
+)
+def test_rates_decay_at_even_epochs_from_12_on(step, decays):
+    factors = {"encoder": 0.92, "decoder": 0.95, "flows": 0.95}
+    expected = {group: BASE[group] * factors[group] ** decays for group in BASE}
+    assert rates(make(), step) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("after", "first"), [(10, 120), (11, 120), (0, 20), (1, 20)])
+def test_first_decay(after, first):
+    plan = make(decay_after=after)
+    assert rates(plan, first - 1)["flows"] == pytest.approx(5e-3, rel=1e-6)
+    assert rates(plan, first)["flows"] == pytest.approx(5e-3 * 0.95, rel=1e-6)
+
+
+def test_encoder_is_frozen_from_its_epoch_on():
+    plan = make(freeze_epoch=60)
+    assert plan.freeze_step == 600
+    assert not plan.frozen(599) and plan.frozen(600)
+    assert rates(plan, 599)["encoder"] > 0
+    assert rates(plan, 600)["encoder"] == 0
+    assert rates(plan, 600)["decoder"] > 0
+    assert make(freeze_epoch=0).freeze_step is None
+
+
+def test_warmup_is_linear_from_0():
+    plan = make(warmup_steps=50)
+    values = [rates(plan, step)["decoder"] for step in (0, 1, 25, 50, 60)]
+    assert values == pytest.approx([0, 2e-3 / 50, 1e-3, 2e-3, 2e-3], rel=1e-6)
+
+
+def test_final_decay_is_linear_to_0_over_the_last_part():
+    plan = make(num_steps=100, final_decay=0.25)
+    values = [rates(plan, step)["flows"] for step in (75, 80, 90, 99, 100)]
+    assert values == pytest.approx([5e-3, 5e-3 * 0.8, 5e-3 * 0.4, 5e-3 * 0.04, 0], rel=1e-5)
+
+
+def test_epochs_that_are_no_whole_number_of_steps():
+    plan = make(images_per_epoch=10)  # epoch = floor(4 step / 10): epoch 1 begins with step 3, 2 with 5
+    assert [plan.first_step(epoch) for epoch in range(4)] == [0, 3, 5, 8]
+    epochs = [4 * step // 10 for step in range(40)]
+    assert [sum(step >= plan.first_step(e) for e in range(1, 17)) for step in range(40)] == epochs
+
+
+def test_epoch_is_the_training_set_unless_said():
+    assert make(images_per_epoch=0).images_per_epoch == 123
+
+
+def test_ema_copies_during_epoch_0_only():
+    plan = make()
+    assert [float(plan.ema_decay(step)) for step in (0, 9)] == [0, 0]
+    np.testing.assert_allclose([plan.ema_decay(10), plan.ema_decay(999)], 0.995, rtol=1e-6)
+
+
+def test_a_long_run_does_not_overflow():
+    plan = make(num_steps=2**30, images_per_epoch=3_000_000, batch_size=2_048, decay_after=1_000_000)
+    assert rates(plan, 2**30 - 1)["flows"] == pytest.approx(5e-3, rel=1e-6)
+    assert plan.first_step(2) == 2_930

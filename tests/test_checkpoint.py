@@ -140,9 +140,7 @@ def test_another_models_checkpoint_is_refused_not_skipped(tmp_path):
     template = state(0)
     template["params"]["flows"]["b"] = np.zeros(4, "f")
     checkpoints = Checkpoints(tmp_path, 3)
-    with pytest.raises(
-        CheckpointError, match=r"5 is of another model: params/flows/b is \(3,\) there and \(4,\)"
-    ):
+    with pytest.raises(CheckpointError, match=r"5 is of another model: params/flows/b is \(3,\) there and \(4,\)"):
         checkpoints.restore_latest(template)
     checkpoints.close()
 

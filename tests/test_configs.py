@@ -16,9 +16,7 @@ from hcflow_jax.models.hierarchy import Hierarchy
 from hcflow_jax.training.optimizer import count_by_group
 
 FILES = sorted(
-    path.stem
-    for path in (Path(__file__).resolve().parents[1] / "configs").glob("*.py")
-    if path.stem != "__init__"
+    path.stem for path in (Path(__file__).resolve().parents[1] / "configs").glob("*.py") if path.stem != "__init__"
 )
 
 
@@ -67,9 +65,7 @@ def test_latent_sizes() -> None:
 def test_configuration_a_is_the_papers() -> None:
     model = factory.build(load("celebahq_a"))
     weights = {level.name: level.weight for level in model.levels}
-    assert (
-        weights["256"] == 1 / (256 * 256 * 3) and weights["8"] == weights["y1"] == weights["prior"] == 1 / 512
-    )
+    assert weights["256"] == 1 / (256 * 256 * 3) and weights["8"] == weights["y1"] == weights["prior"] == 1 / 512
     assert weights["128"] == 10 / (128 * 128 * 4) and weights["32"] == 10 / (32 * 32 * 8)
     flow = {level.name: level.flow_noise for level in model.levels}
     assert flow == {"prior": 0.05, "y1": 0.05, "8": 0.05, "32": 0.05, "128": 0.4, "256": 0.0}
@@ -140,11 +136,7 @@ WRONG = {
     "no levels": (_levels(), "model.levels", "have a level"),
     "level's name": (_levels(r32="r32", coarse="r8"), "model.levels", "r<resolution>"),
     "squares": (_set("model.levels.r8.steps", ("checker8",)), "model.levels.r8.steps", "divide 8 pixels"),
-    "squares of the image": (
-        _resized(16, r16="r32", r8="r8"),
-        "model.levels.r16.unet_scales",
-        "2 pixels of 16",
-    ),
+    "scales": (_set("model.levels.r32.unet_scales", 5), "model.levels.r32.unet_scales", "2 pixels of 32"),
     "split": (_set("model.levels.r8.steps", ("stripes",)), "model.levels.r8.steps", "checker2"),
     "no steps": (_set("model.levels.r8.steps", ()), "model.levels.r8.steps", "one step"),
     "one channel": (_set("model.levels.r8.channels", 1), "model.levels.r8.channels", "at least 2"),
@@ -185,9 +177,7 @@ def test_a_wrong_config_is_refused(name: str) -> None:
 
 def test_a_misspelt_field_of_a_level_is_refused() -> None:
     with pytest.raises(ConfigError, match="'end_unet'.*end_unets"):
-        schema.level(
-            channels=3, steps=("channel",), hidden=4, condition=4, encoder=4, decoder=4, end_unet=True
-        )
+        schema.level(channels=3, steps=("channel",), hidden=4, condition=4, encoder=4, decoder=4, end_unet=True)
 
 
 @pytest.mark.parametrize("path", ["train.batchsize", "model.levels.r8.channel", "model.tops", "execution.x"])

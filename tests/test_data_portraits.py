@@ -105,9 +105,7 @@ def test_two_processes_fill_one_cache(tmp_path, cache):
         "print(sum(int(source[i].astype(int).sum()) for i in range(4)))\n"
     )
     root = str(Path(__file__).parents[1])
-    runs = [
-        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=root) for _ in range(2)
-    ]
+    runs = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=root) for _ in range(2)]
     sums = {int(run.communicate()[0]) for run in runs}
     assert sums == {int(_all(open_source(_config(cache), "train")).astype(int).sum())}
     assert not list(tmp_path.glob("*.partial")) and not list(tmp_path.glob(".*.partial"))

@@ -23,9 +23,7 @@ def _images(count: int) -> np.ndarray:
 @pytest.mark.parametrize("bits", [1, 5, 8])
 @pytest.mark.parametrize("u", [0.0, 0.5, np.nextafter(np.float32(1), np.float32(0))])
 def test_every_value_stays_in_its_bin(bits, u):
-    x = np.asarray(
-        jax.jit(dequantise, static_argnums=2)(jnp.full(256, u, jnp.float32), ALL, bits), np.float64
-    )
+    x = np.asarray(jax.jit(dequantise, static_argnums=2)(jnp.full(256, u, jnp.float32), ALL, bits), np.float64)
     assert x.min() >= -0.5 and x.max() < 0.5
     np.testing.assert_array_equal(np.floor((x + 0.5) * 2**bits), ALL >> (8 - bits))
     np.testing.assert_allclose(x, (ALL >> (8 - bits)) / 2**bits + u / 2**bits - 0.5, atol=1e-7)

@@ -1,4 +1,4 @@
-"""The whole model against the authors' network: a case of three levels with every kind of part (see `golden/`).
+"""The whole model against the authors' network: a case of three levels with every kind of part (`golden/`).
 
 Tolerances are about ten times the distance between the authors' own float32 and float64.
 """

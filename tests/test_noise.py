@@ -1,5 +1,6 @@
-"""The noise of the y's, what it costs, and the groups that its scale is taken over, in a model of two levels."""
+"""The noise of the y's, what it costs, and the groups its scale is taken over, in tiny models."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,27 +15,34 @@ from hcflow_jax.models import factory, noise
 from hcflow_jax.models.hierarchy import Hierarchy
 from hcflow_jax.models.objective import Objective, noise_entropy, objective
 
-SIZE = 16
+SIZE = 8
 
 
-def _config(**level_8: float) -> ConfigDict:
+def _config(size: int = SIZE, **level_8: float) -> ConfigDict:
+    """Of one level of 8 pixels, or of two."""
     config = schema.default()
     row = dict(steps=("channel",), hidden=4, condition=4, encoder=4, decoder=4)
     noisy = {**dict(flow_noise=0.1, decoder_noise=0.2), **level_8}
-    config.model.levels = schema.levels(
-        {SIZE: schema.level(channels=3, **row), 8: schema.level(channels=2, skip=2, **row, **noisy)}
-    )
+    rows = {8: schema.level(channels=3, skip=2, **row, **noisy)}
+    if size > 8:
+        rows = {size: schema.level(channels=3, **row), **rows}
+    config.model.levels = schema.levels(rows)
     top = config.model.top
-    top.dims, top.style_width, top.style_layers, top.base_masked = 8, 4, 1, (0, 8)
+    top.dims, top.style_width, top.style_layers, top.base_masked = 8, 4, 1, (0, 2)
     top.prior.hidden = top.y1.hidden = top.y1.condition = 4
     top.prior.steps = top.y1.steps = 1
-    config.data.resolution = SIZE
+    config.data.resolution = size
     return config
 
 
 @pytest.fixture(scope="module")
 def model() -> Hierarchy:
     return factory.build(_config())
+
+
+@pytest.fixture(scope="module")
+def of_two_levels() -> Hierarchy:
+    return factory.build(_config(16))
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +62,12 @@ def x() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def eps(model: Hierarchy) -> noise.Noise:
-    return jax.jit(lambda keys: noise.draw(model, keys))(jax.random.split(jax.random.key(2), 8))
+    return _draw(model, jax.random.split(jax.random.key(2), 8))
 
 
 @pytest.fixture(scope="module")
 def of_one_group(model: Hierarchy) -> Any:
-    """(params, x, noise) -> objective and gradients of the mean loss with respect to all three, for 4 images."""
+    """(params, x, noise) -> objective and the mean loss's gradients to all three, for 4 images."""
 
     def loss(params: Any, x: Any, eps: noise.Noise) -> tuple[jax.Array, Objective]:
         result = objective(model, params, x, eps)
@@ -113,14 +121,14 @@ def test_what_learns_from_what(params: Any, x: np.ndarray, eps: noise.Noise, of_
     assert all(not leaf.any() for leaf in jax.tree.leaves(of_noise["flow"]))
     assert all(np.abs(leaf).max() > 1e-6 for leaf in jax.tree.leaves(of_noise["decoder"]))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((of_params, of_x)))
-    assert np.abs(of_params["encoder"]["from_16"]["conv_in"]["w"]).max() > 1e-6
+    assert np.abs(of_params["encoder"]["from_8"]["conv_in"]["w"]).max() > 1e-6
 
 
 def test_without_flow_noise_there_is_no_density(x: np.ndarray, eps: noise.Noise, params: Any) -> None:
-    config = _config(flow_noise=0.0)
+    config = _config()
     config.model.top.prior.flow_noise = config.model.top.y1.flow_noise = 0.0
     model = factory.build(config)
-    assert not model.has_density and factory.build(_config()).has_density
+    assert not model.has_density
     four = jax.tree.map(lambda e: e[:4], eps)
     result = jax.jit(lambda p: objective(model, p, x[:4], four))(params)
     assert np.isnan(result.bits_per_dim).all()
@@ -129,50 +137,60 @@ def test_without_flow_noise_there_is_no_density(x: np.ndarray, eps: noise.Noise,
 
 
 def test_one_level_without_flow_noise_is_enough_to_lose_the_density() -> None:
-    assert not factory.build(_config(flow_noise=0.0)).has_density
-    assert factory.build(_config(decoder_noise=0.0)).has_density
+    assert factory.build(_config(16)).has_density
+    assert not factory.build(_config(16, flow_noise=0.0)).has_density
+    assert factory.build(_config(16, decoder_noise=0.0)).has_density
 
 
-def test_draws_belong_to_their_sample(model: Hierarchy, eps: noise.Noise) -> None:
+def _draw(model: Hierarchy, keys: Any) -> noise.Noise:
+    return jax.jit(partial(noise.draw, model))(keys)
+
+
+@pytest.fixture(scope="module")
+def draws(of_two_levels: Hierarchy) -> noise.Noise:
+    return _draw(of_two_levels, jax.random.split(jax.random.key(2), 8))
+
+
+def test_draws_belong_to_their_sample(of_two_levels: Hierarchy, draws: noise.Noise) -> None:
     """A batch may be cut anywhere: over devices, hosts or micro-batches."""
-    keys = jax.random.split(jax.random.key(2), 8)
-    cut = jax.jit(lambda keys: noise.draw(model, keys))(keys[3:6])
-    jax.tree.map(lambda part, whole: np.testing.assert_array_equal(part, whole[3:6]), cut, eps)
+    cut = _draw(of_two_levels, jax.random.split(jax.random.key(2), 8)[3:6])
+    jax.tree.map(lambda part, whole: np.testing.assert_array_equal(part, whole[3:6]), cut, draws)
 
 
-def test_draws_are_independent_and_standard(model: Hierarchy, eps: noise.Noise) -> None:
-    assert set(eps) == {"flow", "decoder"} and set(eps["flow"]) == {"prior", "y1", "8"}
-    draws = [leaf for use in eps.values() for leaf in use.values()]
-    for leaf, n in zip(draws, 2 * list(eps["flow"]), strict=True):
-        assert leaf.shape == (8, *model.level(n).shape)
-        assert len(np.unique(leaf)) == leaf.size
-    values = np.concatenate([np.ravel(leaf) for leaf in draws])
-    assert len(np.unique(values)) == values.size
+def test_draws_are_independent_and_standard(of_two_levels: Hierarchy, draws: noise.Noise) -> None:
+    assert set(draws) == {"flow", "decoder"}
+    for by_level in draws.values():
+        assert set(by_level) == {"prior", "y1", "8"}
+        for n, leaf in by_level.items():
+            assert leaf.shape == (8, *of_two_levels.level(n).shape)
+    values = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(draws)])
+    assert len(np.unique(values)) > 0.999 * values.size
     assert abs(values.mean()) < 0.1 and abs(values.std() - 1) < 0.1
 
 
-def test_zeros_have_the_tree_of_draws(model: Hierarchy, eps: noise.Noise) -> None:
-    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, 0 * b), noise.zeros(model, 8), eps)
+def test_zeros_have_the_tree_of_draws(of_two_levels: Hierarchy, draws: noise.Noise) -> None:
+    zeros = noise.zeros(of_two_levels, 8)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, 0 * b), zeros, draws)
 
 
-def test_noise_is_in_units_of_sigma(model: Hierarchy, eps: noise.Noise) -> None:
-    rng = np.random.default_rng(0)
-    y = {n: jnp.asarray(rng.normal(size=(8, *model.level(n).shape)).astype(np.float32)) for n in eps["flow"]}
-    y[str(SIZE)] = jnp.zeros((8, *model.image_shape))
-    flow_in, decoder_in, sigmas = noise.perturb(model, y, eps)
-    for n in model.noisy_names:
-        grouped = np.asarray(y[n]).reshape(2, 4, -1)
-        sigma = np.repeat(grouped.std(1, ddof=1).mean(-1), 4)
+def test_noise_is_in_units_of_sigma(of_two_levels: Hierarchy, draws: noise.Noise) -> None:
+    model, rng = of_two_levels, np.random.default_rng(0)
+    y = {n: jnp.asarray(rng.normal(size=(8, *model.level(n).shape)).astype(np.float32)) for n in ("prior", "y1", "8")}
+    y["16"] = jnp.ones((8, *model.image_shape))
+    flow_in, decoder_in, sigmas = noise.perturb(model, y, draws)
+    assert set(sigmas) == {"prior", "y1", "8"}
+    for n in sigmas:
+        level, shape = model.level(n), (8, *[1] * len(model.level(n).shape))
+        sigma = np.repeat(np.asarray(y[n]).reshape(2, 4, -1).std(1, ddof=1).mean(-1), 4)
         np.testing.assert_allclose(sigmas[n], sigma, rtol=1e-5)
-        scale = sigma.reshape(-1, *[1] * len(model.level(n).shape))
-        level = model.level(n)
         for made, use, alpha in (
             (flow_in, "flow", level.flow_noise),
             (decoder_in, "decoder", level.decoder_noise),
         ):
-            np.testing.assert_allclose(made[n], y[n] + alpha * scale * eps[use][n], rtol=1e-5, atol=1e-6)
+            wanted = y[n] + alpha * sigma.reshape(shape) * draws[use][n]
+            np.testing.assert_allclose(made[n], wanted, rtol=1e-5, atol=1e-6)
     for made in (flow_in, decoder_in):
-        np.testing.assert_array_equal(made[str(SIZE)], y[str(SIZE)])
+        np.testing.assert_array_equal(made["16"], y["16"])
 
 
 @pytest.mark.parametrize("group", [1, 3])
@@ -188,8 +206,8 @@ def test_sigmas_gradient_where_nothing_varies_is_zero() -> None:
     assert np.abs(gradient[:, 1]).max() > 0
 
 
-def test_entropy_moves_nothing(model: Hierarchy) -> None:
-    level = model.level("8")
+def test_entropy_moves_nothing(of_two_levels: Hierarchy) -> None:
+    level = of_two_levels.level("8")
     sigma = jnp.full(4, 0.5)
     wanted = level.dims * (0.5 * np.log(2 * np.pi * (0.1 * 0.5) ** 2) + 0.5)
     np.testing.assert_allclose(noise_entropy(level, sigma), wanted, rtol=1e-6)

@@ -12,6 +12,7 @@ from hcflow_jax import config as schema
 from hcflow_jax.config import ConfigError
 from hcflow_jax.models import factory
 from hcflow_jax.training import optimizer
+from hcflow_jax.training.packing import Packing
 
 RATES = {"encoder": jnp.float32(0.1), "decoder": jnp.float32(0.2), "flows": jnp.float32(0.4)}
 
@@ -70,10 +71,28 @@ def test_a_doubly_covered_parameter_is_named():
 def update(grads, params, *, frozen=False, **train) -> Any:
     config = schema.default()
     config.train.update(train)
-    transformation = optimizer.make_optimizer(config, frozen=frozen)
-    state = transformation.init(params)
-    updates, new = transformation.update(grads, state, params, rates=RATES)
-    return updates, state, new
+    transformation, packing = optimizer.make_optimizer(config), Packing.of(params)
+    packed = packing.pack(params)
+    state = transformation.init(packed)
+    frozen = jnp.asarray(frozen)
+    updates: Any
+    updates, new = transformation.update(packing.pack(grads), state, packed, rates=RATES, frozen=frozen)
+    return packing.unpack(updates), state, new
+
+
+def test_packing_joins_a_group_and_comes_apart_again():
+    params = tree(*GROUP_OF)
+    params["flows"]["8"]["channel_0"]["mixing"]["kernel"] = jnp.arange(6.0).reshape(1, 2, 3)
+    packing = Packing.of(params)
+    packed = packing.pack(params)
+    assert {group: vector.shape for group, vector in packed.items()} == {
+        "encoder": (2,),
+        "decoder": (6,),
+        "flows": (20,),
+    }
+    again = packing.unpack(packed)
+    assert jax.tree.structure(again) == jax.tree.structure(params)
+    jax.tree.map(np.testing.assert_array_equal, again, params)
 
 
 def test_every_group_learns_at_its_rate():
@@ -89,7 +108,7 @@ def test_every_group_learns_at_its_rate():
 def test_clipping_is_by_the_global_norm(scale, factor):
     params = tree("decoder/8/conv/w", "flows/w")  # four ones: a norm of 2
     _, _, state = update(jax.tree.map(lambda p: scale * p, params), params, clip_norm=50.0, adam_b1=0.0)
-    moment = state[1].inner_states["flows"].inner_state[0].mu["flows"]["w"]
+    moment = state[1].inner_states["flows"].inner_state[0].mu["flows"]
     np.testing.assert_allclose(moment, scale * factor, rtol=1e-6)
 
 

@@ -24,7 +24,7 @@ def _setup(folder, *, frozen=False):
     model = fakes.Model()
     if frozen not in _STEPS:
         _STEPS[frozen] = steps.make_train_step(model, config, schedule(config, 24), frozen=frozen)
-    params = model.init(jax.random.key(0), jnp.full((4, 8, 8, 3), 0.1))
+    params = model.create(jax.random.key(0))
     return _STEPS[frozen], states.create(params, config)
 
 

@@ -1,4 +1,4 @@
-"""Each part on its own against the authors' network: small inputs and outputs of every layer (golden/units.npz)."""
+"""Each part on its own against the authors' network: small inputs and outputs (golden/units.npz)."""
 
 import math
 import re
@@ -45,7 +45,7 @@ def unit(pattern: str) -> Any:
 
 
 def test_every_unit_is_used() -> None:
-    assert GROUPS - USED == set(EXCEPTIONS)
+    assert set(EXCEPTIONS) == GROUPS - USED
 
 
 # Layers and resampling
@@ -222,7 +222,7 @@ def test_actnorm_init(group: str) -> None:
 
 
 def _params(module: nn.Module, theirs: dict[str, np.ndarray], name: Any, *inputs: Any) -> Any:
-    """A module's parameters from theirs; `name(layer, leaf)` is their name of one. Every one of theirs is used."""
+    """A module's parameters from theirs, all of which are used; `name(layer, leaf)` is their name of one."""
     made = jax.eval_shape(module.init, jax.random.key(0), *inputs)["params"]
     used = set()
 

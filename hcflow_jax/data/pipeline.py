@@ -41,9 +41,7 @@ def _order(source: Source, seed: int) -> grain.MapDataset:
 
 def _share(batch_size: int, process_count: int, field: str) -> int:
     if batch_size < 1 or batch_size % process_count:
-        raise ConfigError(
-            f"{field} is {batch_size}: expected a positive multiple of the {process_count} hosts"
-        )
+        raise ConfigError(f"{field} is {batch_size}: expected a positive multiple of the {process_count} hosts")
     return batch_size // process_count
 
 
@@ -83,16 +81,12 @@ def init_images(config: ConfigDict) -> UInt8[np.ndarray, "N R R 3"]:
     """
     source, count = open_source(config, "train"), config.train.init_images
     if not 1 <= count <= len(source):
-        raise ConfigError(
-            f"train.init_images is {count}: expected 1 to the {len(source)} images of {source.name}"
-        )
+        raise ConfigError(f"train.init_images is {count}: expected 1 to the {len(source)} images of {source.name}")
     order = _order(source, config.seed)
     return np.stack([element["images"] for element in map(order.__getitem__, range(count)) if element])
 
 
-def eval_batches(
-    config: ConfigDict, process_index: int = 0, process_count: int = 1
-) -> Iterator[dict[str, Any]]:
+def eval_batches(config: ConfigDict, process_index: int = 0, process_count: int = 1) -> Iterator[dict[str, Any]]:
     """The held-out images once, in their own order, at most `eval.images` of them.
 
     Returns:

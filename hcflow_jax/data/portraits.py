@@ -21,9 +21,7 @@ from hcflow_jax.data import render, shards
 from hcflow_jax.data.source import DataError, Source, Split
 
 _SHARD_IMAGES = 250  # small, so that many cores share the work evenly
-_WORKER = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from hcflow_jax.data.render import main; main()"
-)
+_WORKER = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from hcflow_jax.data.render import main; main()"
 
 
 def cache_root(path: str) -> Path:
@@ -80,13 +78,10 @@ def _open(directory: Path, wanted: dict[str, Any]) -> shards.ShardSource | str:
     return f"{directory}: was drawn with another {changed[0]}" if changed else source
 
 
-def _draw(
-    directory: Path, style: str, resolution: int, split: Split, count: int, source: dict[str, Any]
-) -> None:
+def _draw(directory: Path, style: str, resolution: int, split: Split, count: int, source: dict[str, Any]) -> None:
     number = -(-count // _SHARD_IMAGES)
     ranges = [
-        [shards.shard_name(i, number), i * _SHARD_IMAGES, min(count, (i + 1) * _SHARD_IMAGES)]
-        for i in range(number)
+        [shards.shard_name(i, number), i * _SHARD_IMAGES, min(count, (i + 1) * _SHARD_IMAGES)] for i in range(number)
     ]
 
     def fill(temporary: Path) -> list[dict[str, Any]]:

@@ -143,9 +143,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a manifest ({error!r}); prepare the set again") from error
     if (kind, version) != (FORMAT, VERSION):
-        raise DataError(
-            f"{path}: {kind!r} version {version}, expected {FORMAT!r} {VERSION}; prepare it again"
-        )
+        raise DataError(f"{path}: {kind!r} version {version}, expected {FORMAT!r} {VERSION}; prepare it again")
     try:
         count = sum(shard["count"] for shard in manifest["shards"])
         whole = (
@@ -194,9 +192,7 @@ class ShardSource:
             record = self._records[index]
             return np.frombuffer(record, np.uint8).reshape(resolution, resolution, 3)
         except (RuntimeError, ValueError) as error:
-            raise DataError(
-                f"{self.directory}: image {index} is damaged ({error}); prepare it again"
-            ) from error
+            raise DataError(f"{self.directory}: image {index} is damaged ({error}); prepare it again") from error
 
 
 @contextmanager

@@ -74,9 +74,7 @@ def open_tfds(data: ConfigDict, split: Split) -> Source:
     held_out = next((name for name in _HELD_OUT if name in builder.info.splits), None)
     chosen = held_out if split == "eval" and held_out else "train"
     try:
-        records = builder.as_data_source(
-            split=chosen, decoders={key: tfds.decode.SkipDecoding() for key in pictures}
-        )
+        records = builder.as_data_source(split=chosen, decoders={key: tfds.decode.SkipDecoding() for key in pictures})
     except NotImplementedError as error:
         raise DataError(
             f"{builder.data_path}: prepared as {_format(builder)}, which has no random access; {how}"

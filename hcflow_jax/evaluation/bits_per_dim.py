@@ -18,9 +18,7 @@ from ml_collections import ConfigDict
 from hcflow_jax.data import preprocessing
 from hcflow_jax.models import objective
 
-BatchBound = Callable[
-    [Any, UInt8[np.ndarray, "B R R 3"], Int[np.ndarray, " B"]], dict[str, Float[Array, " B"]]
-]
+BatchBound = Callable[[Any, UInt8[np.ndarray, "B R R 3"], Int[np.ndarray, " B"]], dict[str, Float[Array, " B"]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,9 +126,7 @@ def bound(
     mean = _mean(bits) if getattr(model, "has_density", True) else None
     return Bound(
         bits_per_dim=mean,
-        standard_error=float(bits.std(ddof=1) / math.sqrt(images))
-        if mean is not None and images > 1
-        else None,
+        standard_error=float(bits.std(ddof=1) / math.sqrt(images)) if mean is not None and images > 1 else None,
         by_level={level: _mean(values[f"bits/{level}"]) for level in model.level_names},
         loss=_mean(values["loss"]),
         images=images,

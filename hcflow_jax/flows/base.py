@@ -110,6 +110,5 @@ def check_same(name: str, x: Array, other: Array, what: str) -> None:
     """
     if x.shape != other.shape:
         raise ValueError(
-            f"{name}: x has shape {tuple(x.shape)} but {what} has shape {tuple(other.shape)}; "
-            f"both must be the same"
+            f"{name}: x has shape {tuple(x.shape)} but {what} has shape {tuple(other.shape)}; both must be the same"
         )

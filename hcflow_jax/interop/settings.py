@@ -68,9 +68,7 @@ def _level(model: Mapping[str, Any], i: int) -> ConfigDict:
     pooling = model["POOLING_TYPE"][i]
     steps = _steps(model["FLOW_SPLIT_TYPES"][i], model["NUM_LAYERS"][i])
     if any(step != "channel" for step in steps) and not pooling.startswith("blocks_only_reduced"):
-        raise ConfigError(
-            f"POOLING_TYPE must be blocks_only_reduced or blocks_only_reduced_double, not {pooling!r}"
-        )
+        raise ConfigError(f"POOLING_TYPE must be blocks_only_reduced or blocks_only_reduced_double, not {pooling!r}")
     no_style = "_NO_STYLE" in model["AUGMENTATION_TYPES"][i]
     no_norm = "_NO_NORM" in model["AUGMENTATION_TYPES"][i]
     return schema.level(
@@ -99,9 +97,7 @@ def _steps(split_types: str, count: int) -> tuple[str, ...]:
     """Their list counts from the latent side, in equal shares; ours from the data side."""
     kinds = split_types.split("-")
     if count % len(kinds):
-        raise ConfigError(
-            f"NUM_LAYERS={count} must be a multiple of the kinds in FLOW_SPLIT_TYPES={split_types!r}"
-        )
+        raise ConfigError(f"NUM_LAYERS={count} must be a multiple of the kinds in FLOW_SPLIT_TYPES={split_types!r}")
     for kind in kinds:
         if kind != "channels" and kind not in _CHECKERS:
             raise ConfigError(f"FLOW_SPLIT_TYPES must be of channels, {', '.join(_CHECKERS)}, not {kind!r}")

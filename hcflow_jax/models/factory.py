@@ -80,9 +80,7 @@ def _level(config: ConfigDict, resolution: int, repeat: Any, execution: Executio
         for split in run:
             position += 1
             steps.append(_step(row, split, len(row.steps) - position, mixing, execution))
-        runs[f"{'channel' if kind else 'checker'}_{len(runs)}"] = flows.Conditioned(
-            "steps", repeat(tuple(steps))
-        )
+        runs[f"{'channel' if kind else 'checker'}_{len(runs)}"] = flows.Conditioned("steps", repeat(tuple(steps)))
     return Level(
         name=str(resolution),
         shape=(resolution, resolution, row.channels),
@@ -111,9 +109,7 @@ def _level(config: ConfigDict, resolution: int, repeat: Any, execution: Executio
     )
 
 
-def _step(
-    row: ConfigDict, split: str, index: int, mixing: flows.Bijector, execution: Execution
-) -> flows.Bijector:
+def _step(row: ConfigDict, split: str, index: int, mixing: flows.Bijector, execution: Execution) -> flows.Bijector:
     """One step in forward order: actnorm, coupling, mixing; `index` counts from the latent side."""
     if split == "channel":
         coupling = flows.Coupling(ConvConditioner(row.hidden, execution), flows.ChannelSplit())
@@ -133,9 +129,7 @@ def _top_levels(top: ConfigDict, repeat: Any, execution: Execution) -> tuple[Lev
         return repeat((step,) * part.steps)
 
     def level(name: str, part: ConfigDict, dims: int, decoder: Any) -> Level:
-        return Level(
-            name, (dims,), flow(part), decoder, part.flow_noise, part.decoder_noise, part.weight, 1.0
-        )
+        return Level(name, (dims,), flow(part), decoder, part.flow_noise, part.decoder_noise, part.weight, 1.0)
 
     to_condition = Dense(top.y1.condition, "linear", execution=execution)
     return (

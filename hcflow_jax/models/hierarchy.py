@@ -243,9 +243,7 @@ class Hierarchy:
             raise KeyError(f"sigma names no level: {unknown}; there are {', '.join(self.level_names)}")
         keys = jax.random.split(key, len(self.levels))
         return {
-            level.name: level.prior_std
-            * sigmas.get(level.name, 1.0)
-            * jax.random.normal(k, (count, *level.shape))
+            level.name: level.prior_std * sigmas.get(level.name, 1.0) * jax.random.normal(k, (count, *level.shape))
             for level, k in zip(self.levels, keys, strict=True)
         }
 

@@ -30,9 +30,7 @@ class ConvConditioner(nn.Module):
     def __call__(self, visible: Array, cond: Array | None = None) -> tuple[Array, Array]:
         channels, at_1x1 = visible.shape[-1], visible.ndim == 2
 
-        def layer(
-            features: int, name: str, kernel: int = 3, activation: str = "lrelu", zero: bool = False
-        ) -> Any:
+        def layer(features: int, name: str, kernel: int = 3, activation: str = "lrelu", zero: bool = False) -> Any:
             common = dict(activation=activation, zero=zero, execution=self.execution, name=name)
             return Dense(features, **common) if at_1x1 else Conv(features, kernel, **common)
 

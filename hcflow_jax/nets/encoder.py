@@ -72,9 +72,7 @@ class Encoder(nn.Module):
             while resolution == start or (resolution not in ends and resolution > BASE):
                 half = resolution // 2
                 is_level = half in ends or half == BASE
-                made, x = stage(
-                    width, ends.get(half), width if is_level else None, name=f"from_{resolution}"
-                )(x)
+                made, x = stage(width, ends.get(half), width if is_level else None, name=f"from_{resolution}")(x)
                 if made is not None:
                     targets[half] = made
                 resolution = half

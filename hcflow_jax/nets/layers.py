@@ -88,9 +88,7 @@ class Dense(nn.Module):
         b = self.param("b", nn.initializers.zeros, (self.features,))
         factor = self.multiplier * _DENSE_GAIN[self.activation] / math.sqrt(x.shape[-1])
         dtype = self.execution.dtype
-        y = x.astype(dtype) @ w.astype(dtype) * jnp.asarray(factor, dtype) + (b * self.multiplier).astype(
-            dtype
-        )
+        y = x.astype(dtype) @ w.astype(dtype) * jnp.asarray(factor, dtype) + (b * self.multiplier).astype(dtype)
         return activate(y, self.activation)
 
 

@@ -13,7 +13,7 @@ from hcflow_jax import data
 from hcflow_jax.checkpoint import Checkpoints
 from hcflow_jax.data import pipeline
 from hcflow_jax.evaluation import bits_per_dim
-from hcflow_jax.models import factory
+from hcflow_jax.models import factory, objective
 from hcflow_jax.training import samples, state, workdir
 from hcflow_jax.training.metrics import Clock, Reporter, say
 from hcflow_jax.training.optimizer import count_by_group
@@ -37,8 +37,7 @@ class _Run:
         self.eval_images = len(data.open_source(config, "eval"))
         self.schedule = schedule(config, self.train_images)
         self.steps = {
-            frozen: make_train_step(self.model, config, self.schedule, frozen=frozen)
-            for frozen in (False, True)
+            frozen: make_train_step(self.model, config, self.schedule, frozen=frozen) for frozen in (False, True)
         }
         self.batch_bound = bits_per_dim.make_batch_bound(self.model, config)
         self.prepare = jax.jit(self.model.prepare)
@@ -58,9 +57,15 @@ class _Run:
         """The state at step 0, from the first images of the data order and a stream of its own."""
         images = pipeline.init_images(self.config)
         params_key, images_key = jax.random.split(jax.random.fold_in(root_key(self.config.seed), INIT_STREAM))
-        data_keys, _ = sample_keys(images_key, len(images))
-        x = jax.jit(partial(augment, self.config))(data_keys, images)
-        return state.create(self.model.init(params_key, x), self.config)
+
+        def calibrate(params: Any, images: Any) -> Any:
+            data_keys, noise_keys = sample_keys(images_key, images.shape[0])
+            x = augment(self.config, data_keys, images)
+            return self.model.calibrate(params, x, objective.draw_noise(self.model, noise_keys))
+
+        created = self.model.create(params_key)
+        params = self.programs("the initialisation", jax.jit(calibrate), created, images, once=True)
+        return state.create(params, self.config)
 
     def _take_up(self) -> tuple[state.TrainState, int]:
         """The newest checkpoint, else a fresh start."""
@@ -73,7 +78,8 @@ class _Run:
                     for change in workdir.changes(found.config, self.config):
                         say(f"  a field changed since it was saved: {change}")
                     return found.arrays, found.step
-            fresh = jax.block_until_ready(self._initialise())
+            # Placed like a restored state, so that a resumed run finds the programs of this one in the cache.
+            fresh = jax.block_until_ready(jax.device_put(self._initialise(), jax.devices()[0]))
         seconds = self.clock.seconds("initialising")
         say(f"initialised on {self.config.train.init_images} images in {seconds:.0f} s")
         return fresh, 0
@@ -144,16 +150,14 @@ class _Run:
             self.stop(self.start)
         batches = pipeline.train_batches(self.config, self.start)
         for step in range(self.start, train.num_steps):
-            frozen = self.schedule.frozen(step)
+            frozen = self.config.execution.freeze_program and self.schedule.frozen(step)
             name = "the training step" + (" with the encoder frozen" if frozen else "")
             images = next(batches)["images"]
             self.state, metrics = self.programs(name, self.steps[frozen], self.state, images)
             pending = self._read(pending)
             done = step + 1
             pending = done, metrics
-            saves = (
-                done % train.checkpoint_every == 0 or done == train.num_steps or self.termination.requested
-            )
+            saves = done % train.checkpoint_every == 0 or done == train.num_steps or self.termination.requested
             stops = [train.eval_every, train.sample_every]
             if saves or any(every > 0 and done % every == 0 for every in stops):
                 pending = self._read(pending)

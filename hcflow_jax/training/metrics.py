@@ -138,10 +138,7 @@ class Reporter:
         now = self._clock.seconds("training")
         rate = (step - last_step) / max(now - last_seconds, 1e-9)
         self._last = (step, now)
-        shown = {
-            name: "none" if values[name] is None else f"{values[name]:.4f}"
-            for name in ("loss", "bits_per_dim")
-        }
+        shown = {name: "none" if values[name] is None else f"{values[name]:.4f}" for name in ("loss", "bits_per_dim")}
         line = (
             f"step {step}/{self._num_steps}  loss {shown['loss']}  bits/dim {shown['bits_per_dim']}  "
             f"{rate * self._batch_size:.1f} images/s  ETA {duration((self._num_steps - step) / rate)}"

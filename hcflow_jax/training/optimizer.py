@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 from ml_collections import ConfigDict
 
 from hcflow_jax.config import ConfigError
@@ -100,31 +100,32 @@ def _scale_by_rate(group: str) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)  # pyright: ignore
 
 
-def _leave_alone(inner: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Changes neither parameters nor the state that `inner` would have kept: what is frozen."""
+def _unless_frozen(inner: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """`inner`, but where `frozen` comes in true neither parameters nor its state change."""
+    inner = optax.with_extra_args_support(inner)
 
     def update(
-        updates: Params, state: optax.OptState, params: Params = None
+        updates: Params, state: optax.OptState, params: Params = None, *, frozen: Bool, **extra: Any
     ) -> tuple[Params, optax.OptState]:
-        del params
-        return jax.tree.map(jnp.zeros_like, updates), state
+        updates, new_state = inner.update(updates, state, params, **extra)
+        updates = jax.tree.map(lambda u: jnp.where(frozen, 0.0, u), updates)
+        return updates, jax.tree.map(lambda old, new: jnp.where(frozen, old, new), state, new_state)
 
-    return optax.GradientTransformation(inner.init, update)
+    return optax.GradientTransformationExtraArgs(inner.init, update)  # pyright: ignore
 
 
-def make_optimizer(config: ConfigDict, *, frozen: bool = False) -> optax.GradientTransformationExtraArgs:
+def make_optimizer(config: ConfigDict) -> optax.GradientTransformationExtraArgs:
     """Clipping by global norm, then one Adam a group.
 
     It works on packed trees (`packing`): a vector a group.
 
     Args:
       config: the whole config.
-      frozen: leave the encoder's parameters and moments alone. The norm is then over what still learns,
-        provided the encoder's gradients are zero (the step stops them). The state's tree is the same either
-        way.
 
     Returns:
-      A transformation whose `update` takes `rates={"encoder": ..., "decoder": ..., "flows": ...}`.
+      A transformation whose `update` takes `rates={"encoder": ..., "decoder": ..., "flows": ...}` and `frozen`:
+      whether to leave the encoder's parameters and moments alone. The norm is over what still learns, provided
+      the encoder's gradients are then zero.
     """
     train = config.train
 
@@ -132,7 +133,7 @@ def make_optimizer(config: ConfigDict, *, frozen: bool = False) -> optax.Gradien
         chain = optax.chain(
             optax.scale_by_adam(b1=train.adam_b1, b2=train.adam_b2, eps=train.adam_eps), _scale_by_rate(group)
         )
-        return _leave_alone(chain) if frozen and group == "encoder" else chain
+        return _unless_frozen(chain) if group == "encoder" else chain
 
     groups = optax.partition({group: adam(group) for group in GROUPS}, lambda packed: {g: g for g in packed})
     return optax.with_extra_args_support(optax.chain(optax.clip_by_global_norm(train.clip_norm), groups))

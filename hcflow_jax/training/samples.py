@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 
 from hcflow_jax import pictures
@@ -33,19 +33,29 @@ class Sampler:
           programs: what compiles.
         """
         self._model, self._config, self._programs = model, config, programs
-        self._decode = jax.jit(lambda params, z: preprocessing.to_uint8(model.decode(params, z)))
+        self._decode = jax.jit(model.decode)
+        self._to_uint8 = jax.jit(preprocessing.to_uint8)
+
+    def decode(self, params: Any, z: dict[str, np.ndarray]) -> Float[np.ndarray, "N R R 3"]:
+        """x of any number of latents, under prepared parameters."""
+        chunk, count = self._config.eval.batch_size, len(next(iter(z.values())))
+        x = []
+        for start in range(0, count, chunk):
+            # the last chunk is completed with the first latents: one shape, one program
+            rows = np.arange(start, start + chunk) % count
+            part = {name: latents[rows] for name, latents in z.items()}
+            x.append(np.asarray(self._programs("the sampler", self._decode, params, part)))
+        return np.concatenate(x)[:count]
+
+    def to_uint8(self, x: Float[np.ndarray, "N R R 3"]) -> UInt8[np.ndarray, "N R R 3"]:
+        """x as pixel values."""
+        return np.asarray(self._to_uint8(x))
 
     def images(self, params: Any) -> UInt8[np.ndarray, "N R R 3"]:
-        """Images of prepared parameters."""
-        sample, chunk = self._config.sample, self._config.eval.batch_size
+        """Samples from the fixed latents."""
+        sample = self._config.sample
         z = jax.device_get(self._model.draw(root_key(sample.seed), sample.count, sample.sigma))
-        images = []
-        for start in range(0, sample.count, chunk):
-            # the last chunk is completed with the first latents: one shape, one program
-            rows = np.arange(start, start + chunk) % sample.count
-            part = {name: np.asarray(latents)[rows] for name, latents in z.items()}
-            images.append(np.asarray(self._programs("the sampler", self._decode, params, part)))
-        return np.concatenate(images)[: sample.count]
+        return self.to_uint8(self.decode(params, z))
 
     def sheet(self, params: Any, path: Path) -> pictures.Sheet:
         """Writes a sheet.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 from ml_collections import ConfigDict
 
 GROUPS = ("encoder", "decoder", "flows")
@@ -43,6 +43,10 @@ class Schedule:
         """Whether the encoder is left alone in this step."""
         return self.freeze_step is not None and step >= self.freeze_step
 
+    def is_frozen(self, step: Step) -> Bool[Array, ""]:
+        """`frozen`, of a step number on the device."""
+        return jnp.asarray(False if self.freeze_step is None else step >= self.freeze_step)
+
     def _decay_steps(self) -> np.ndarray:
         """Steps at which the rates decay: the first of each even epoch above `decay_after` in the run."""
         epoch = self.train.decay_after + 2 - self.train.decay_after % 2
@@ -69,8 +73,7 @@ class Schedule:
             remaining = (train.num_steps - step) / (train.final_decay * train.num_steps)
             factor = factor * jnp.clip(remaining, 0.0, 1.0)
         rates = {
-            group: train.learning_rate[group] * jnp.float32(train.decay[group]) ** decays * factor
-            for group in GROUPS
+            group: train.learning_rate[group] * jnp.float32(train.decay[group]) ** decays * factor for group in GROUPS
         }
         if self.freeze_step is not None:
             rates["encoder"] = jnp.where(step >= self.freeze_step, 0.0, rates["encoder"])

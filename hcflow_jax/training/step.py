@@ -62,15 +62,15 @@ def make_train_step(model: Any, config: ConfigDict, schedule: Schedule, *, froze
       model: a Hierarchy.
       config: the whole config.
       schedule: rates and EMA decay by step.
-      frozen: the encoder no longer learns: its part of the backward pass is left out, and its parameters and
-        moments stay as they are. A second program; the state's tree is the same.
+      frozen: leave the encoder out of the backward pass: a second program, worth its compiling in a long run.
+        Without it the encoder stops learning at the freeze epoch just the same.
 
     Returns:
       (state, images (B, R, R, 3) uint8) -> (state, metrics): scalars on the device. `loss` (bits, weighted),
       `bits_per_dim` and `bits/LEVEL` (bits per dim of the image), `grad_norm` (before clipping, of what
       learns), `rate/GROUP`, `skipped` (steps of the whole run so far whose update was skipped).
     """
-    transformation = optimizer.make_optimizer(config, frozen=frozen)
+    transformation = optimizer.make_optimizer(config)
 
     def loss_fn(params: Any, x: Array, noise: Any) -> tuple[Float[Array, ""], Any]:
         if frozen:
@@ -87,9 +87,11 @@ def make_train_step(model: Any, config: ConfigDict, schedule: Schedule, *, froze
         (loss, result), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, x, noise)
         packing = Packing.of(state.params)
         old, old_ema, grads = (packing.pack(tree) for tree in (state.params, state.ema, grads))
+        is_frozen = jnp.asarray(frozen) | schedule.is_frozen(state.step)
+        grads["encoder"] = jnp.where(is_frozen, 0.0, grads["encoder"])
         grad_norm = optax.tree.norm(grads)
         rates = schedule.rates(state.step)
-        updates, opt_state = transformation.update(grads, state.opt_state, old, rates=rates)
+        updates, opt_state = transformation.update(grads, state.opt_state, old, rates=rates, frozen=is_frozen)
         params = optax.apply_updates(old, updates)
         ema = optimizer.ema_update(old_ema, params, schedule.ema_decay(state.step))
 

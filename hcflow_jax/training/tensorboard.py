@@ -80,9 +80,7 @@ class TensorBoardWriter(metric_writers.MetricWriter):
 
     def write_hparams(self, hparams: Mapping[str, Any]) -> None:
         """Writes hyperparameters as a text."""
-        self._writer.add_text(
-            "hparams", "\n".join(f"    {name}: {value}" for name, value in hparams.items()), 0
-        )
+        self._writer.add_text("hparams", "\n".join(f"    {name}: {value}" for name, value in hparams.items()), 0)
 
     def flush(self) -> None:
         """Writes out what is cached."""

@@ -1,0 +1,1 @@
+"""Measurements: what is claimed anywhere was made by a command here."""

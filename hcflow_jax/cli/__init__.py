@@ -1,0 +1,1 @@
+"""Commands beside training, one file each: `python -m hcflow_jax.cli.NAME`."""

@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 from benchmarks import flops
 from hcflow_jax.interop import settings
 from hcflow_jax.models import factory, noise, objective
-from hcflow_jax.training import state, step
+from hcflow_jax.training import sharding, state, step
 from hcflow_jax.training.programs import compile_options
 from hcflow_jax.training.schedule import schedule
 
@@ -93,8 +93,9 @@ def prepare(config: ConfigDict, what: str) -> tuple[Any, Any, Any]:
             return jnp.mean(objective.objective(model, params, x, eps).loss)
 
         return jax.jit(jax.value_and_grad(loss)), params, jnp.asarray(images / 256 - 0.5, jnp.float32)
-    run = step.make_train_step(model, config, schedule(config, 1_000_000))
-    return run, state.create(params, config), images
+    mesh = sharding.make_mesh(config)
+    run = step.make_train_step(model, config, schedule(config, 1_000_000), mesh)
+    return run, jax.device_put(state.create(params, config), sharding.replicated(mesh)), images
 
 
 def measure(config: ConfigDict, what: str, repeats: int) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Drawn(meta.AxisMetadata):
         return self.value
 
     def replace_boxed(self, val: Any) -> "Drawn":
-        return self.replace(value=val)
+        return Drawn(val, self.scale, self.orthogonal)
 
     def add_axis(self, index: int, params: dict[Any, Any]) -> "Drawn":
         return self

@@ -77,7 +77,7 @@ CASES: dict[str, Case] = {
 }
 
 
-def inputs(case: Case) -> tuple[np.ndarray, Any]:
+def inputs(case: Case) -> tuple[Any, Any]:
     """x and the conditioning of a case: numbers of about 1, the same at every call."""
     rng = np.random.default_rng(0)
 

@@ -38,7 +38,7 @@ def group(data: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return found
 
 
-def nhwc(array: np.ndarray) -> np.ndarray:
+def nhwc(array: np.ndarray) -> Any:  # numpy, which JAX takes but its annotations do not
     """(b, c, h, w) -> (b, h, w, c), and what is 1x1 or flat already -> (b, c)."""
     if array.ndim == 4 and array.shape[2:] != (1, 1):
         return array.transpose(0, 2, 3, 1)

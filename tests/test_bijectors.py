@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from bijectors import CASES
 
-from hcflow_jax import flows, parameters
+from hcflow_jax import flows
 
 ROUNDING = 2e-5  # float32, values of about 1; relative to the largest value on the way
 
@@ -192,12 +192,6 @@ def test_coupling_moves_the_hidden_part_by_the_visible(name: str) -> None:
         assert all(np.abs(o - b).max() > 0.002 for o, b in zip(other, before, strict=True))
 
 
-def test_channel_split_hides_the_larger_last_part() -> None:
-    for channels, hidden in ((2, 1), (3, 2), (4, 2), (5, 3)):
-        mask = flows.ChannelSplit().hidden((1, 2, 2, channels))
-        np.testing.assert_array_equal(mask, [0] * (channels - hidden) + [1] * hidden)
-
-
 @pytest.mark.parametrize("name", [n for n in CASES if n != "injector_without"])
 def test_wrong_channels_are_refused(name: str) -> None:
     case = CASES[name]
@@ -242,41 +236,6 @@ def test_missing_conditioning_is_refused() -> None:
         case.bijector.forward(bijectors.create(case), bijectors.inputs(case)[0])
 
 
-def test_checkerboards_want_images() -> None:
-    with pytest.raises(ValueError, match=r"\(2, 3\).*\(batch, h, w, channels\)"):
-        flows.CheckerSplit(2, 0).hidden((2, 3))
-
-
-def test_actnorm_init_standardises() -> None:
-    rng = np.random.default_rng(0)
-    x = (rng.normal(size=(4, 3, 3, 5)) * np.arange(1, 6) + np.arange(5)).astype(np.float32)
-    _, z = flows.Actnorm().init(jax.random.key(0), jnp.asarray(x))
-    np.testing.assert_allclose(np.mean(z, (0, 1, 2)), 0, atol=1e-6)
-    np.testing.assert_allclose(np.std(np.asarray(z), (0, 1, 2), ddof=1), 1, rtol=1e-5)
-
-
-def test_actnorm_init_survives_a_constant_channel() -> None:
-    params, z = flows.Actnorm().init(jax.random.key(0), jnp.ones((4, 3)))
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((params, z)))
-
-
-def test_actnorm_init_runs_through_steps_in_forward_order() -> None:
-    """Each step's actnorm sees what the steps before it make of the data."""
-    case = CASES["repeat"]
-    x, cond = bijectors.inputs(case)
-    x, params = jnp.asarray(3 * x + 1), bijectors.perturbed(case)
-    done, z = case.bijector.calibrate(params, x, cond)
-    for i, step in enumerate(bijectors.CHECKERS):
-        own = jax.tree.map(lambda leaf, i=i: leaf[i], done)
-        over = tuple(range(x.ndim - 1))
-        np.testing.assert_allclose(own["actnorm"]["bias"], jnp.mean(x, over), atol=1e-4)
-        np.testing.assert_allclose(np.exp(own["actnorm"]["scale"]), jnp.std(x, over, ddof=1), rtol=1e-4)
-        x, _ = step.forward(own, x, cond)
-    _near(z, x)
-    for part in ("coupling", "mixing"):
-        jax.tree.map(np.testing.assert_array_equal, done[part], params[part])
-
-
 @pytest.mark.parametrize("name", REPEATS[1:])
 def test_how_a_repeat_runs_changes_nothing(name: str) -> None:
     scan, other = results("repeat"), results(name)
@@ -293,48 +252,3 @@ def test_repeat_is_its_steps_one_after_another() -> None:
         x, log_det = step.forward(jax.tree.map(lambda leaf, i=i: leaf[i], r.params), x, r.cond)
         total += log_det
     _near((x, total), r.forward)
-
-
-@pytest.mark.parametrize(
-    "steps",
-    [
-        (flows.Actnorm(), flows.Mixing()),
-        (flows.Mixing(0.3), flows.Mixing(0.1)),
-        (flows.Coupling(None, flows.ChannelSplit()), flows.Coupling(None, flows.CheckerSplit(2, 0))),  # pyright: ignore[reportArgumentType]
-    ],
-    ids=["kind", "hyperparameter", "split"],
-)
-def test_repeat_refuses_unlike_steps(steps: tuple[flows.Bijector, ...]) -> None:
-    with pytest.raises(ValueError, match="must be alike"):
-        flows.Repeat(steps).create(jax.random.key(0), jnp.zeros((1, 2, 2, 4)))
-
-
-def test_orthogonal_matrix_is_orthogonal() -> None:
-    rng = np.random.default_rng(0)
-    x = jnp.zeros((1, 64))
-    mixing = flows.OrthogonalMixing()
-    generator = parameters.unbox(mixing.create(jax.random.key(0), x))["generator"]
-    ready = mixing.prepare({"generator": generator + 3 * rng.normal(size=(64, 64)).astype(np.float32)})
-    k = np.asarray(ready["matrix"], np.float64)
-    assert np.abs(k - np.eye(64)).max() > 0.5
-    assert np.abs(k @ k.T - np.eye(64)).max() < 2e-6
-    np.testing.assert_array_equal(ready["inverse"], ready["matrix"].T)
-
-
-def test_orthogonal_matrix_turns_the_right_way() -> None:
-    """K = expm(M (U - U^T)), not its transpose: two channels, where the exponential is a rotation."""
-    u = np.array([[0.3, 2.0], [-1.0, 0.7]], np.float32)
-    angle = 0.1 * (u[0, 1] - u[1, 0])
-    wanted = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
-    np.testing.assert_allclose(flows.OrthogonalMixing().prepare({"generator": u})["matrix"], wanted, atol=1e-6)
-
-
-def test_mixing_inverse_of_an_ill_conditioned_kernel() -> None:
-    rng = np.random.default_rng(0)
-    left, right = (np.linalg.qr(rng.normal(size=(8, 8)))[0] for _ in range(2))
-    matrix = (left * np.geomspace(1, 1e-3, 8)) @ right
-    ready = flows.Mixing(0.3).prepare({"kernel": (matrix / 0.3).astype(np.float32)})
-    k = np.asarray(ready["matrix"], np.float64)
-    np.testing.assert_allclose(ready["inverse"], np.linalg.inv(k), rtol=0, atol=2e-7 * 1e3 * 1e3)
-    np.testing.assert_allclose(ready["log_abs_det"], np.linalg.slogdet(k).logabsdet, rtol=1e-6)
-    np.testing.assert_allclose(k @ ready["inverse"], np.eye(8), atol=3e-4)

@@ -21,8 +21,8 @@ SIZE = 8
 def _config(size: int = SIZE, **level_8: float) -> ConfigDict:
     """Of one level of 8 pixels, or of two."""
     config = schema.default()
-    row = dict(steps=("channel",), hidden=4, condition=4, encoder=4, decoder=4)
-    noisy = {**dict(flow_noise=0.1, decoder_noise=0.2), **level_8}
+    row: dict[str, Any] = dict(steps=("channel",), hidden=4, condition=4, encoder=4, decoder=4)
+    noisy: dict[str, Any] = {**dict(flow_noise=0.1, decoder_noise=0.2), **level_8}
     rows = {8: schema.level(channels=3, skip=2, **row, **noisy)}
     if size > 8:
         rows = {size: schema.level(channels=3, **row), **rows}
@@ -53,7 +53,7 @@ def params(model: Hierarchy) -> Any:
 
 
 @pytest.fixture(scope="module")
-def x() -> np.ndarray:
+def x() -> Any:
     """Images in two groups of quite different spread."""
     rng = np.random.default_rng(0)
     spread = np.repeat([0.05, 0.2], 4)[:, None, None, None]
@@ -82,9 +82,7 @@ def of_one_group(model: Hierarchy) -> Any:
     return call
 
 
-def test_a_batch_is_its_groups(
-    model: Hierarchy, params: Any, x: np.ndarray, eps: noise.Noise, of_one_group: Any
-) -> None:
+def test_a_batch_is_its_groups(model: Hierarchy, params: Any, x: Any, eps: noise.Noise, of_one_group: Any) -> None:
     whole = jax.jit(lambda params, x, eps: objective(model, params, x, eps))(params, x, eps)
     halves = [
         of_one_group(params, x[cut], jax.tree.map(lambda e, cut=cut: e[cut], eps))[0]
@@ -99,22 +97,20 @@ def test_a_batch_is_its_groups(
 
 
 def test_a_batch_that_is_no_multiple_of_the_group_is_refused(
-    model: Hierarchy, params: Any, x: np.ndarray, eps: noise.Noise
+    model: Hierarchy, params: Any, x: Any, eps: noise.Noise
 ) -> None:
     six = jax.tree.map(lambda e: e[:6], eps)
     with pytest.raises(ValueError, match=r"6 .*model\.statistics_group=4"):
         jax.eval_shape(lambda p: objective(model, p, jnp.asarray(x[:6]), six), params)
 
 
-def test_identical_images_give_finite_gradients(
-    params: Any, x: np.ndarray, eps: noise.Noise, of_one_group: Any
-) -> None:
+def test_identical_images_give_finite_gradients(params: Any, x: Any, eps: noise.Noise, of_one_group: Any) -> None:
     same = np.repeat(x[:1], 4, 0)
     _, gradients = of_one_group(params, same, jax.tree.map(lambda e: e[:4], eps))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
 
-def test_what_learns_from_what(params: Any, x: np.ndarray, eps: noise.Noise, of_one_group: Any) -> None:
+def test_what_learns_from_what(params: Any, x: Any, eps: noise.Noise, of_one_group: Any) -> None:
     """Flows' inputs are stop-gradiented, so no gradient reaches their noise; the decoders' noise gets one."""
     four = jax.tree.map(lambda e: e[:4], eps)
     _, (of_params, of_x, of_noise) = of_one_group(params, x[:4], four)
@@ -124,7 +120,7 @@ def test_what_learns_from_what(params: Any, x: np.ndarray, eps: noise.Noise, of_
     assert np.abs(of_params["encoder"]["from_8"]["conv_in"]["w"]).max() > 1e-6
 
 
-def test_without_flow_noise_there_is_no_density(x: np.ndarray, eps: noise.Noise, params: Any) -> None:
+def test_without_flow_noise_there_is_no_density(x: Any, eps: noise.Noise, params: Any) -> None:
     config = _config()
     config.model.top.prior.flow_noise = config.model.top.y1.flow_noise = 0.0
     model = factory.build(config)

@@ -11,6 +11,7 @@ import training_fakes as fakes
 from hcflow_jax.training import state as states
 from hcflow_jax.training import step as steps
 from hcflow_jax.training.schedule import schedule
+from hcflow_jax.training.sharding import make_mesh
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def _setup(folder, *, frozen=False):
     config = fakes.config(folder / "images", images_per_epoch=4, freeze_epoch=1)  # an epoch is a step
     model = fakes.Model()
     if frozen not in _STEPS:
-        _STEPS[frozen] = steps.make_train_step(model, config, schedule(config, 24), frozen=frozen)
+        _STEPS[frozen] = steps.make_train_step(model, config, schedule(config, 24), make_mesh(config), frozen=frozen)
     params = model.create(jax.random.key(0))
     return _STEPS[frozen], states.create(params, config)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
@@ -18,6 +19,7 @@ from hcflow_jax import checkpoint, data, pictures
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data import preprocessing
 from hcflow_jax.models import factory
+from hcflow_jax.training import sharding
 from hcflow_jax.training.metrics import Clock, say
 from hcflow_jax.training.programs import Programs, enable_compilation_cache
 from hcflow_jax.training.samples import Sampler
@@ -36,16 +38,17 @@ class Report:
         found = checkpoint.load(workdir)
         self.workdir, self.folder, self.config = workdir, workdir / "report", found.config
         self.model: Any = factory.build(self.config)
-        self.params = jax.jit(self.model.prepare)(found.arrays["ema"])
+        self.mesh = sharding.make_mesh(self.config)
+        self.params = jax.device_put(jax.jit(self.model.prepare)(found.arrays["ema"]), sharding.replicated(self.mesh))
         self.programs = Programs(Clock())
-        self.sampler = Sampler(self.model, self.config, self.programs)
+        self.sampler = Sampler(self.model, self.config, self.programs, self.mesh)
         self.scale = max(1, SCALE // self.config.data.resolution)
         source = data.open_source(self.config, "eval")
         self.images: Images = np.stack([source[i % len(source)] for i in range(PICTURES)])
 
     def write(self) -> list[Path]:
         """Makes every picture and prints every figure; returns the pictures' paths."""
-        x = np.asarray(preprocessing.to_x(self.images))
+        x = np.asarray(preprocessing.to_x(jnp.asarray(self.images)))
         z = self._encode(x)
         decoded = self.sampler.decode(self.params, z)
         error = float(np.abs(decoded - x).max())
@@ -70,7 +73,8 @@ class Report:
         parts = []
         for start in range(0, len(x), size):
             rows = np.arange(start, start + size) % len(x)
-            parts.append(jax.device_get(self.programs("the encoder", encode, self.params, x[rows])[0]))
+            batch = sharding.spread(self.mesh, x[rows])
+            parts.append(jax.device_get(self.programs("the encoder", encode, self.params, batch)[0]))
         return {name: np.concatenate([part[name] for part in parts])[: len(x)] for name in parts[0]}
 
     def _save(self, name: str, sheet: pictures.Sheet) -> Path:
@@ -120,7 +124,7 @@ class Report:
 
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit status: 0, or 2 after one line on stderr."""
-    parser = argparse.ArgumentParser(prog="hcflow_jax.cli.report", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="hcflow_jax.cli.report", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--workdir", required=True, type=Path, help="of a run that saved a checkpoint")
     arguments = parser.parse_args(argv)
     enable_compilation_cache()

@@ -6,7 +6,6 @@ channels as x. The first half of the last features makes s, the second half b; s
 
 import math
 from functools import partial
-from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -30,14 +29,17 @@ class ConvConditioner(nn.Module):
     def __call__(self, visible: Array, cond: Array | None = None) -> tuple[Array, Array]:
         channels, at_1x1 = visible.shape[-1], visible.ndim == 2
 
-        def layer(features: int, name: str, kernel: int = 3, activation: str = "lrelu", zero: bool = False) -> Any:
-            common = dict(activation=activation, zero=zero, execution=self.execution, name=name)
-            return Dense(features, **common) if at_1x1 else Conv(features, kernel, **common)
+        def layer(
+            features: int, name: str, kernel: int = 3, activation: str = "lrelu", zero: bool = False
+        ) -> nn.Module:
+            if at_1x1:
+                return Dense(features, activation, zero=zero, execution=self.execution, name=name)
+            return Conv(features, kernel, activation, zero=zero, execution=self.execution, name=name)
 
         x, join = visible, "tanh"
         if cond is not None:
-            cond = cond + layer(cond.shape[-1], "cond")(cond)
-            x = jnp.concatenate([x.astype(cond.dtype), cond], -1)
+            own: Array = cond + layer(cond.shape[-1], "cond")(cond)
+            x = jnp.concatenate([x.astype(own.dtype), own], -1)
             join = "lrelu" if at_1x1 else "tanh"
         x = layer(channels, "join", activation=join)(x)
         x = x if at_1x1 else instance_norm(x)

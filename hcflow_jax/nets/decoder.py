@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -129,7 +130,7 @@ class LevelDecoder(nn.Module):
                 name=f"stage_{i}",
             )(x, style)
         one = partial(Conv, kernel=1, activation="linear", execution=self.execution)
-        cond = {name: self._head(x, name) for name in ("start", "end")}
+        cond: dict[str, Any] = {name: self._head(x, name) for name in ("start", "end")}
         cond["steps"] = one(self.condition, name="to_condition")(x)
         if not self.skip:
             return cond, None

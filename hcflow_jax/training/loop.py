@@ -14,7 +14,7 @@ from hcflow_jax.checkpoint import Checkpoints
 from hcflow_jax.data import pipeline
 from hcflow_jax.evaluation import bits_per_dim
 from hcflow_jax.models import factory, objective
-from hcflow_jax.training import samples, state, workdir
+from hcflow_jax.training import samples, sharding, state, workdir
 from hcflow_jax.training.metrics import Clock, Reporter, say
 from hcflow_jax.training.optimizer import count_by_group
 from hcflow_jax.training.programs import Programs
@@ -33,15 +33,17 @@ class _Run:
         self.clock = Clock()
         self.programs = Programs(self.clock)
         self.model: Any = factory.build(config)
+        self.mesh = sharding.make_mesh(config)
         self.train_images = len(data.open_source(config, "train"))
         self.eval_images = len(data.open_source(config, "eval"))
         self.schedule = schedule(config, self.train_images)
         self.steps = {
-            frozen: make_train_step(self.model, config, self.schedule, frozen=frozen) for frozen in (False, True)
+            frozen: make_train_step(self.model, config, self.schedule, self.mesh, frozen=frozen)
+            for frozen in (False, True)
         }
         self.batch_bound = bits_per_dim.make_batch_bound(self.model, config)
         self.prepare = jax.jit(self.model.prepare)
-        self.sampler = samples.Sampler(self.model, config, self.programs)
+        self.sampler = samples.Sampler(self.model, config, self.programs, self.mesh)
         self.checkpoints = Checkpoints(directory, config.train.keep_checkpoints)
         self.termination = Termination()
         self.state, self.start = self._take_up()
@@ -71,7 +73,9 @@ class _Run:
         """The newest checkpoint, else a fresh start."""
         with self.clock.section("initialising"):
             if self.checkpoints.steps():
-                template = jax.eval_shape(partial(state.create, config=self.config), self.model.shapes())
+                shapes = jax.eval_shape(partial(state.create, config=self.config), self.model.shapes())
+                everywhere = sharding.replicated(self.mesh)
+                template = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=everywhere), shapes)
                 found = self.checkpoints.restore_latest(template)
                 if found is not None:
                     say(f"resuming at step {found.step}")
@@ -79,7 +83,7 @@ class _Run:
                         say(f"  a field changed since it was saved: {change}")
                     return found.arrays, found.step
             # Placed like a restored state, so that a resumed run finds the programs of this one in the cache.
-            fresh = jax.block_until_ready(jax.device_put(self._initialise(), jax.devices()[0]))
+            fresh = jax.block_until_ready(jax.device_put(self._initialise(), sharding.replicated(self.mesh)))
         seconds = self.clock.seconds("initialising")
         say(f"initialised on {self.config.train.init_images} images in {seconds:.0f} s")
         return fresh, 0
@@ -103,7 +107,9 @@ class _Run:
                 self._prepared(),
                 self.termination.interrupts(pipeline.eval_batches(self.config)),
                 self.config,
-                lambda *args: self.programs("the bound", self.batch_bound, *args),
+                lambda params, *batch: self.programs(
+                    "the bound", self.batch_bound, params, *sharding.spread(self.mesh, batch)
+                ),
             )
         self.reporter.evaluation(step, bound.as_dict())
         say(f"step {step}  {bound}")

@@ -5,11 +5,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 
 from hcflow_jax import pictures
 from hcflow_jax.data import preprocessing
+from hcflow_jax.training import sharding
 from hcflow_jax.training.programs import Programs
 from hcflow_jax.training.step import root_key
 
@@ -24,15 +26,16 @@ def sheet_path(workdir: Path, step: int) -> Path:
 class Sampler:
     """Decodes fixed latents in chunks of `eval.batch_size` images, one program for all of them."""
 
-    def __init__(self, model: Any, config: ConfigDict, programs: Programs):
+    def __init__(self, model: Any, config: ConfigDict, programs: Programs, mesh: Mesh):
         """Draws nothing yet.
 
         Args:
           model: a Hierarchy.
           config: the whole config; `sample` says how many, how wide, from which seed.
           programs: what compiles.
+          mesh: from `sharding.make_mesh`: each device decodes a run of a chunk.
         """
-        self._model, self._config, self._programs = model, config, programs
+        self._model, self._config, self._programs, self._mesh = model, config, programs, mesh
         self._decode = jax.jit(model.decode)
         self._to_uint8 = jax.jit(preprocessing.to_uint8)
 
@@ -43,7 +46,7 @@ class Sampler:
         for start in range(0, count, chunk):
             # the last chunk is completed with the first latents: one shape, one program
             rows = np.arange(start, start + chunk) % count
-            part = {name: latents[rows] for name, latents in z.items()}
+            part = sharding.spread(self._mesh, {name: latents[rows] for name, latents in z.items()})
             x.append(np.asarray(self._programs("the sampler", self._decode, params, part)))
         return np.concatenate(x)[:count]
 

@@ -6,13 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Key, UInt8
 from ml_collections import ConfigDict
 
 from hcflow_jax.data import preprocessing
 from hcflow_jax.models import objective
-from hcflow_jax.training import optimizer
-from hcflow_jax.training.packing import Packing
+from hcflow_jax.training import optimizer, sharding
+from hcflow_jax.training.packing import Packed, Packing
 from hcflow_jax.training.schedule import GROUPS, Schedule
 from hcflow_jax.training.state import TrainState
 
@@ -28,17 +29,20 @@ def root_key(seed: int) -> Key[Array, ""]:
     return jax.random.key(seed, impl="threefry2x32")
 
 
-def sample_keys(key: Key[Array, ""], batch_size: int) -> tuple[Key[Array, " B"], Key[Array, " B"]]:
+def sample_keys(
+    key: Key[Array, ""], batch_size: int, first: int | Array = 0
+) -> tuple[Key[Array, " B"], Key[Array, " B"]]:
     """Keys of the samples of one step, by position in the global batch.
 
     Args:
       key: fold_in(key(seed), step).
-      batch_size: B, the global batch.
+      batch_size: B, how many.
+      first: position of the first of them.
 
     Returns:
       data_keys, noise_keys: what augmentation and the model's noise draw from.
     """
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(batch_size))
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(batch_size))
     data_keys, noise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     return data_keys, noise_keys
 
@@ -53,8 +57,12 @@ def _select(which: Bool[Array, ""], new: Any, old: Any) -> Any:
     return jax.tree.map(lambda n, o: jnp.where(which, n, o), new, old)
 
 
-def make_train_step(model: Any, config: ConfigDict, schedule: Schedule, *, frozen: bool = False) -> TrainStep:
+def make_train_step(
+    model: Any, config: ConfigDict, schedule: Schedule, mesh: Mesh, *, frozen: bool = False
+) -> TrainStep:
     """The step of Section 5's loss under Section 6's optimizer, jitted, with the state donated.
+
+    Each device of the mesh takes a run of the batch; gradients and metrics are averaged over it.
 
     A step whose loss or gradient norm is not finite changes nothing but the step number.
 
@@ -62,6 +70,7 @@ def make_train_step(model: Any, config: ConfigDict, schedule: Schedule, *, froze
       model: a Hierarchy.
       config: the whole config.
       schedule: rates and EMA decay by step.
+      mesh: from `sharding.make_mesh`.
       frozen: leave the encoder out of the backward pass: a second program, worth its compiling in a long run.
         Without it the encoder stops learning at the freeze epoch just the same.
 
@@ -78,15 +87,30 @@ def make_train_step(model: Any, config: ConfigDict, schedule: Schedule, *, froze
         result = objective.objective(model, params, x, noise)
         return jnp.mean(result.loss), result
 
-    def train_step(state: TrainState, images: UInt8[Array, "B R R 3"]) -> tuple[TrainState, Metrics]:
-        step_key = jax.random.fold_in(root_key(config.seed), state.step)
-        data_keys, noise_keys = sample_keys(step_key, images.shape[0])
+    def gradients(params: Any, step: Array, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:
+        """Of one device's run of the batch, averaged over all."""
+        step_key = jax.random.fold_in(root_key(config.seed), step)
+        first = jax.lax.axis_index(sharding.BATCH) * images.shape[0]
+        data_keys, noise_keys = sample_keys(step_key, images.shape[0], first)
         x = augment(config, data_keys, images)
         noise = objective.draw_noise(model, noise_keys)
+        (loss, result), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, x, noise)
+        means = {
+            "loss": loss,
+            "bits_per_dim": jnp.mean(result.bits_per_dim),
+            **{f"bits/{level}": jnp.mean(bits) for level, bits in result.bits_by_level.items()},
+        }
+        return jax.lax.pmean((Packing.of(params).pack(grads), means), sharding.BATCH)
 
-        (loss, result), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, x, noise)
+    one, run = PartitionSpec(), PartitionSpec(sharding.BATCH)
+    # Nothing to gain from tracking what varies over the mesh: the only collective is the average at the end.
+    gradients = jax.shard_map(gradients, mesh=mesh, in_specs=(one, one, run), out_specs=(one, one), check_vma=False)
+
+    def train_step(state: TrainState, images: UInt8[Array, "B R R 3"]) -> tuple[TrainState, Metrics]:
+        grads, means = gradients(state.params, state.step, images)
+        loss = means["loss"]
         packing = Packing.of(state.params)
-        old, old_ema, grads = (packing.pack(tree) for tree in (state.params, state.ema, grads))
+        old, old_ema = packing.pack(state.params), packing.pack(state.ema)
         is_frozen = jnp.asarray(frozen) | schedule.is_frozen(state.step)
         grads["encoder"] = jnp.where(is_frozen, 0.0, grads["encoder"])
         grad_norm = optax.tree.norm(grads)
@@ -103,13 +127,12 @@ def make_train_step(model: Any, config: ConfigDict, schedule: Schedule, *, froze
             ema=packing.unpack(_select(good, ema, old_ema)),
         )
         metrics = {
-            "loss": loss,
-            "bits_per_dim": jnp.mean(result.bits_per_dim),
-            **{f"bits/{level}": jnp.mean(bits) for level, bits in result.bits_by_level.items()},
+            **means,
             "grad_norm": grad_norm,
             **{f"rate/{group}": rates[group] for group in GROUPS},
             "skipped": new_state.step - optimizer.updates_done(new_state.opt_state),
         }
         return new_state, metrics
 
-    return jax.jit(train_step, donate_argnums=0)
+    everywhere, spread = sharding.replicated(mesh), sharding.split(mesh)
+    return jax.jit(train_step, donate_argnums=0, in_shardings=(everywhere, spread), out_shardings=everywhere)

@@ -1,0 +1,52 @@
+"""The golden case's model and parameters, and programs that several test files share: each is made once."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from golden_data import group, load, settings
+from ml_collections import ConfigDict
+
+from hcflow_jax.interop import arrays
+from hcflow_jax.interop import settings as release
+from hcflow_jax.models import factory
+from hcflow_jax.models.hierarchy import Hierarchy
+from hcflow_jax.nets.decoder import mask_channels
+
+
+@functools.cache
+def config() -> ConfigDict:
+    """tiny_a's config, from the release's settings."""
+    return release.to_config(settings())
+
+
+@functools.cache
+def model() -> Hierarchy:
+    """tiny_a's model."""
+    return factory.build(config())
+
+
+def from_flat(flat: Any) -> Any:
+    """Parameters of tiny_a's model from the release's."""
+    return arrays.from_torch(flat, config())
+
+
+@functools.cache
+def params() -> Any:
+    """tiny_a's parameters."""
+    return from_flat(group(load("tiny_a/params"), "param/"))
+
+
+@jax.jit
+def _top(params: Any, prior: Any, y1: Any) -> tuple[Any, Any, Any]:
+    y_top = jnp.concatenate([prior, y1], -1)
+    style: Any = model().style.apply({"params": params["style"]}, mask_channels(y_top, model().style_masked))
+    own = params["decoder"]["base"]
+    base: Any = model().base.apply({"params": own}, y_top)
+    return style, (base - own["constant"])[:, 0, 0], base
+
+
+def top(y: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Style vector, masked 1x1 convolution of y_top, and 4x4 base, from the y's of a batch."""
+    return _top(params(), y["prior"], y["y1"])

@@ -28,6 +28,7 @@ say "demo: trains a small model on drawn portraits, then reports; about 10-15 mi
 say "results: $workdir (start again to go on after an interruption)"
 ensure_env demo
 keep_compiled
+quick_on_cpu
 cd "$ROOT"
 
 "$PY" -m hcflow_jax.main --config=configs/demo.py --workdir="$workdir" ${arguments[@]+"${arguments[@]}"}

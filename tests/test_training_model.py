@@ -1,9 +1,12 @@
 """A run of the paper's model, as small as it gets: the loop and the model agree on everything they share."""
 
+import json
+
 import pytest
 import training_fakes as fakes
 
 from hcflow_jax import config as schema
+from hcflow_jax.cli import report
 from hcflow_jax.models import factory
 from hcflow_jax.training import evaluate, loop
 
@@ -27,3 +30,18 @@ def test_train_resume_evaluate(tmp_path, capsys):
     assert list(result["end"]["by_level"]) == list(factory.build(config).level_names)
     assert result["end"]["bits_per_dim"] < result["start"]["bits_per_dim"]
     assert evaluate.evaluate(tmp_path)["bits_per_dim"] == pytest.approx(result["end"]["bits_per_dim"], rel=1e-4)
+
+    assert report.main([f"--workdir={tmp_path}"]) == 0
+    found = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert found["worst_error"] < 1e-4 and found["changed_pixel_values"] == 0
+    assert sorted(p.name for p in (tmp_path / "report").glob("*.png")) == [
+        "loss.png",
+        "reconstructions.png",
+        "samples.png",
+        "zeroing.png",
+    ]
+
+
+def test_a_report_needs_a_checkpoint(tmp_path, capsys):
+    assert report.main([f"--workdir={tmp_path}"]) == 2
+    assert str(tmp_path) in capsys.readouterr().err

@@ -1,0 +1,35 @@
+"""The benchmarks' arithmetic, against hand-computed answers."""
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks import flops
+
+
+def test_a_product_and_a_convolution():
+    a, b = jnp.zeros((3, 5)), jnp.zeros((5, 7))
+    assert flops.count(jnp.matmul, a, b) == 2 * 3 * 5 * 7
+
+    def conv(x, w):
+        return jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    assert flops.count(conv, jnp.zeros((2, 8, 8, 3)), jnp.zeros((3, 3, 3, 4))) == 2 * 2 * 8 * 8 * 4 * 27
+
+
+def test_a_loop_counts_every_trip_and_a_branch_once():
+    x = jnp.zeros((4, 4))
+
+    def loop(x):
+        return jax.lax.scan(lambda c, _: (c @ c, None), x, length=6)[0]
+
+    def branch(x):
+        return jax.lax.cond(x[0, 0] > 0, lambda x: x @ x, lambda x: x @ x @ x, x)
+
+    once = 2 * 4**3
+    assert flops.count(jax.jit(loop), x) == 6 * once
+    assert flops.count(branch, x) == 2 * once
+
+
+def test_a_gradient_costs_twice_its_forward():
+    w, x = jnp.ones((4, 4)), jnp.ones((2, 4))
+    assert flops.count(jax.grad(lambda w, x: jnp.sum((x @ w) ** 2), (0, 1)), w, x) == 3 * 2 * 2 * 4 * 4

@@ -68,8 +68,11 @@ def draw_all(key: PRNGKeyArray, boxed: Any) -> Any:
     """
     leaves, structure = jax.tree.flatten(boxed, is_leaf=lambda leaf: isinstance(leaf, Drawn))
     sizes = [leaf.value.size if isinstance(leaf, Drawn) else 0 for leaf in leaves]
-    draws = np.split(np.asarray(jax.random.normal(key, (sum(sizes),))), np.cumsum(sizes)[:-1])
-    return jax.tree.unflatten(structure, [_leaf(leaf, d) for leaf, d in zip(leaves, draws, strict=True)])
+    flat = np.asarray(jax.random.normal(key, (sum(sizes),)))
+    ends = np.cumsum(sizes, dtype=int)
+    return jax.tree.unflatten(
+        structure, [_leaf(leaf, flat[end - n : end]) for leaf, n, end in zip(leaves, sizes, ends, strict=True)]
+    )
 
 
 def _leaf(leaf: Any, draw: np.ndarray) -> np.ndarray | Array:

@@ -120,10 +120,10 @@ class Hierarchy:
         params: dict[str, Any] = {"encoder": {}, "style": {}, "decoder": {}, "flows": {}}
 
         def run(module: nn.Module, path: tuple[str, ...], *inputs: Any) -> Any:
-            made = module.init(next(keys), *inputs)["params"]
+            output, made = module.init_with_output(next(keys), *inputs)
             holder = params[path[0]] if path[1:] else params
-            holder[path[-1]] = made
-            return module.apply({"params": parameters.unbox(made)}, *inputs)
+            holder[path[-1]] = made["params"]
+            return output
 
         y = self._features(run, jnp.zeros((1, *self.image_shape)))
 

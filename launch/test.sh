@@ -23,8 +23,6 @@ ensure_env dev
 keep_compiled
 export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
 quick_on_cpu
-# Nothing a test runs is worth optimising; unoptimised it compiles several times faster.
-export XLA_FLAGS="${XLA_FLAGS:-} --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 cd "$ROOT"
 
 status=0

@@ -166,7 +166,9 @@ def test_evaluation_of_a_checkpoint_agrees_with_the_runs_own(whole, tmp_path):
     config, directory, result = whole
     found = evaluate.evaluate(directory)
     assert found["step"] == 6
-    assert {name: found[name] for name in result["end"]} == result["end"]
+    # The run's own bound was another compilation of the same function: equal but for rounding.
+    numbers, same = jax.tree.leaves({name: found[name] for name in result["end"]}), jax.tree.leaves(result["end"])
+    assert numbers == pytest.approx(same, rel=1e-6)
     assert json.loads((directory / "eval.json").read_text()) == found
 
     fewer = config.copy_and_resolve_references()

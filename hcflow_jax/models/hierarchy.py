@@ -6,7 +6,6 @@ which `noise` and `objective` add.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -17,43 +16,14 @@ from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from hcflow_jax import parameters
-from hcflow_jax.flows import Bijector
 from hcflow_jax.models import noise
+from hcflow_jax.models.level import Level
 from hcflow_jax.nets.decoder import mask_channels
 
 IMAGE_SCALE = 4.0  # y of the finest level is 4 * image
 
 Params = Any
 ByLevel = dict[str, Array]
-
-
-@dataclasses.dataclass(frozen=True)
-class Level:
-    """One level: its flow, what conditions it, and its numbers.
-
-    Attributes:
-      name: "prior", "y1" or the resolution.
-      shape: of y, without the batch.
-      flow: y -> z.
-      decoder: conditions the flow; None at the unconditional "prior".
-      flow_noise, decoder_noise: alpha and alpha' of Section 5.
-      weight: w, multiplies the level's bits in the loss.
-      prior_std: std of z.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    flow: Bijector
-    decoder: nn.Module | None
-    flow_noise: float
-    decoder_noise: float
-    weight: float
-    prior_std: float
-
-    @property
-    def dims(self) -> int:
-        """Number of dimensions of y."""
-        return math.prod(self.shape)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from hcflow_jax.models.hierarchy import IMAGE_SCALE, Hierarchy, Level
+from hcflow_jax.models.hierarchy import IMAGE_SCALE, Hierarchy
+from hcflow_jax.models.level import Level
 from hcflow_jax.models.noise import Noise, draw, perturb
 
 draw_noise = draw

@@ -35,7 +35,9 @@ def _to_config(settings: Mapping[str, Any]) -> ConfigDict:
     config.data.resolution = resolutions[0]
     config.model.encoder_multiplier = float(model["ENCODER_LR_SCALE"])
     config.model.decoder_multiplier = float(model["DECODER_LR_SCALE"])
-    config.model.statistics_group = general["BATCH_SIZE"]
+    group = config.model.statistics_group = general["BATCH_SIZE"]
+    for holder, name in ((config.train, "init_images"), (config.eval, "batch_size")):
+        holder[name] = max(1, holder[name] // group) * group
     top = config.model.top
     dims, prior = end["ENDBLOCK_TOT_CHANNELS"], end["CHANNELS"][0]
     _need("AUTOENCODER_CHANNELS", end["AUTOENCODER_CHANNELS"], dims)

@@ -95,7 +95,8 @@ class Report:
         rows, labels = [self.images[:SHOWN]], ["original"]
         names = list(self.model.level_names)
         for kept in range(len(names) - 1, -1, -1):
-            part = {n: v[:SHOWN] * (i < kept) for i, (n, v) in enumerate(z.items())}
+            # By name: jit sorts a dict's keys, so z itself is not coarse to fine.
+            part = {n: z[n][:SHOWN] * (i < kept) for i, n in enumerate(names)}
             rows.append(self.sampler.to_uint8(self.sampler.decode(self.params, part)))
             labels.append("all = 0" if kept == 0 else f"z_{names[kept]} = 0" + (" too" if len(rows) > 2 else ""))
         return pictures.rows(rows, labels, scale=self.scale)

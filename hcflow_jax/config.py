@@ -178,6 +178,9 @@ def default() -> ConfigDict:
                 dtype="auto",  # auto | float32 | bfloat16: the networks' arithmetic (flows stay float32)
                 loop="auto",  # auto | scan | unroll: steps of like shape
                 conv="auto",  # auto | xla | shifted: how a convolution's gradients are computed
+                resample="auto",  # auto | taps | matrix: halving and doubling elementwise, or as matrix products
+                gain="auto",  # auto | weights | result: where a layer's constant factor is multiplied in
+                halves="auto",  # auto | one | each: a layer's output in halves, by one convolution or one each
                 freeze_program=True,  # compile a second step, without the encoder's gradients, for after its freeze
                 checkpoint=False,  # recompute each flow step in the backward pass: less memory, more time
             ),

@@ -18,9 +18,9 @@ from hcflow_jax.nets.encoder import Encoder
 from hcflow_jax.nets.layers import Dense, Execution, StyleNetwork
 
 PRESETS = {
-    "cpu": dict(dtype="float32", loop="scan", conv="shifted"),
-    "gpu": dict(dtype="bfloat16", loop="scan", conv="xla"),
-    "tpu": dict(dtype="bfloat16", loop="scan", conv="xla"),
+    "cpu": dict(dtype="float32", loop="scan", conv="shifted", resample="taps", gain="result", halves="one"),
+    "gpu": dict(dtype="bfloat16", loop="unroll", conv="xla", resample="taps", gain="weights", halves="each"),
+    "tpu": dict(dtype="bfloat16", loop="scan", conv="xla", resample="matrix", gain="weights", halves="each"),
 }
 
 
@@ -32,8 +32,9 @@ def build(config: ConfigDict) -> Hierarchy:
     """
     check(config)
     chosen = resolve_execution(config.execution)
-    execution = Execution(jnp.dtype(chosen["dtype"]), chosen["conv"])
-    repeat = partial(flows.Repeat, unroll=chosen["loop"] == "unroll", checkpoint=config.execution.checkpoint)
+    loop, dtype = chosen.pop("loop"), jnp.dtype(chosen.pop("dtype"))
+    execution = Execution(dtype=dtype, **chosen)
+    repeat = partial(flows.Repeat, unroll=loop == "unroll", checkpoint=config.execution.checkpoint)
     model = config.model
     rows = level_rows(config)
     top = model.top

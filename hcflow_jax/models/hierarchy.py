@@ -252,7 +252,6 @@ class Hierarchy:
                     style = run(self.style, ("style",), mask_channels(top, self.style_masked))
                     seen.append(run(self.base, ("decoder", "base"), top))
                 cond, skip = run(level.decoder, ("decoder", level.name), seen[-1], skip, style)
-                cond = jax.tree.map(lambda c: c.astype(jnp.float32), cond)
             y, noisy = visit(level, cond)
             clean.append(y)
             seen.append(noisy)

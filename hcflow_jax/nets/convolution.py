@@ -38,12 +38,22 @@ def _shifted_forward(x: Image, w: Kernel) -> tuple[Array, tuple[Array, Array]]:
 def _shifted_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     x, w = residuals
     k, _, c, d = w.shape
-    height, width = x.shape[1:3]
+    # Whichever has fewer channels is shifted: fewer copies, and products that are less lopsided.
+    if c < d:
+        rows = [row.T @ g.reshape(-1, d) for row in _shifted_rows(x, k)]
+        dw = jnp.stack(rows).reshape(w.shape)
+    else:
+        rows = [x.reshape(-1, c).T @ row for row in _shifted_rows(g, k)]
+        dw = jnp.stack(rows).reshape(k, c, k, d)[::-1, :, ::-1].swapaxes(1, 2)
+    return _xla(g, w[::-1, ::-1].swapaxes(2, 3)), dw
+
+
+def _shifted_rows(x: Image, k: int) -> list[Array]:
+    """For each row of a k x k kernel, x shifted to each of its columns: k of (b h w, k c), zero padded."""
+    height, width, channels = x.shape[1:]
     padded = jnp.pad(x, ((0, 0), (k // 2,) * 2, (k // 2,) * 2, (0, 0)))
     columns = jnp.concatenate([padded[:, :, j : j + width] for j in range(k)], -1)
-    flat = g.reshape(-1, d)
-    dw = [columns[:, i : i + height].reshape(-1, k * c).T @ flat for i in range(k)]
-    return _xla(g, w[::-1, ::-1].swapaxes(2, 3)), jnp.stack(dw).reshape(w.shape)
+    return [columns[:, i : i + height].reshape(-1, k * channels) for i in range(k)]
 
 
 _shifted.defvjp(_shifted_forward, _shifted_backward)

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array
 
-from hcflow_jax.nets.layers import Conv, Dense, Execution, instance_norm
-from hcflow_jax.nets.resample import coupling_double, coupling_halve, repeat
+from hcflow_jax.nets.layers import Conv, Dense, Execution, instance_norm, instance_norm_before_doubling
+from hcflow_jax.nets.resample import coupling_double, coupling_halve
 
 
 class ConvConditioner(nn.Module):
@@ -43,9 +43,9 @@ class ConvConditioner(nn.Module):
             join = "lrelu" if at_1x1 else "tanh"
         x = layer(channels, "join", activation=join)(x)
         x = x if at_1x1 else instance_norm(x)
-        for i in range(3):
+        for i in range(2):
             x = layer(self.hidden, f"hidden_{i}")(x)
-        for_s, for_b = jnp.split(x, 2, -1)
+        for_s, for_b = layer(self.hidden, "hidden_2").halves(x)
         s = layer(channels, "scale", 1, "linear", zero=True)(for_s)
         b = layer(self.hidden // 2, "shift_hidden")(for_b)
         return s, layer(channels, "shift", 1, "linear")(b)
@@ -70,14 +70,10 @@ class UNetConditioner(nn.Module):
     @nn.compact
     def __call__(self, visible: Array, cond: Array | None = None) -> tuple[Array, Array]:
         conv = partial(Conv, execution=self.execution)
+        halve = partial(coupling_halve, times=self.halvings, implementation=self.execution.resample)
+        double = partial(coupling_double, times=self.halvings, implementation=self.execution.resample)
         widths = [math.floor(self.hidden * self.growth**i) for i in range(self.scales + 1)]
         channels, resolution = visible.shape[-1], visible.shape[1]
-
-        def residual(x: Array, first: int, second: int, name: str) -> Array:
-            r = conv(first, 1, name=f"{name}_a")(instance_norm(x))
-            r = conv(second, 1, name=f"{name}_b")(r)
-            joined = jnp.concatenate([instance_norm(x), r], -1)
-            return conv(second, 1, "linear", name=f"{name}_c")(joined)
 
         x = visible
         if cond is not None:
@@ -88,16 +84,18 @@ class UNetConditioner(nn.Module):
         skips = []
         for i in range(self.scales):
             skips.append(x)
-            x = repeat(coupling_halve, self.halvings, x)
-            x = residual(x, widths[i + 1], widths[i + 1], f"down_{i}")
+            norm, width = instance_norm(halve(x)), widths[i + 1]
+            r = conv(width, 1, name=f"down_{i}_b")(conv(width, 1, name=f"down_{i}_a")(norm))
+            x = conv(width, 1, "linear", name=f"down_{i}_c")(norm, r)
         x = conv(widths[-1], 1 if resolution // 2**self.scales == 1 else 3, name="bottom")(x)
         for i, skip in enumerate(reversed(skips)):
-            x = repeat(coupling_double, self.halvings, x)
-            x = residual(x, widths[self.scales - i], widths[self.scales - i - 1], f"up_{i}")
+            # Doubling acts on positions, a 1x1 kernel on channels: the norm's product is doubled, not the norm.
+            norm, (wide, narrow) = instance_norm_before_doubling(x, self.halvings), widths[::-1][i : i + 2]
+            r = conv(narrow, 1, name=f"up_{i}_b")(conv(wide, 1, name=f"up_{i}_a")((norm, double)))
+            x = conv(narrow, 1, "linear", name=f"up_{i}_c")((norm, double), r)
             x = (x + skip) / math.sqrt(2)
-        x = conv(self.hidden, name="hidden_2")(x)
         heads = []
-        for name, half in zip(("scale", "shift"), jnp.split(x, 2, -1), strict=True):
+        for name, half in zip(("scale", "shift"), conv(self.hidden, name="hidden_2").halves(x), strict=True):
             half = conv(self.hidden // 2, name=f"{name}_hidden")(half)
             heads.append(conv(channels, 1, "linear", zero=True, name=name)(half))
         return heads[0], heads[1]

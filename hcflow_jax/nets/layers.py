@@ -5,16 +5,20 @@ learning rate that Adam's steps amount to, g is the gain of the activation that 
 """
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
 from hcflow_jax import parameters
+from hcflow_jax.nets import resample
 from hcflow_jax.nets.convolution import convolve
 
 SLOPE = 0.1
@@ -30,17 +34,42 @@ class Execution:
     Attributes:
       dtype: of activations and used weights; parameters stay float32.
       conv: an implementation of `convolution.convolve`.
+      resample: an implementation of `resample.apply`.
+      gain: whether a layer's constant factor goes on its "weights", so that bias and activation follow the product
+        directly, or on its "result", where it costs no kernel of its own.
+      halves: how a layer gives its output in parts: as slices of "one" convolution, or a convolution "each".
     """
 
     dtype: Any = jnp.float32
     conv: str = "xla"
+    resample: str = "taps"
+    gain: str = "result"
+    halves: str = "one"
 
 
 def activate(x: Array, activation: str) -> Array:
     """Leaky-ReLU of slope 0.1, tanh, or nothing ("linear")."""
     if activation == "lrelu":
-        return jnp.where(x >= 0, x, jnp.asarray(SLOPE, x.dtype) * x)
+        return _leaky_relu(x)
     return jnp.tanh(x) if activation == "tanh" else x
+
+
+@jax.custom_vjp
+def _leaky_relu(x: Array) -> Array:
+    return jnp.maximum(x, jnp.asarray(SLOPE, x.dtype) * x)
+
+
+def _leaky_relu_forward(x: Array) -> tuple[Array, Array]:
+    y = _leaky_relu(x)
+    return y, y
+
+
+def _leaky_relu_backward(y: Array, g: Array) -> tuple[Array]:
+    # The sign of the result is that of x, so x itself need not be kept.
+    return (jnp.where(y >= 0, g, jnp.asarray(SLOPE, g.dtype) * g),)
+
+
+_leaky_relu.defvjp(_leaky_relu_forward, _leaky_relu_backward)
 
 
 def stored(multiplier: float = 1.0, zero: bool = False) -> Any:
@@ -48,8 +77,16 @@ def stored(multiplier: float = 1.0, zero: bool = False) -> Any:
     return nn.initializers.zeros if zero else partial(parameters.normal, scale=1 / multiplier)
 
 
+Between = Callable[[Array], Array]
+
+
 class Conv(nn.Module):
-    """Equalised k x k convolution with zero padding, then its activation: (b, h, w, c) -> (b, h, w, features)."""
+    """Equalised k x k convolution with zero padding, then its activation: (b, h, w, c) -> (b, h, w, features).
+
+    It takes an array, or several that stand for their concatenation over channels; each may come as a pair with a
+    linear map of images, which is applied to its share of the products, before bias and activation: a map that acts
+    on positions alone and commutes with a 1x1 kernel, where it is cheaper on the result.
+    """
 
     features: int
     kernel: int = 3
@@ -59,18 +96,41 @@ class Conv(nn.Module):
     use_bias: bool = True
     execution: Execution = Execution()
 
+    def __call__(self, *parts: Float[Array, "b h w _"] | tuple[Array, Between]) -> Float[Array, "b h w d"]:
+        """The layer's output."""
+        return self._run(parts, 1)[0]
+
+    def halves(self, *parts: Float[Array, "b h w _"] | tuple[Array, Between]) -> list[Float[Array, "b h w d/2"]]:
+        """Its output as the first and the second half of the channels."""
+        if self.execution.halves == "each":
+            return self._run(parts, 2)
+        return jnp.split(self._run(parts, 1)[0], 2, -1)
+
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
-        shape = (self.kernel, self.kernel, x.shape[-1], self.features)
+    def _run(self, parts: tuple[Any, ...], outputs: int) -> list[Array]:
+        pairs = [part if isinstance(part, tuple) else (part, None) for part in parts]
+        shape = (self.kernel, self.kernel, sum(x.shape[-1] for x, _ in pairs), self.features)
         w = self.param("w", stored(self.multiplier, self.zero), shape)
+        b = self.param("b", nn.initializers.zeros, shape[-1:]) if self.use_bias else None
         factor = self.multiplier * _GAIN[self.activation] / math.sqrt(math.prod(shape[:3]))
-        dtype = self.execution.dtype
-        # The factor goes on the result, where it joins the bias and the activation in one kernel, not on w.
-        y = convolve(x.astype(dtype), w.astype(dtype), self.execution.conv) * jnp.asarray(factor, dtype)
-        if self.use_bias:
-            b = self.param("b", nn.initializers.zeros, (self.features,))
-            y += (b * self.multiplier).astype(dtype)
-        return activate(y, self.activation)
+        dtype, on_weights = self.execution.dtype, self.execution.gain == "weights"
+        w = (w * factor if on_weights else w).astype(dtype)
+        ends = np.cumsum([x.shape[-1] for x, _ in pairs])
+        weights = jnp.split(w, ends[:-1], 2) if len(pairs) > 1 else [w]
+        made = []
+        for i in range(outputs):
+            own = slice(i * self.features // outputs, (i + 1) * self.features // outputs)
+            shares = []
+            for (x, between), kernel in zip(pairs, weights, strict=True):
+                kernel = kernel[..., own] if outputs > 1 else kernel
+                share = convolve(x.astype(dtype), kernel, self.execution.conv)
+                share = share if on_weights else share * jnp.asarray(factor, dtype)
+                shares.append(share if between is None else between(share))
+            y = functools.reduce(jnp.add, shares)
+            if b is not None:
+                y += ((b[own] if outputs > 1 else b) * self.multiplier).astype(dtype)
+            made.append(activate(y, self.activation))
+        return made
 
 
 class Dense(nn.Module):
@@ -91,6 +151,10 @@ class Dense(nn.Module):
         y = x.astype(dtype) @ w.astype(dtype) * jnp.asarray(factor, dtype) + (b * self.multiplier).astype(dtype)
         return activate(y, self.activation)
 
+    def halves(self, x: Float[Array, "b c"]) -> list[Float[Array, "b d/2"]]:
+        """Its output as the first and the second half of the channels."""
+        return jnp.split(self(x), 2, -1)
+
 
 def instance_norm(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     """(x - mean) / sqrt(var + 1e-6) a sample and channel; var unbiased; statistics in float32.
@@ -105,6 +169,14 @@ def instance_norm(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     centred = wide - jnp.mean(wide, (1, 2), keepdims=True)
     var = jnp.sum(centred * centred, (1, 2), keepdims=True) / (count - 1)
     return (centred * jax.lax.rsqrt(var + 1e-6)).astype(x.dtype)
+
+
+def instance_norm_before_doubling(x: Float[Array, "b h w c"], times: int) -> Float[Array, "b h w c"]:
+    """What, doubled, is the instance norm of x doubled: doubling keeps constants, so the norm can go first."""
+    wide = x.astype(jnp.float32)
+    mean, squares = resample.doubled_moments(wide, times)
+    count = x.shape[1] * x.shape[2] * 4**times
+    return ((wide - mean) * jax.lax.rsqrt(squares / (count - 1) + 1e-6)).astype(x.dtype)
 
 
 class Style(nn.Module):

@@ -1,14 +1,16 @@
-"""Halving and doubling of images, anti-aliased or bilinear, as weighted sums of neighbouring samples.
+"""Halving and doubling of images, anti-aliased or bilinear, any number of times in one pass.
 
-Along one axis doubling is a *spread*: sample i gives outputs 2i and 2i+1, each its own share plus a share of one
-neighbour. Halving is its transpose, a *gather* over even and odd samples. Edges are weights like any other, so
-either is one elementwise kernel an axis: nothing inserts zeros, pads by reflection or needs a grouped
-convolution, and either is the other's gradient.
+A resampling is linear and separable: along an axis it is a matrix, a few of them in a row their product. A sample
+takes part of its neighbours' values alone, so m coarse and s m fine samples are tied by s bands of weights. *Spread*
+(coarse to fine) and *gather* (its transpose) are weighted sums of shifted samples, edges being weights like any
+other: one elementwise kernel an axis, and either is the other's gradient. The same bands serve as a matrix product
+where a device is better at that.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,142 +18,229 @@ import numpy as np
 from jaxtyping import Array, Float
 
 Image = Float[Array, "b h w c"]
+Matrix = Float[np.ndarray, "out n"]
+
+IMPLEMENTATIONS = ("taps", "matrix")
+
+# Rules: a matrix for the next halving or doubling of n samples.
 
 
-class Taps(NamedTuple):
-    """Weights along an axis of m samples; each is (m,) or a number.
+def _down(n: int) -> Matrix:
+    """(n/2, n): taps [1, 3, 3, 1] / 8, reflect padding (x[-1] = x[1], x[n] = x[n-2])."""
+    matrix = np.zeros((n // 2, n))
+    for i in range(n // 2):
+        for at, tap in zip(range(2 * i - 1, 2 * i + 3), (1, 3, 3, 1), strict=True):
+            matrix[i, n - 1 - abs(n - 1 - abs(at))] += tap / 8
+    return matrix
 
-    even[i] = even_own x[i] + side x[i-1];  odd[i] = odd_own x[i] + side x[i+1] + odd_back x[i-1],
-    with zeros outside.
+
+def _up(n: int) -> Matrix:
+    """(2n, n): (x[i-1] + 3 x[i]) / 4 and (3 x[i] + x[i+1]) / 4 with x[-1] = x[0] and x[n] = x[n-2]."""
+    return _two_taps(n, beyond=n - 2)
+
+
+def _bilinear(n: int) -> Matrix:
+    """(2n, n): the same with x[n] = x[n-1]: half-pixel centres."""
+    return _two_taps(n, beyond=n - 1)
+
+
+def _two_taps(n: int, beyond: int) -> Matrix:
+    matrix = np.zeros((2 * n, n))
+    for i in range(n):
+        for row, neighbour in ((2 * i, max(i - 1, 0)), (2 * i + 1, i + 1 if i + 1 < n else beyond)):
+            matrix[row, i] += 3 / 4
+            matrix[row, neighbour] += 1 / 4
+    return matrix
+
+
+def _mean(n: int) -> Matrix:
+    """(n/2, n): means of pairs."""
+    return np.repeat(np.eye(n // 2), 2, 1) / 2
+
+
+def _aligned(n: int, size: int) -> Matrix:
+    """(size, n): bilinear, the first and last sample where they were."""
+    at = np.arange(size) * (n - 1) / (size - 1) if size > 1 else np.zeros(1)
+    return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(n)[None]))
+
+
+def _coupling_halve(n: int) -> Matrix:
+    return _down(n) if n > 4 else _aligned(n, n // 2)
+
+
+def _coupling_double(n: int) -> Matrix:
+    return _up(n) if n > 4 else _aligned(n, 2 * n)
+
+
+def _decoder_halve(n: int) -> Matrix:
+    return _down(n) if n > 8 else _mean(n)
+
+
+def _decoder_double(n: int) -> Matrix:
+    return _up(n) if n > 8 else _bilinear(n)
+
+
+Rule = Callable[[int], Matrix]
+
+
+@functools.cache
+def matrix(rule: Rule, n: int, times: int) -> Matrix:
+    """The matrix of `times` halvings or doublings of n samples by a rule; read only."""
+    product = np.eye(n)
+    for _ in range(times):
+        product = rule(len(product)) @ product
+    product.flags.writeable = False
+    return product
+
+
+class Bands:
+    """A matrix (s m, m) as weights of neighbours: y[s i + p] = sum over d of weights[d][i, p] x[i + d].
+
+    Compared and hashed by identity: `bands` makes one a resampling.
     """
 
-    even_own: np.ndarray
-    odd_own: np.ndarray
-    side: float
-    odd_back: np.ndarray
+    def __init__(self, full: Matrix):
+        """Finds the bands.
+
+        Args:
+          full: (s m, m).
+        """
+        fine, m = full.shape
+        self.phases, self.coarse = fine // m, m
+        rows, columns = np.nonzero(full)
+        self.weights: dict[int, np.ndarray] = {}
+        for d in sorted(set((columns - rows // self.phases).tolist())):
+            weights = np.zeros((m, self.phases))
+            for i in range(max(0, -d), min(m, m - d)):
+                weights[i] = full[self.phases * i : self.phases * (i + 1), i + d]
+            self.weights[d] = weights
 
 
-def _taps(kind: str, m: int) -> Taps:
-    """The taps of a resampling over m coarse samples.
-
-    "down": [1, 3, 3, 1] / 8 with reflect padding (x[-1] = x[1], x[n] = x[n-2]), read as a gather.
-    "up": (x[i-1] + 3 x[i]) / 4 and (3 x[i] + x[i+1]) / 4 with x[-1] = x[0] and x[m] = x[m-2].
-    "bilinear": the same with x[-1] = x[0] and x[m] = x[m-1]: half-pixel centres.
-    """
-    first, last = np.eye(m)[0], np.eye(m)[-1]
-    if kind == "down":
-        return Taps((3 + last) / 8, (3 + first) / 8, 1 / 8, 0 * last)
-    if kind == "up":
-        return Taps((3 + first) / 4, 3 / 4 + 0 * last, 1 / 4, last / 4)
-    return Taps((3 + first) / 4, (3 + last) / 4, 1 / 4, 0 * last)
+@functools.cache
+def bands(rule: Rule, n: int, times: int) -> Bands:
+    """The bands of doublings by a rule, or of the transpose of its halvings."""
+    full = matrix(rule, n, times)
+    return Bands(full if full.shape[0] >= n else full.T)
 
 
 def _shift(x: Array, axis: int, by: int) -> Array:
     """x[i - by] along an axis, zeros outside."""
+    if by == 0:
+        return x
     padding = [(0, 0, 0)] * x.ndim
     padding[axis] = (by, -by, 0)
     return jax.lax.pad(x, jnp.zeros((), x.dtype), padding)
 
 
-def _along(weights: np.ndarray, x: Array, axis: int) -> Array:
-    """Weights shaped to multiply x along an axis; a number where all are the same."""
+def _weigh(weights: np.ndarray, x: Array, axis: int) -> Array:
+    """Weights along an axis times x; a number where all are the same."""
     if np.all(weights == weights[0]):
-        return jnp.asarray(weights[0], x.dtype)
+        return jnp.asarray(weights[0], x.dtype) * x
     shape = [1] * x.ndim
     shape[axis] = -1
-    return jnp.asarray(weights, x.dtype).reshape(shape)
+    return jnp.asarray(weights, x.dtype).reshape(shape) * x
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _spread(kind: str, axis: int, x: Array) -> Array:
-    """Doubles an axis."""
-    taps = _taps(kind, x.shape[axis])
-    before, after = _shift(x, axis, 1), _shift(x, axis, -1)
-    even = _along(taps.even_own, x, axis) * x + taps.side * before
-    odd = _along(taps.odd_own, x, axis) * x + taps.side * after
-    if taps.odd_back.any():
-        odd += _along(taps.odd_back, x, axis) * before
-    shape = x.shape[:axis] + (2 * x.shape[axis],) + x.shape[axis + 1 :]
-    return jnp.stack([even, odd], axis + 1).reshape(shape)
+def spread(band: Bands, axis: int, x: Array) -> Array:
+    """m samples to s m along an axis."""
+    coarse = jnp.expand_dims(x, axis + 1)
+    shape = [1] * coarse.ndim
+    shape[axis : axis + 2] = band.coarse, band.phases
+    y = _sum(jnp.asarray(w, x.dtype).reshape(shape) * _shift(coarse, axis, -d) for d, w in band.weights.items())
+    return y.reshape(*x.shape[:axis], band.phases * x.shape[axis], *x.shape[axis + 1 :])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _gather(kind: str, axis: int, x: Array) -> Array:
-    """Halves an axis: the transpose of `_spread`."""
-    m = x.shape[axis] // 2
-    taps = _taps(kind, m)
-    pairs = x.reshape(x.shape[:axis] + (m, 2) + x.shape[axis + 1 :])
-    even, odd = (jax.lax.index_in_dim(pairs, i, axis + 1, keepdims=False) for i in (0, 1))
-    own = _along(taps.even_own, even, axis) * even + _along(taps.odd_own, odd, axis) * odd
-    out = own + taps.side * (_shift(even, axis, -1) + _shift(odd, axis, 1))
-    if taps.odd_back.any():
-        out += _shift(_along(taps.odd_back, odd, axis) * odd, axis, -1)
-    return out
+def gather(band: Bands, axis: int, x: Array) -> Array:
+    """s m samples to m along an axis: the transpose of `spread`."""
+    grouped = x.reshape(*x.shape[:axis], band.coarse, band.phases, *x.shape[axis + 1 :])
+    phases = [jax.lax.index_in_dim(grouped, p, axis + 1, keepdims=False) for p in range(band.phases)]
+
+    def share(weights: np.ndarray) -> Array:
+        return _sum(_weigh(w, phase, axis) for w, phase in zip(weights.T, phases, strict=True) if w.any())
+
+    return _sum(_shift(share(weights), axis, d) for d, weights in band.weights.items())
 
 
-_spread.defvjp(
-    lambda kind, axis, x: (_spread(kind, axis, x), None), lambda kind, axis, _, g: (_gather(kind, axis, g),)
-)
-_gather.defvjp(
-    lambda kind, axis, x: (_gather(kind, axis, x), None), lambda kind, axis, _, g: (_spread(kind, axis, g),)
-)
+def _sum(parts: Iterable[Array]) -> Array:
+    return functools.reduce(jnp.add, parts)
 
 
-def down(x: Image) -> Image:
-    """Anti-aliased halving, taps [1, 3, 3, 1] / 8 along both axes, reflect padding."""
-    return _gather("down", 2, _gather("down", 1, x))
+spread.defvjp(lambda band, axis, x: (spread(band, axis, x), None), lambda band, axis, _, g: (gather(band, axis, g),))
+gather.defvjp(lambda band, axis, x: (gather(band, axis, x), None), lambda band, axis, _, g: (spread(band, axis, g),))
 
 
-def up(x: Image) -> Image:
-    """Anti-aliased doubling, taps [1, 3] / 4 and [3, 1] / 4 along both axes; its two edges differ."""
-    return _spread("up", 2, _spread("up", 1, x))
+def apply(rule: Rule, x: Image, times: int = 1, implementation: str = "taps") -> Image:
+    """`times` halvings or doublings of both axes by a rule.
+
+    Args:
+      rule: one of this file's.
+      x: images.
+      times: how often; 0 gives x itself.
+      implementation: "taps" (elementwise) or "matrix" (products with small matrices).
+    """
+    if times == 0:
+        return x
+    for axis in (1, 2):
+        full = matrix(rule, x.shape[axis], times)
+        if implementation == "matrix":
+            x = _product(full, axis, x)
+        else:
+            band = bands(rule, x.shape[axis], times)
+            x = (spread if full.shape[0] >= full.shape[1] else gather)(band, axis, x)
+    return x
 
 
-def mean_halve(x: Image) -> Image:
-    """2x2 mean: bilinear halving with half-pixel centres."""
-    b, h, w, c = x.shape
-    return jnp.mean(x.reshape(b, h // 2, 2, w // 2, 2, c), (2, 4))
+def _product(full: Matrix, axis: int, x: Array) -> Array:
+    """A matrix along an axis; weights and sums of them are exact in bfloat16, products are summed in float32."""
+    letters = "bhwc"
+    made = letters.replace(letters[axis], "i")
+    return jnp.einsum(f"i{letters[axis]},{letters}->{made}", jnp.asarray(full, x.dtype), x)
 
 
-def bilinear_double(x: Image) -> Image:
-    """Bilinear doubling with half-pixel centres."""
-    return _spread("bilinear", 2, _spread("bilinear", 1, x))
+down = partial(apply, _down)
+up = partial(apply, _up)
+mean_halve = partial(apply, _mean)
+bilinear_double = partial(apply, _bilinear)
+coupling_halve = partial(apply, _coupling_halve)
+coupling_double = partial(apply, _coupling_double)
+decoder_halve = partial(apply, _decoder_halve)
+decoder_double = partial(apply, _decoder_double)
 
 
 def aligned(x: Image, size: int) -> Image:
-    """Bilinear to size x size with aligned corners, by a small interpolation matrix an axis."""
-    matrices = (jnp.asarray(_aligned_matrix(n, size), x.dtype) for n in x.shape[1:3])
-    return jnp.einsum("bhwc,ih,jw->bijc", x, *matrices)
-
-
-def _aligned_matrix(n: int, size: int) -> np.ndarray:
-    """Row i: weights of the n samples at position i (n - 1) / (size - 1); (size, n)."""
-    at = np.arange(size) * (n - 1) / (size - 1) if size > 1 else np.zeros(1)
-    return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(n)[None])).astype(np.float32)
-
-
-def coupling_halve(x: Image) -> Image:
-    """Halving in a coupling's U-Net: anti-aliased above 4 pixels, else bilinear with aligned corners."""
-    return down(x) if x.shape[1] > 4 else aligned(x, x.shape[1] // 2)
-
-
-def coupling_double(x: Image) -> Image:
-    """Doubling in a coupling's U-Net: anti-aliased above 4 pixels, else bilinear with aligned corners."""
-    return up(x) if x.shape[1] > 4 else aligned(x, x.shape[1] * 2)
-
-
-def decoder_halve(x: Image) -> Image:
-    """Halving in a decoder's U-Net: anti-aliased above 8 pixels, else the 2x2 mean."""
-    return down(x) if x.shape[1] > 8 else mean_halve(x)
-
-
-def decoder_double(x: Image) -> Image:
-    """Doubling in a decoder's U-Net: anti-aliased above 8 pixels, else bilinear with half-pixel centres."""
-    return up(x) if x.shape[1] > 8 else bilinear_double(x)
-
-
-def repeat(resample: Callable[[Image], Image], times: int, x: Image) -> Image:
-    """`resample` applied `times` times."""
-    for _ in range(times):
-        x = resample(x)
+    """Bilinear to size x size with aligned corners."""
+    for axis in (1, 2):
+        x = _product(_aligned(x.shape[axis], size), axis, x)
     return x
+
+
+def doubled_moments(x: Image, times: int) -> tuple[Array, Array]:
+    """Mean and sum of squared deviations that `coupling_double(x, times)` would have, without doubling.
+
+    With U the matrix of an axis, the mean is that of x weighted by U's column sums, and the sum of squares of the
+    centred x is <x, G x G> with G = U^T U, five bands wide.
+
+    Args:
+      x: (b, h, w, c) float32.
+      times: number of doublings.
+
+    Returns:
+      Mean and sum of squares over the doubled positions, (b, 1, 1, c).
+    """
+    sides = [matrix(_coupling_double, n, times) for n in x.shape[1:3]]
+    count = np.prod([len(side) for side in sides])
+    columns = np.outer(sides[0].sum(0), sides[1].sum(0)) / count
+    mean = jnp.sum(x * jnp.asarray(columns[..., None], x.dtype), (1, 2), keepdims=True)
+    centred = x - mean
+    weighed: Any = centred
+    for axis, n in zip((1, 2), x.shape[1:3], strict=True):
+        weighed = spread(_gram(n, times), axis, weighed)
+    return mean, jnp.sum(centred * weighed, (1, 2), keepdims=True)
+
+
+@functools.cache
+def _gram(n: int, times: int) -> Bands:
+    side = matrix(_coupling_double, n, times)
+    return Bands(side.T @ side)

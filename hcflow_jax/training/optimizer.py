@@ -117,7 +117,7 @@ def _unless_frozen(inner: optax.GradientTransformation) -> optax.GradientTransfo
 def make_optimizer(config: ConfigDict) -> optax.GradientTransformationExtraArgs:
     """Clipping by global norm, then one Adam a group.
 
-    It works on packed trees (`packing`): a vector a group.
+    It works on packed trees (`packing`): {group: {part: vector}}.
 
     Args:
       config: the whole config.

@@ -1,7 +1,8 @@
-"""A parameter tree as one vector a learning-rate group, so that the optimizer is a few large operations.
+"""A parameter tree as some twenty vectors, so that the optimizer is a few large operations.
 
 Clipping, Adam, the EMA and the check for non-finite steps are the same elementwise work on every tensor. Done
-tensor by tensor they are thousands of kernels, half of the whole training step's; done on three vectors a dozen.
+tensor by tensor they are thousands of kernels, half of the whole training step's. A vector holds what belongs to one
+learning-rate group and one part of the model: what a tensor is cut from should not be the whole model.
 """
 
 import dataclasses
@@ -12,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hcflow_jax.training.optimizer import labels
+from hcflow_jax.training.optimizer import labels, path_name
 
-Packed = dict[str, Float[Array, " n"]]
+Packed = dict[str, dict[str, Float[Array, " n"]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +25,12 @@ class Packing:
     Attributes:
       structure: of the tree.
       shapes: of its leaves, in order.
-      groups: of its leaves, in order.
+      places: (group, part) of its leaves, in order; a part is the first two names of a path, e.g. "flows/128".
     """
 
     structure: Any
     shapes: tuple[tuple[int, ...], ...]
-    groups: tuple[str, ...]
+    places: tuple[tuple[str, str], ...]
 
     @classmethod
     def of(cls, tree: Any) -> "Packing":
@@ -39,24 +40,24 @@ class Packing:
           ConfigError: where a parameter belongs to no group or several.
         """
         leaves, structure = jax.tree.flatten(tree)
-        return cls(structure, tuple(leaf.shape for leaf in leaves), tuple(jax.tree.leaves(labels(tree))))
+        paths = [path_name(path).split("/") for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+        groups = jax.tree.leaves(labels(tree))
+        places = tuple((group, "/".join(path[:2])) for group, path in zip(groups, paths, strict=True))
+        return cls(structure, tuple(leaf.shape for leaf in leaves), places)
 
     def pack(self, tree: Any) -> Packed:
-        """{group: its leaves, flattened and joined}."""
-        leaves = self.structure.flatten_up_to(tree)
-        return {
-            group: jnp.concatenate(
-                [leaf.reshape(-1) for leaf, own in zip(leaves, self.groups, strict=True) if own == group]
-            )
-            for group in sorted(set(self.groups))
-        }
+        """{group: {part: its leaves, flattened and joined}}."""
+        held: dict[str, dict[str, list[Array]]] = {}
+        for leaf, (group, part) in zip(self.structure.flatten_up_to(tree), self.places, strict=True):
+            held.setdefault(group, {}).setdefault(part, []).append(leaf.reshape(-1))
+        return {group: {name: jnp.concatenate(own) for name, own in parts.items()} for group, parts in held.items()}
 
     def unpack(self, packed: Packed) -> Any:
         """The tree again."""
-        at = dict.fromkeys(packed, 0)
+        at = dict.fromkeys(self.places, 0)
         leaves = []
-        for shape, group in zip(self.shapes, self.groups, strict=True):
-            size = int(np.prod(shape))
-            leaves.append(packed[group][at[group] : at[group] + size].reshape(shape))
-            at[group] += size
+        for shape, place in zip(self.shapes, self.places, strict=True):
+            size, start = int(np.prod(shape)), at[place]
+            leaves.append(packed[place[0]][place[1]][start : start + size].reshape(shape))
+            at[place] += size
         return jax.tree.unflatten(self.structure, leaves)

@@ -31,11 +31,16 @@ def enable_compilation_cache() -> Path:
 _CPU_LEVEL, _CPU_LEVEL_ONCE = 1, 0
 
 
-def compile_options(once: bool = False) -> dict[str, Any] | None:
-    """XLA's options for a program on this backend; `once`: it will run a single time."""
-    if jax.default_backend() != "cpu":
-        return None
-    return {"xla_backend_optimization_level": _CPU_LEVEL_ONCE if once else _CPU_LEVEL}
+def compile_options(once: bool = False, backend: str | None = None) -> dict[str, Any] | None:
+    """XLA's options for a program on a backend, by default the one in use; `once`: it will run a single time."""
+    backend = backend or jax.default_backend()
+    if backend == "cpu":
+        return {"xla_backend_optimization_level": _CPU_LEVEL_ONCE if once else _CPU_LEVEL}
+    if backend in ("gpu", "cuda") and tuple(int(n) for n in jax.__version__.split(".")[:2]) >= (0, 11):
+        # A convolution's bias, activation and activation gradient in its own kernel (cuDNN's runtime fusion). Before
+        # 0.11 XLA writes the constants out as whole images first.
+        return {"xla_gpu_experimental_enable_conv_fusion": True}
+    return None
 
 
 class Programs:

@@ -19,7 +19,7 @@ class TrainState:
     Attributes:
       step: steps done, skipped ones included.
       params: the parameters that learn.
-      opt_state: Adam's counts and moments by group, packed: a vector each.
+      opt_state: Adam's counts and moments by group, packed: a vector a part of the model.
       ema: exponential moving average of `params`, which evaluation and sampling use.
     """
 

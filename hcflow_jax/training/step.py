@@ -112,7 +112,7 @@ def make_train_step(
         packing = Packing.of(state.params)
         old, old_ema = packing.pack(state.params), packing.pack(state.ema)
         is_frozen = jnp.asarray(frozen) | schedule.is_frozen(state.step)
-        grads["encoder"] = jnp.where(is_frozen, 0.0, grads["encoder"])
+        grads["encoder"] = jax.tree.map(lambda g: jnp.where(is_frozen, 0.0, g), grads.get("encoder", {}))
         grad_norm = optax.tree.norm(grads)
         rates = schedule.rates(state.step)
         updates, opt_state = transformation.update(grads, state.opt_state, old, rates=rates, frozen=is_frozen)

@@ -1,0 +1,104 @@
+"""The programs that users run, as (function, arguments without values), for devices that need not be here."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from hcflow_jax import flows, parameters
+from hcflow_jax.models import factory
+from hcflow_jax.training import sharding, state, step
+from hcflow_jax.training.schedule import schedule
+
+MODES = ("train", "frozen", "sample", "encode")
+Program = tuple[Any, tuple[Any, ...]]
+
+
+def whole(config: ConfigDict, mode: str, mesh: Mesh) -> Program:
+    """The program that `main` runs: a training step (`frozen`: after the encoder's freeze), decode or encode.
+
+    `config.train.batch_size` is the global batch of every mode.
+    """
+    model = factory.build(config)
+    shape = (config.train.batch_size, *model.image_shape)
+    params = model.shapes()
+    if mode in ("train", "frozen"):
+        run = step.make_train_step(model, config, schedule(config, 1_000_000), mesh, frozen=mode == "frozen")
+        abstract = jax.eval_shape(functools.partial(state.create, config=config), params)
+        return run, (placed(abstract, mesh), placed(jax.ShapeDtypeStruct(shape, jnp.uint8), mesh, True))
+    ready = placed(jax.eval_shape(model.prepare, params), mesh)
+    if mode == "encode":
+        return jax.jit(model.encode), (ready, placed(jax.ShapeDtypeStruct(shape, jnp.float32), mesh, True))
+    z = jax.eval_shape(lambda key: model.draw(key, shape[0]), jax.random.key(0))
+    return jax.jit(model.decode), (ready, placed(z, mesh, True))
+
+
+def part(config: ConfigDict, which: str, mesh: Mesh) -> Program:
+    """Loss and gradient of one piece of one level, e.g. "coupling:128:checker", "step:32:channel", "decoder:128".
+
+    The gradient is with respect to parameters, input and conditioning.
+
+    Raises:
+      SystemExit: naming what the level has.
+    """
+    what, _, rest = which.partition(":")
+    name, _, kind = rest.partition(":")
+    model = factory.build(config)
+    level, batch = model.level(name), config.train.batch_size
+    row = config.model.levels[f"r{name}"]
+    x = jax.ShapeDtypeStruct((batch, *level.shape), jnp.float32)
+    if what == "decoder":
+        return _decoder(model, name, batch, mesh)
+    cond = jax.ShapeDtypeStruct((batch, *level.shape[:2], row.condition), jnp.float32)
+    chain: Any = level.flow
+    runs = {n.partition("_")[0]: b.inner for n, b in zip(chain.names, chain.bijectors, strict=True)}
+    if what not in ("coupling", "step", "steps") or not isinstance(runs.get(kind), flows.Repeat):
+        have = [f"{w}:{name}:{k}" for k in runs if k in ("channel", "checker") for w in ("coupling", "step", "steps")]
+        raise SystemExit(f"--part: {which!r} is none of {', '.join([*have, f'decoder:{name}'])}")
+    repeat = runs[kind]
+    bijector = repeat if what == "steps" else repeat.steps[0]
+    bijector = bijector.bijectors[bijector.names.index("coupling")] if what == "coupling" else bijector
+    params = parameters.unbox(jax.eval_shape(bijector.create, jax.random.key(0), x, cond))
+
+    def loss(params: Any, x: Any, cond: Any) -> Any:
+        z, log_det = bijector.forward(params, x, cond)
+        return jnp.sum(z * z) - jnp.sum(log_det)
+
+    return _gradient(loss), (placed(params, mesh), placed(x, mesh, True), placed(cond, mesh, True))
+
+
+def _decoder(model: Any, name: str, batch: int, mesh: Mesh) -> Program:
+    """The decoder of one level, from what the level below gives it."""
+    level, names = model.level(name), model.level_names
+    decoder = level.decoder
+    params = model.shapes()
+    images = jax.ShapeDtypeStruct((batch, *model.image_shape), jnp.float32)
+    below = names[names.index(name) - 1]
+    if decoder.from_base:
+        coarser, width = jax.ShapeDtypeStruct((batch, 4, 4, model.encoder.top), jnp.float32), 0
+    else:
+        coarser, width = jax.eval_shape(model.features, params, images)[below], model.level(below).decoder.skip
+    dtype = decoder.execution.dtype
+    skip = jax.ShapeDtypeStruct((*coarser.shape[:3], width), dtype) if width else None
+    style = jax.ShapeDtypeStruct((batch, model.style.width), dtype)
+
+    def loss(params: Any, y: Any, skip: Any, style: Any) -> Any:
+        cond, handed = decoder.apply({"params": params}, y, skip, style)
+        return sum(jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves((cond, handed)))
+
+    inputs = tuple(placed(each, mesh, True) for each in (coarser, skip, style))
+    return _gradient(loss, 4), (placed(params["decoder"][name], mesh), *inputs)
+
+
+def _gradient(loss: Callable[..., Any], count: int = 3) -> Any:
+    return jax.jit(jax.value_and_grad(loss, tuple(range(count))))
+
+
+def placed(tree: Any, mesh: Mesh, over_batch: bool = False) -> Any:
+    """Shapes with their sharding: replicated, or a run of the leading axis a device."""
+    where = sharding.split(mesh) if over_batch else sharding.replicated(mesh)
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=where), tree)

@@ -106,7 +106,7 @@ def disagreements(found: dict[str, float]) -> list[str]:
 def compile_all(work: Work, x: Any, cond: Any) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
     """Compiled programs, and what tracing and compiling each took from empty caches.
 
-    It is done once, so a shared machine's noise is in its seconds; those of the processor feel it less.
+    It is done once, so a shared machine's noise is in it.
     """
     compiled, costs = {}, {}
     for name, jitted in programs(work).items():
@@ -120,23 +120,28 @@ def compile_all(work: Work, x: Any, cond: Any) -> tuple[dict[str, Any], dict[str
     return compiled, costs
 
 
-def take_turns(runs: dict[str, Any], arguments: dict[str, tuple], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each library's calls, one a repeat, there and back through the libraries; one more warms up."""
+def take_turns(runs: dict[str, Any], arguments: dict[str, tuple], repeats: int) -> dict[str, np.ndarray]:
+    """Times each library's calls, one a repeat, there and back through the libraries; one more warms up.
+
+    Returns:
+      By library (repeats, 2): the clock's and the process's processor seconds of each call.
+    """
     times = {library: [] for library in runs}
     for i in range(repeats + 1):
         for library in sorted(runs, key=list(runs).index, reverse=i % 2 == 1):
-            start = time.perf_counter()
+            start, on_cpu = time.perf_counter(), time.process_time()
             jax.block_until_ready(runs[library](*arguments[library]))
-            times[library].append(time.perf_counter() - start)
-    return {library: each[1:] for library, each in times.items()}
+            times[library].append((time.perf_counter() - start, time.process_time() - on_cpu))
+    return {library: np.asarray(each[1:]) for library, each in times.items()}
 
 
 def measure(job: Job, libraries: list[str], repeats: int, preset: str) -> dict[str, Any]:
     """Checks that the libraries do the same job, then times it.
 
     Returns:
-      By library: its errors, and by program the seconds of compiling (the clock's and the processor's), the median
-      and least seconds a call, and the median over repeats of their ratio to ours.
+      By library: its errors, and by program the seconds of compiling, the median seconds a call, and the median
+      over repeats of their ratio to ours; each by the clock and of the processor ("cpu"), which other processes
+      on the machine disturb less, and which say nothing where an accelerator does the work.
 
     Raises:
       SystemExit: naming the library that does not agree with ours.
@@ -158,22 +163,28 @@ def measure(job: Job, libraries: list[str], repeats: int, preset: str) -> dict[s
         inputs = z if name == "inverse" else dict.fromkeys(libraries, x)
         times = take_turns(runs, {k: (works[k].params, inputs[k], cond) for k in libraries}, repeats)
         for library in libraries:
+            seconds, cpu_seconds = np.median(times[library], 0)
+            ratio, cpu_ratio = np.median(times[library] / times["ours"], 0)
             report[library][name] = {
                 **costs[library][name],
-                "seconds": float(np.median(times[library])),
-                "least_seconds": min(times[library]),
-                "ratio_to_ours": float(np.median(np.divide(times[library], times["ours"]))),
+                "seconds": float(seconds),
+                "cpu_seconds": float(cpu_seconds),
+                "ratio_to_ours": float(ratio),
+                "cpu_ratio_to_ours": float(cpu_ratio),
             }
     return report
 
 
 def table(length: int, report: dict[str, Any]) -> str:
-    """The report of one length as Markdown: processor seconds of compiling; by program ms a call (ratio to ours)."""
-    heads = [f"{length} step{'s' * (length > 1)}", "compiling, s", *(f"{name}, ms" for name in PROGRAMS)]
+    """The report of one length as Markdown; a call's ms are the clock's, ratios to ours the clock's / processor's."""
+    heads = [f"{length} step{'s' * (length > 1)}", "compiling, processor s", *(f"{name}, ms" for name in PROGRAMS)]
     rows = [heads, ["---"] * len(heads)]
     for library, found in report.items():
-        total = sum(found[name]["compile_cpu_seconds"] for name in PROGRAMS)
-        calls = [f"{1e3 * found[n]['seconds']:.1f} ({found[n]['ratio_to_ours']:.2f})" for n in PROGRAMS]
+        programs = [found[name] for name in PROGRAMS]
+        total = sum(p["compile_cpu_seconds"] for p in programs)
+        calls = [
+            f"{1e3 * p['seconds']:.1f} ({p['ratio_to_ours']:.2f} / {p['cpu_ratio_to_ours']:.2f})" for p in programs
+        ]
         rows.append([library, f"{total:.1f}", *calls])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

@@ -100,6 +100,10 @@ class Repeat(Bijector):
 
         body = jax.checkpoint(body) if self.checkpoint else body
         each = (self.prepare(params), self._stacked())
+        if len(self.steps) == 1:
+            # A loop of one trip, which XLA dissolves too late: on CPUs it rewrites convolutions for its quick
+            # kernels before that, and not inside loops.
+            return body(x, jax.tree.map(lambda leaf: leaf[0], each))
         x, log_dets = jax.lax.scan(body, x, each, reverse=reverse, unroll=self.unroll)
         return x, jnp.sum(log_dets, 0)
 

@@ -6,6 +6,7 @@ import numbers
 from ml_collections import ConfigDict
 
 from hcflow_jax.config import ConfigError
+from hcflow_jax.flows.reversible import BACKWARD
 from hcflow_jax.nets.convolution import IMPLEMENTATIONS
 
 SPLITS = ("channel", "checker2", "checker4", "checker8")
@@ -139,6 +140,7 @@ def _check_execution(execution: ConfigDict) -> None:
         "dtype": ("auto", "float32", "bfloat16"),
         "loop": ("auto", "scan", "unroll"),
         "conv": ("auto", *IMPLEMENTATIONS),
+        "backward": BACKWARD,
     }
     for name, allowed in choices.items():
         value = execution[name]

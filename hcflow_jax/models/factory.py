@@ -33,7 +33,7 @@ def build(config: ConfigDict) -> Hierarchy:
     check(config)
     chosen = resolve_execution(config.execution)
     execution = Execution(jnp.dtype(chosen["dtype"]), chosen["conv"])
-    repeat = partial(flows.Repeat, unroll=chosen["loop"] == "unroll", checkpoint=config.execution.checkpoint)
+    repeat = partial(flows.Repeat, unroll=chosen["loop"] == "unroll", backward=config.execution.backward)
     model = config.model
     rows = level_rows(config)
     top = model.top

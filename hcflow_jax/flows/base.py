@@ -119,8 +119,18 @@ def rebuild(
       x, and the gradients of params, x and cond.
     """
     x, _ = undo(params, out, cond)
-    _, pull = jax.vjp(run, params, x, cond)
+
+    def as_cotangents(*args: Any) -> tuple[Array, LogDet]:
+        made, log_det = run(*args)
+        return made, varying_like(log_det, cotangents[1])  # a log-det of parameters alone does not vary with x
+
+    _, pull = jax.vjp(as_cotangents, params, x, cond)
     return x, pull(cotangents)
+
+
+def varying_like(value: Array, like: Array) -> Array:
+    """`value`; under `jax.shard_map` typed as one that may vary over the mesh wherever `like` may."""
+    return jnp.where(False, like, value)
 
 
 def add_gradients(a: Any, b: Any) -> Any:

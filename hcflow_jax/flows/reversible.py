@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from hcflow_jax.flows.base import Cond, LogDet, Params, rebuild
+from hcflow_jax.flows.base import Cond, LogDet, Params, rebuild, varying_like
 
 STORE, RECOMPUTE, REVERSIBLE = BACKWARD = ("store", "recompute", "reversible")
 
@@ -84,8 +84,8 @@ def _run_backward(inverse: bool, unroll: bool, residuals: Any, cotangents: Any) 
         of_params, of_x, more = pulled
         return (x, of_x, [a + b for a, b in zip(of_cond, _floating(more), strict=True)]), _floating(of_params)
 
-    # Not jnp.zeros_like: under shard_map a zero must vary over the mesh as its sum does.
-    nothing = [jnp.where(False, leaf, 0) for leaf in _floating(cond)]
+    # The loop's carry has one type: the zero that a sum starts from must vary over a mesh as the sum does.
+    nothing = [varying_like(jnp.zeros_like(leaf), leaf) for leaf in _floating(cond)]
     start = (out, of_out, nothing)
     (_, of_x, of_cond), of_params = jax.lax.scan(body, start, each, reverse=not inverse, unroll=unroll)
     return (_with_floating(each[0], of_params), None), of_x, _with_floating(cond, of_cond)

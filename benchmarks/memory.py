@@ -9,6 +9,8 @@ what it needs beside its arguments (parameters, data) and its results (the gradi
 
 import argparse
 import dataclasses
+import functools
+import itertools
 import json
 import platform
 import time
@@ -78,53 +80,66 @@ def gradient_program(length: int, backward: str, setting: Setting | None = None)
     return jax.value_and_grad(loss, (0, 2)), (params, x, cond)
 
 
-def measure(length: int, backward: str, repeats: int) -> dict[str, Any]:
-    """Compiles the gradient for this backend, and times it on random numbers."""
-    function, shapes = gradient_program(length, backward)
-    start = time.perf_counter()
-    compiled = jax.jit(function).lower(*shapes).compile(compiler_options=compile_options())
-    compiling = time.perf_counter() - start
-    arguments = _arguments(shapes)
-    times = []
-    for i in range(repeats + 1):
-        begin = time.perf_counter()
-        jax.block_until_ready(compiled(*arguments))
-        if i:
-            times.append(time.perf_counter() - begin)
-    memory: Any = compiled.memory_analysis()
-    return {
-        "length": length,
-        "backward": backward,
-        "temporary_bytes": memory.temp_size_in_bytes,
-        "argument_bytes": memory.argument_size_in_bytes,
-        "output_bytes": memory.output_size_in_bytes,
-        "compile_seconds": round(compiling, 2),
-        "seconds": {"median": float(np.median(times)), "min": min(times), "max": max(times), "calls": repeats},
-    }
+def measure(lengths: tuple[int, ...], repeats: int) -> list[dict[str, Any]]:
+    """Compiles every gradient for this backend, then times them on random numbers.
+
+    They take turns, so that what else a machine does falls on all alike.
+    """
+    rows, runs = [], []
+    for length, backward in itertools.product(lengths, BACKWARD):
+        function, shapes = gradient_program(length, backward)
+        start = time.perf_counter()
+        compiled = jax.jit(function).lower(*shapes).compile(compiler_options=compile_options())
+        seconds = time.perf_counter() - start
+        runs.append(functools.partial(compiled, *_arguments(shapes)))
+        memory: Any = compiled.memory_analysis()
+        rows.append(
+            {
+                "length": length,
+                "backward": backward,
+                "temporary_bytes": memory.temp_size_in_bytes,
+                "argument_bytes": memory.argument_size_in_bytes,
+                "output_bytes": memory.output_size_in_bytes,
+                "compile_seconds": round(seconds, 2),
+            }
+        )
+    rounds = [[_seconds(run) for run in runs] for _ in range(repeats + 1)][1:]
+    for row, times in zip(rows, zip(*rounds, strict=True), strict=True):
+        for name, each in zip(("seconds", "processor_seconds"), zip(*times, strict=True), strict=True):
+            row[name] = {"median": float(np.median(each)), "min": min(each), "max": max(each), "calls": repeats}
+    return rows
+
+
+def _seconds(run: Callable[[], Any]) -> tuple[float, float]:
+    """On the wall, and of this process on all cores: other processes lengthen the first far more."""
+    wall, processor = time.perf_counter(), time.process_time()
+    jax.block_until_ready(run())
+    return time.perf_counter() - wall, time.process_time() - processor
 
 
 def _arguments(shapes: Any) -> Any:
     """Small numbers for parameters and a unit matrix for mixings, so that 64 steps stay finite."""
     rng = np.random.default_rng(0)
 
-    def draw(path: Any, leaf: Any) -> np.ndarray:
+    def number(path: Any, leaf: Any) -> np.ndarray:
         if jax.tree_util.keystr(path[-1:], simple=True) == "kernel":
             return np.broadcast_to(np.eye(leaf.shape[-1], dtype=np.float32) / 0.3, leaf.shape)
         return 0.1 * rng.normal(size=leaf.shape).astype(np.float32)
 
-    return jax.device_put(jax.tree_util.tree_map_with_path(draw, shapes))
+    return jax.device_put(jax.tree_util.tree_map_with_path(number, shapes))
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: MiB of temporaries and seconds a gradient, a column a length."""
+    """Markdown: MiB of temporaries, least seconds and processor seconds of a call, a column a length."""
     lengths = sorted({row["length"] for row in rows})
-    lines = [
-        "| MiB; seconds | " + " | ".join(f"{n} steps" for n in lengths) + " |",
-        "|---" * (len(lengths) + 1) + "|",
-    ]
+    lines = ["| MiB; s; processor s | " + " | ".join(f"{n} steps" for n in lengths) + " |"]
+    lines.append("|---" * (len(lengths) + 1) + "|")
     for backward in BACKWARD:
         own = {row["length"]: row for row in rows if row["backward"] == backward}
-        cells = [f"{own[n]['temporary_bytes'] / MIB:.1f}; {own[n]['seconds']['min']:.2f}" for n in lengths]
+        cells = [
+            f"{row['temporary_bytes'] / MIB:.1f}; {row['seconds']['min']:.2f}; {row['processor_seconds']['min']:.2f}"
+            for row in (own[n] for n in lengths)
+        ]
         lines.append(f"| `{backward}` | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -145,7 +160,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
-    rows = [measure(length, backward, arguments.repeats) for length in LENGTHS for backward in BACKWARD]
+    rows = measure(LENGTHS, arguments.repeats)
     setting = setting_here()
     device = jax.devices()[0].device_kind
     result = {

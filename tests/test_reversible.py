@@ -219,6 +219,7 @@ def test_memory_does_not_grow_with_the_length() -> None:
     assert temporaries(64, "reversible") <= 1.1 * temporaries(8, "reversible")
 
 
+@pytest.mark.full
 def test_memory_grows_where_activations_are_stored() -> None:
     """So that the test above would notice a gradient that stores them."""
     assert temporaries(64, "store") > 4 * temporaries(8, "store")

@@ -182,7 +182,12 @@ def default() -> ConfigDict:
                 gain="auto",  # auto | weights | result: where a layer's constant factor is multiplied in
                 halves="auto",  # auto | one | each: a layer's output in halves, by one convolution or one each
                 freeze_program=True,  # compile a second step, without the encoder's gradients, for after its freeze
-                checkpoint=False,  # recompute each flow step in the backward pass: less memory, more time
+                # What the gradient has of the flow steps' activations:
+                #   store       all of them: the quickest, and memory that grows by a network's activations a step
+                #   recompute   each step's input; its network runs once more: memory grows by an input a step
+                #   reversible  nothing: inputs are rebuilt through the inverse, a network once more: memory does not
+                #               grow, gradients carry the rounding of what is rebuilt
+                backward="store",
             ),
         )
     ).lock()

@@ -72,7 +72,8 @@ CASES: dict[str, Case] = {
     "repeat": Case(Repeat(CHECKERS), (8, 8, 2), (8, 8, 4)),
     "repeat_unrolled": Case(Repeat(CHECKERS, unroll=True), (8, 8, 2), (8, 8, 4)),
     "repeat_of_one": Case(Repeat(CHECKERS[:1]), (8, 8, 2), (8, 8, 4)),
-    "repeat_checkpointed": Case(Repeat(CHECKERS, checkpoint=True), (8, 8, 2), (8, 8, 4)),
+    "repeat_recomputed": Case(Repeat(CHECKERS, backward="recompute"), (8, 8, 2), (8, 8, 4)),
+    "repeat_reversible": Case(Repeat(CHECKERS, backward="reversible"), (8, 8, 2), (8, 8, 4)),
     "conditioned": Case(flows.Conditioned("steps", _channel()), (4, 4, 3), {"steps": (4, 4, 4)}),
     "conditioned_without": Case(flows.Conditioned("steps", flows.Actnorm()), (5,)),
 }

@@ -21,7 +21,7 @@ every = pytest.mark.parametrize("name", CASES)
 COUPLINGS = [name for name, case in CASES.items() if isinstance(case.bijector, flows.Coupling)]
 # Op by op is slow to compile: of the checkerboards one.
 EAGER = [name for name in CASES if name == "checker2_odd" or not re.match("checker|repeat", name)]
-REPEATS = ("repeat", "repeat_unrolled", "repeat_checkpointed")
+REPEATS = ("repeat", "repeat_unrolled", "repeat_recomputed", "repeat_reversible")
 
 
 # Programs take the bijector as an argument: cases that differ in a constant alone share them.

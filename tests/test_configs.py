@@ -158,6 +158,7 @@ WRONG = {
     "loop": (_set("execution.loop", "while"), "execution.loop", "unroll"),
     "preset": (_set("execution.preset", "npu"), "execution.preset", "tpu"),
     "conv": (_set("execution.conv", "winograd"), "execution.conv", "shifted"),
+    "backward": (_set("execution.backward", "checkpoint"), "execution.backward", "store, recompute, reversible"),
     "rate": (_set("train.learning_rate.flows", float("nan")), "train.learning_rate.flows", "0 or more"),
     "decay": (_set("train.decay.encoder", 1.1), "train.decay.encoder", "(0, 1]"),
 }

@@ -7,6 +7,7 @@ of spatial dimensions, none included; `forward` keeps the shape.
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
@@ -18,6 +19,7 @@ from hcflow_jax import parameters
 Params = Any
 Cond = Any
 LogDet = Float[Array, " batch"]
+PulledBack = tuple[Array, tuple[Params, Array, Cond]]  # x, and the gradients of params, x and cond
 
 _T = TypeVar("_T", bound=type)
 
@@ -74,9 +76,66 @@ class Bijector:
         """forward's log-det alone, (batch,), nats."""
         return self.forward(params, x, cond)[1]
 
+    def pull_back(self, params: Params, z: Array, cond: Cond, cotangents: tuple[Array, LogDet]) -> PulledBack:
+        """One step of a backward pass that has kept only the output: z = forward(x) is known, x is not.
+
+        A subclass overrides it where rebuilding x and differentiating there share work.
+
+        Args:
+          params: as in `forward`.
+          z: what forward gave.
+          cond: as in `forward`.
+          cotangents: of z and of forward's log-det, (batch,).
+
+        Returns:
+          x, and the gradients that `jax.vjp` of forward at x gives: of params, x and cond.
+        """
+        return rebuild(self.forward, self.inverse, params, z, cond, cotangents)
+
     def prepare(self, params: Params) -> Params:
         """Does what depends on parameters alone; the result stands wherever params do. Idempotent."""
         return params
+
+
+def rebuild(
+    run: Callable[..., tuple[Array, LogDet]],
+    undo: Callable[..., tuple[Array, LogDet]],
+    params: Params,
+    out: Array,
+    cond: Cond,
+    cotangents: tuple[Array, LogDet],
+) -> PulledBack:
+    """The input from the output, and the gradients there: `pull_back` for any pair of inverse functions.
+
+    Args:
+      run: (params, x, cond) -> (out, log_det), what is differentiated.
+      undo: its inverse, of the same form; no gradient goes through it.
+      params: of both.
+      out: run's output.
+      cond: of both.
+      cotangents: of out and of log_det.
+
+    Returns:
+      x, and the gradients of params, x and cond.
+    """
+    x, _ = undo(params, out, cond)
+
+    def as_cotangents(*args: Any) -> tuple[Array, LogDet]:
+        made, log_det = run(*args)
+        return made, varying_like(log_det, cotangents[1])  # a log-det of parameters alone does not vary with x
+
+    _, pull = jax.vjp(as_cotangents, params, x, cond)
+    return x, pull(cotangents)
+
+
+def varying_like(value: Array, like: Array) -> Array:
+    """`value`; under `jax.shard_map` typed as one that may vary over the mesh wherever `like` may."""
+    return jnp.where(False, like, value)
+
+
+def add_gradients(a: Any, b: Any) -> Any:
+    """The sum of two trees of gradients; leaves without one (type float0) stay as they are."""
+    return jax.tree.map(lambda a, b: a if a.dtype == jax.dtypes.float0 else a + b, a, b)
 
 
 def pixels(x: Array) -> int:

@@ -1,13 +1,14 @@
 """Bijectors made of bijectors: one after another, the same step many times, and a part of the conditioning."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from hcflow_jax.flows.base import Bijector, Cond, LogDet, Params, bijector, constant
+from hcflow_jax.flows import reversible
+from hcflow_jax.flows.base import Bijector, Cond, LogDet, Params, PulledBack, add_gradients, bijector, constant
+from hcflow_jax.flows.reversible import STORE
 
 
 @bijector
@@ -41,6 +42,15 @@ class Chain(Bijector):
             total += log_det
         return z, total
 
+    def pull_back(self, params: Params, z: Array, cond: Cond, cotangents: tuple[Array, LogDet]) -> PulledBack:
+        of_z, of_log_det = cotangents
+        of_params, of_cond = {}, None
+        for name, each in zip(self.names[::-1], self.bijectors[::-1], strict=True):
+            z, pulled = each.pull_back(params[name], z, cond, (of_z, of_log_det))
+            of_params[name], of_z, more = pulled
+            of_cond = more if of_cond is None else add_gradients(of_cond, more)
+        return z, (of_params, of_z, of_cond)
+
     def prepare(self, params: Params) -> Params:
         return {n: b.prepare(params[n]) for n, b in zip(self.names, self.bijectors, strict=True)}
 
@@ -60,12 +70,14 @@ class Repeat(Bijector):
     Attributes:
       steps: the bijectors; all of one structure.
       unroll: run as straight-line code instead of `lax.scan`.
-      checkpoint: recompute each step in the backward pass instead of storing its activations.
+      backward: what the backward pass, of either direction, has of each step: "store", all activations;
+        "recompute", its input alone, from which it runs again; "reversible", nothing: inputs are rebuilt through
+        the inverse, last step first (`reversible`).
     """
 
     steps: tuple[Bijector, ...] = constant()
     unroll: bool = False
-    checkpoint: bool = False
+    backward: str = STORE
 
     def create(self, key: Array, x: Array, cond: Cond = None) -> Params:
         keys = jax.random.split(key, len(self.steps))
@@ -80,32 +92,17 @@ class Repeat(Bijector):
         return params, x
 
     def forward(self, params: Params, x: Array, cond: Cond = None) -> tuple[Array, LogDet]:
-        return self._run(lambda step, p, x: step.forward(p, x, cond), params, x, reverse=False)
+        return self._run(params, x, cond, inverse=False)
 
     def inverse(self, params: Params, z: Array, cond: Cond = None) -> tuple[Array, LogDet]:
-        return self._run(lambda step, p, z: step.inverse(p, z, cond), params, z, reverse=True)
+        return self._run(params, z, cond, inverse=True)
 
     def prepare(self, params: Params) -> Params:
         return jax.vmap(lambda p, step: step.prepare(p))(params, self._stacked())
 
-    def _run(
-        self,
-        apply: Callable[[Any, Params, Array], tuple[Array, LogDet]],
-        params: Params,
-        x: Array,
-        reverse: bool,
-    ) -> tuple[Array, LogDet]:
-        def body(x: Array, each: tuple[Params, Bijector]) -> tuple[Array, LogDet]:
-            return apply(each[1], each[0], x)
-
-        body = jax.checkpoint(body) if self.checkpoint else body
+    def _run(self, params: Params, x: Array, cond: Cond, inverse: bool) -> tuple[Array, LogDet]:
         each = (self.prepare(params), self._stacked())
-        if len(self.steps) == 1:
-            # A loop of one trip, which XLA dissolves too late: on CPUs it rewrites convolutions for its quick
-            # kernels before that, and not inside loops.
-            return body(x, jax.tree.map(lambda leaf: leaf[0], each))
-        x, log_dets = jax.lax.scan(body, x, each, reverse=reverse, unroll=self.unroll)
-        return x, jnp.sum(log_dets, 0)
+        return reversible.run(each, x, cond, inverse=inverse, unroll=self.unroll, backward=self.backward)
 
     def _stacked(self) -> Any:
         """The steps as one bijector whose constants have a leading axis."""

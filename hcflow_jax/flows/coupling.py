@@ -3,12 +3,13 @@
 import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array
 
 from hcflow_jax.flows.affine import SCALE_LIMIT, SHIFT_LIMIT, affine_forward, affine_inverse
-from hcflow_jax.flows.base import Bijector, Cond, LogDet, Params, bijector, check_same, constant
+from hcflow_jax.flows.base import Bijector, Cond, LogDet, Params, PulledBack, bijector, check_same, constant
 from hcflow_jax.flows.split import Split
 
 
@@ -35,6 +36,15 @@ class Coupling(Bijector):
 
     def inverse(self, params: Params, z: Array, cond: Cond = None) -> tuple[Array, LogDet]:
         return affine_inverse(z, *self._scale_and_shift(params, z, cond))
+
+    def pull_back(self, params: Params, z: Array, cond: Cond, cotangents: tuple[Array, LogDet]) -> PulledBack:
+        # The network sees the same in z as in x: one run of it serves to rebuild x and to differentiate.
+        (s, b), pull_net = jax.vjp(self._scale_and_shift, params, z, cond)
+        x, _ = affine_inverse(z, s, b)
+        _, pull_affine = jax.vjp(affine_forward, x, s, b)
+        of_x, of_s, of_b = pull_affine(cotangents)
+        of_params, of_visible, of_cond = pull_net((of_s, of_b))
+        return x, (of_params, of_x + of_visible, of_cond)
 
     def _scale_and_shift(self, params: Params, x: Array, cond: Cond) -> tuple[Array, Array]:
         hidden = self.split.hidden(x.shape)

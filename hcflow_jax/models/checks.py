@@ -6,6 +6,7 @@ import numbers
 from ml_collections import ConfigDict
 
 from hcflow_jax.config import ConfigError
+from hcflow_jax.flows.reversible import BACKWARD
 from hcflow_jax.nets import resample
 from hcflow_jax.nets.convolution import IMPLEMENTATIONS
 
@@ -143,6 +144,7 @@ def _check_execution(execution: ConfigDict) -> None:
         "resample": ("auto", *resample.IMPLEMENTATIONS),
         "gain": ("auto", "weights", "result"),
         "halves": ("auto", "one", "each"),
+        "backward": BACKWARD,
     }
     for name, allowed in choices.items():
         value = execution[name]

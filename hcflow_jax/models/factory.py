@@ -34,7 +34,7 @@ def build(config: ConfigDict) -> Hierarchy:
     chosen = resolve_execution(config.execution)
     loop, dtype = chosen.pop("loop"), jnp.dtype(chosen.pop("dtype"))
     execution = Execution(dtype=dtype, **chosen)
-    repeat = partial(flows.Repeat, unroll=loop == "unroll", checkpoint=config.execution.checkpoint)
+    repeat = partial(flows.Repeat, unroll=loop == "unroll", backward=config.execution.backward)
     model = config.model
     rows = level_rows(config)
     top = model.top

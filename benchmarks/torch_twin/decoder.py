@@ -116,9 +116,7 @@ class LevelDecoder(nn.Module):
         for end in ("start", "end"):
             self.add_module(f"{end}_shift", Conv(row.decoder, row.channels, 1, "linear", multiplier))
             self.add_module(f"{end}_scale_hidden", Conv(row.decoder, row.channels, multiplier=multiplier))
-            self.add_module(
-                f"{end}_scale", Conv(row.channels, row.channels, 1, "linear", multiplier, zero=True)
-            )
+            self.add_module(f"{end}_scale", Conv(row.channels, row.channels, 1, "linear", multiplier, zero=True))
             if row.end_unets:
                 unet = DecoderUNet(row.channels, row.channels, 1.5, resolution, row.norm)
                 self.add_module(f"{end}_unet", unet)

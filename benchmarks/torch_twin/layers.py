@@ -8,6 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SLOPE = 0.1
+GAINS = {
+    "lrelu": nn.init.calculate_gain("leaky_relu", SLOPE),
+    "tanh": nn.init.calculate_gain("tanh"),
+    "linear": 1.0,
+}
 
 
 def activate(x: Tensor, activation: str) -> Tensor:
@@ -15,11 +20,6 @@ def activate(x: Tensor, activation: str) -> Tensor:
     if activation == "lrelu":
         return F.leaky_relu(x, SLOPE)
     return torch.tanh(x) if activation == "tanh" else x
-
-
-def gain(activation: str) -> float:
-    """The factor on a used weight that keeps the variance through the activation."""
-    return nn.init.calculate_gain("leaky_relu" if activation == "lrelu" else activation, SLOPE)
 
 
 class _Equalised(nn.Module):
@@ -50,7 +50,7 @@ class Conv(_Equalised):
         zero: bool = False,
         bias: bool = True,
     ):
-        super().__init__((features, inputs, kernel, kernel), gain(activation), multiplier, zero, bias)
+        super().__init__((features, inputs, kernel, kernel), GAINS[activation], multiplier, zero, bias)
         self.activation, self.padding = activation, kernel // 2
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class Dense(_Equalised):
     def __init__(
         self, inputs: int, features: int, activation: str = "lrelu", multiplier: float = 1.0, zero: bool = False
     ):
-        factor = gain("lrelu" if activation == "tanh" else activation)
+        factor = GAINS["lrelu" if activation == "tanh" else activation]
         super().__init__((features, inputs), factor, multiplier, zero, bias=True)
         self.activation = activation
 

@@ -136,7 +136,7 @@ class Twin(nn.Module):
         return self.decode(self.draw(count, sigma))
 
     def _walk(self, visit: Callable[[str, Any], tuple[Tensor, Tensor]]) -> None:
-        """Coarse to fine: each level's conditioning from what `visit` gave before it, clean and as decoders see it."""
+        """Coarse to fine: each level's conditioning, from the y that `visit` gave before it, clean and as seen."""
         prior, prior_seen = visit("prior", None)
         _, y1_seen = visit("y1", self.decoder["y1"](prior).float())
         top = torch.cat([prior_seen, y1_seen], 1)

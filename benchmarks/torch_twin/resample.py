@@ -1,4 +1,8 @@
-"""Halving and doubling of images, anti-aliased by depthwise convolutions, or bilinear."""
+"""Halving and doubling of images, anti-aliased or bilinear.
+
+The anti-aliased ones are depthwise convolutions on a GPU, one kernel each, and sums of slices on a CPU, where
+PyTorch's depthwise convolutions and their gradients take several times as long.
+"""
 # pyright: reportMissingImports=false
 
 import torch
@@ -27,6 +31,9 @@ class Down(_Smoothed):
         super().__init__(1.0)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.by_convolution(x) if x.is_cuda else _halve(_halve(x, 2), 3)
+
+    def by_convolution(self, x: Tensor) -> Tensor:
         channels = x.shape[1]
         padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
         return F.conv2d(padded, self.for_channels(channels), stride=2, groups=channels)
@@ -42,9 +49,28 @@ class Up(_Smoothed):
         super().__init__(4.0)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.by_convolution(x) if x.is_cuda else _double(_double(x, 2), 3)
+
+    def by_convolution(self, x: Tensor) -> Tensor:
         channels = x.shape[1]
         padded = F.pad(F.pad(x, (0, 1, 0, 1), mode="reflect"), (1, 0, 1, 0), mode="replicate")
         return F.conv_transpose2d(padded, self.for_channels(channels), stride=2, padding=3, groups=channels)
+
+
+def _halve(x: Tensor, dim: int) -> Tensor:
+    padded = F.pad(x, (1, 1, 0, 0) if dim == 3 else (0, 0, 1, 1), mode="reflect")
+    even, odd = (padded[..., i::2] if dim == 3 else padded[..., i::2, :] for i in (0, 1))
+    n = x.shape[dim] // 2
+    outer = even.narrow(dim, 0, n) + odd.narrow(dim, 1, n)
+    inner = odd.narrow(dim, 0, n) + even.narrow(dim, 1, n)
+    return (outer + 3 * inner) / 8
+
+
+def _double(x: Tensor, dim: int) -> Tensor:
+    n = x.shape[dim]
+    before = torch.cat([x.narrow(dim, 0, 1), x.narrow(dim, 0, n - 1)], dim)
+    after = torch.cat([x.narrow(dim, 1, n - 1), x.narrow(dim, n - 2, 1)], dim)
+    return torch.stack([torch.lerp(x, before, 0.25), torch.lerp(x, after, 0.25)], dim + 1).flatten(dim, dim + 1)
 
 
 class CouplingHalve(Down):

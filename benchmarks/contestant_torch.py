@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import torch
 from ml_collections import ConfigDict
 
@@ -32,6 +33,7 @@ class Theirs:
         Raises:
           SystemExit: for TF32 where there is no GPU.
         """
+        jax.config.update("jax_platforms", "cpu")  # what names parameters here must not take the GPU's memory
         own = train_step.load_config(config)
         own.train.batch_size = batch or own.train.batch_size
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

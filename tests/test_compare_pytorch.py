@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks import compare_pytorch, release, train_step
 from benchmarks.contestant_torch import Theirs
@@ -66,6 +67,13 @@ SETTINGS = {
         "ENDBLOCK_SETTINGS": {"CHANNELS": [4, -1], "INNER": {"DEEP": 7}},
     }
 }
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here and in the processes that are started, whatever the machine has."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from ml_collections import ConfigDict
@@ -18,6 +18,15 @@ from hcflow_jax.models.factory import level_rows
 IMAGE_SCALE = 4.0
 
 ByLevel = dict[str, Tensor]
+
+
+class Numbers(NamedTuple):
+    """Of a level: noise on its flow's and on the next decoder's input, weight of its bits, std of its latents."""
+
+    flow_noise: float
+    decoder_noise: float
+    weight: float
+    prior_std: float
 
 
 class Base(nn.Module):
@@ -54,9 +63,15 @@ class Twin(nn.Module):
         model, top, rows = config.model, config.model.top, level_rows(config)
         self.split, self.group, self.bits = top.prior.dims, model.statistics_group, config.data.bits
         self.names = ("prior", "y1", *(str(r) for r in sorted(rows)))
-        self.rows = {"prior": top.prior, "y1": top.y1, **{str(r): row for r, row in rows.items()}}
         self.shapes = {"prior": (self.split,), "y1": (top.dims - self.split,)}
         self.shapes |= {str(r): (row.channels, r, r) for r, row in rows.items()}
+        self.numbers = {
+            name: Numbers(part.flow_noise, part.decoder_noise, part.weight, 1.0)
+            for name, part in (("prior", top.prior), ("y1", top.y1))
+        } | {
+            str(r): Numbers(row.flow_noise, row.decoder_noise, row.weight / (r**2 * row.channels), row.prior_std)
+            for r, row in rows.items()
+        }
         self.encoder = Encoder(rows, top.dims, model.encoder_multiplier)
         self.style = StyleNetwork(top.dims, top.style_width, top.style_layers, top.style_multiplier)
         self.register_buffer("style_seen", mask(top.dims, top.style_masked), persistent=False)
@@ -129,7 +144,7 @@ class Twin(nn.Module):
         """Latents from the prior: N(0, (sigma prior_std)^2), at the top N(0, 1)."""
         device = self.style_seen.device
         z = {name: torch.randn(count, *shape, device=device) for name, shape in self.shapes.items()}
-        return {n: v if v.dim() == 2 else sigma * self.rows[n].prior_std * v for n, v in z.items()}
+        return {n: v if v.dim() == 2 else sigma * self.numbers[n].prior_std * v for n, v in z.items()}
 
     def sample(self, count: int, sigma: float = 1.0) -> Tensor:
         """Images of the model's own making."""

@@ -38,25 +38,24 @@ def objective(model: Twin, x: Tensor, noise: Noise) -> tuple[Tensor, dict[str, T
     y = model.features(x)
     flow_in, decoder_in, entropies = dict(y), dict(y), {}
     for n in model.names[:-1]:
-        row, scale = model.rows[n], sigma(y[n], model.group)
+        own, scale = model.numbers[n], sigma(y[n], model.group)
         dims = y[n][0].numel()
         shaped = scale.view(-1, *[1] * (y[n].dim() - 1))
-        flow_in[n] = y[n] + row.flow_noise * shaped * noise["flow"][n]
-        decoder_in[n] = y[n] + row.decoder_noise * shaped * noise["decoder"][n]
-        if row.flow_noise:
-            variance = (row.flow_noise * scale.detach()).square()
+        flow_in[n] = y[n] + own.flow_noise * shaped * noise["flow"][n]
+        decoder_in[n] = y[n] + own.decoder_noise * shaped * noise["decoder"][n]
+        if own.flow_noise:
+            variance = (own.flow_noise * scale.detach()).square()
             entropies[n] = dims * (0.5 * torch.log(2 * math.pi * variance) + 0.5)
     cond, kernels = model.conditions(y, decoder_in), model.kernels()
     loss, bits = torch.zeros(len(x), device=x.device), {}
     for n in model.names:
-        row = model.rows[n]
+        own = model.numbers[n]
         z, log_det = model.flows[n](flow_in[n].detach(), cond[n], kernels[n])
-        nats = log_normal(z, row.get("prior_std", 1.0)) + log_det + entropies.get(n, 0.0)
+        nats = log_normal(z, own.prior_std) + log_det + entropies.get(n, 0.0)
         if n == model.names[-1]:
             nats = nats + z[0].numel() * math.log(IMAGE_SCALE)
         bits[n] = -nats / math.log(2)
-        # At the top the config has the weight itself, elsewhere that of a dimension.
-        loss = loss + bits[n] * (row.weight if z.dim() == 2 else row.weight / z[0].numel())
+        loss = loss + own.weight * bits[n]
     return loss, bits
 
 

@@ -2,7 +2,7 @@
 # Checks the code and runs the tests on the CPU: under 10 minutes on 2 cores, with --full under 50.
 #
 #   launch/test.sh                        the fast tier: what to run while working
-#   launch/test.sh --full                 everything
+#   launch/test.sh --full                 everything, PyTorch's side of the comparisons too
 #   launch/test.sh tests/test_x.py -k y   other arguments go to pytest (paths from the repository's root)
 #
 # The first start makes .venv and installs what the tests need.
@@ -10,16 +10,17 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 
 tier=(-m "not full")
+extras=(dev)
 arguments=()
 for argument in "$@"; do
   case "$argument" in
-    --full) tier=() ;;
+    --full) tier=(); extras+=(peers) ;;
     -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"; exit 0 ;;
     *) arguments+=("$argument") ;;
   esac
 done
 
-ensure_env dev
+for extra in "${extras[@]}"; do ensure_env "$extra"; done
 keep_compiled
 export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
 quick_on_cpu

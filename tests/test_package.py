@@ -44,7 +44,7 @@ def test_version_is_the_declared_one():
 
 
 def test_extras_exist():
-    expected = {"demo", "pictures", "eval", "tfds", "cuda12", "cuda13", "tpu", "dev"}
+    expected = {"demo", "pictures", "eval", "tfds", "cuda12", "cuda13", "tpu", "peers", "dev"}
     assert expected <= set(PROJECT["optional-dependencies"])
 
 

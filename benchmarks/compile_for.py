@@ -62,7 +62,7 @@ def compile_for(target: absent.Target, program: absent_programs.Program, finish:
     lowered = function.trace(*arguments).lower(lowering_platforms=(target.platform,))
     traced = time.perf_counter()
     options = dict(compile_options(backend=target.platform) or {})
-    with tempfile.TemporaryDirectory() as dump:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as dump:
         if target.is_gpu:
             options |= {"xla_dump_to": dump, "xla_dump_hlo_as_text": True}
         if target.is_gpu and not finish:

@@ -30,7 +30,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 # They need the extra `peers`, which only the full tier installs; there a missing package is a failure.
-NEED_PEERS = {"test_torch_twin.py", "test_compare_pytorch.py"}
+NEED_PEERS = {"test_torch_twin.py", "test_compare_pytorch.py", "test_flow_pieces.py"}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -9,10 +9,11 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from hcflow_jax.nets.encoder import BASE
-from hcflow_jax.nets.layers import Conv, Execution, Style, instance_norm, stored
+from hcflow_jax.nets.layers import Conv, Execution, Style, instance_norm, joined, stored
 from hcflow_jax.nets.resample import decoder_double, decoder_halve, up
 
 HEAD_LIMIT = 3.0  # |s| of the conditional affine maps
+ENDS = ("start", "end")  # a level's first and last affine map
 
 _ROOT2 = math.sqrt(2)
 
@@ -129,12 +130,20 @@ class LevelDecoder(nn.Module):
                 execution=self.execution,
                 name=f"stage_{i}",
             )(x, style)
+        # What leaves the level is read off x at once; one by one, six layers would each read all of it.
+        own = partial(Conv, self.channels, multiplier=self.multiplier, execution=self.execution)
         one = partial(Conv, kernel=1, activation="linear", execution=self.execution)
-        cond: dict[str, Any] = {name: self._head(x, name) for name in ("start", "end")}
-        cond["steps"] = one(self.condition, name="to_condition")(x)
-        if not self.skip:
-            return cond, None
-        return cond, one(self.skip, multiplier=self.multiplier, name="to_skip")(x)
+        layers = [own(kernel=1, activation="linear", name=f"{name}_shift") for name in ENDS]
+        layers.append(one(self.condition, name="to_condition"))
+        if self.skip:
+            layers.append(one(self.skip, multiplier=self.multiplier, name="to_skip"))
+        *shifts, steps, handed = joined(x, *layers) if self.skip else (*joined(x, *layers), None)
+        scales = joined(x, *(own(name=f"{name}_scale_hidden") for name in ENDS))
+        cond: dict[str, Any] = {"steps": steps}
+        for name, b, s in zip(ENDS, shifts, scales, strict=True):
+            s = own(kernel=1, activation="linear", zero=True, name=f"{name}_scale")(s)
+            cond[name] = self._refined(b, f"{name}_unet"), jnp.clip(s, -HEAD_LIMIT, HEAD_LIMIT)
+        return cond, handed
 
     def _predict(self, y: Array, skip: Array | None) -> Array:
         """Step 2 of Section 4: y refined with the skip, joined with the skip."""
@@ -147,16 +156,11 @@ class LevelDecoder(nn.Module):
         w = conv(y.shape[-1], activation="linear", use_bias=False, name="predict_2")(w)
         return w if skip is None else jnp.concatenate([skip, w], -1)
 
-    def _head(self, x: Array, name: str) -> tuple[Array, Array]:
-        """Shift b and log-scale s of the level's first ("start") or last ("end") affine map."""
-        conv = partial(Conv, self.channels, multiplier=self.multiplier, execution=self.execution)
-        b = conv(kernel=1, activation="linear", name=f"{name}_shift")(x)
-        if self.end_unets:
-            unet = DecoderUNet(self.channels, 1.5, self.norm, self.execution, name=f"{name}_unet")
-            b = (b + unet(b)) / _ROOT2
-        s = conv(name=f"{name}_scale_hidden")(x)
-        s = conv(kernel=1, activation="linear", zero=True, name=f"{name}_scale")(s)
-        return b, jnp.clip(s, -HEAD_LIMIT, HEAD_LIMIT)
+    def _refined(self, b: Array, name: str) -> Array:
+        """A shift with its U-Net, where the level has them."""
+        if not self.end_unets:
+            return b
+        return (b + DecoderUNet(self.channels, 1.5, self.norm, self.execution, name=name)(b)) / _ROOT2
 
 
 class Base(nn.Module):

@@ -106,16 +106,10 @@ class Conv(nn.Module):
             return self._run(parts, 2)
         return jnp.split(self._run(parts, 1)[0], 2, -1)
 
-    @nn.compact
     def _run(self, parts: tuple[Any, ...], outputs: int) -> list[Array]:
         pairs = [part if isinstance(part, tuple) else (part, None) for part in parts]
-        shape = (self.kernel, self.kernel, sum(x.shape[-1] for x, _ in pairs), self.features)
-        w = self.param("w", stored(self.multiplier, self.zero), shape)
-        b = self.param("b", nn.initializers.zeros, shape[-1:]) if self.use_bias else None
-        factor = self.multiplier * _GAIN[self.activation] / math.sqrt(math.prod(shape[:3]))
-        dtype, on_weights = self.execution.dtype, self.execution.gain == "weights"
-        w = (w * factor if on_weights else w).astype(dtype)
         ends = np.cumsum([x.shape[-1] for x, _ in pairs])
+        w, b, factor = self.used(int(ends[-1]))
         weights = jnp.split(w, ends[:-1], 2) if len(pairs) > 1 else [w]
         made = []
         for i in range(outputs):
@@ -123,14 +117,38 @@ class Conv(nn.Module):
             shares = []
             for (x, between), kernel in zip(pairs, weights, strict=True):
                 kernel = kernel[..., own] if outputs > 1 else kernel
-                share = convolve(x.astype(dtype), kernel, self.execution.conv)
-                share = share if on_weights else share * jnp.asarray(factor, dtype)
+                share = _scaled(convolve(x.astype(w.dtype), kernel, self.execution.conv), factor)
                 shares.append(share if between is None else between(share))
             y = functools.reduce(jnp.add, shares)
             if b is not None:
-                y += ((b[own] if outputs > 1 else b) * self.multiplier).astype(dtype)
+                y += b[own] if outputs > 1 else b
             made.append(activate(y, self.activation))
         return made
+
+    @nn.compact
+    def used(self, channels: int) -> tuple[Float[Array, "k k c d"], Float[Array, " d"] | None, float]:
+        """Kernel and bias as used, and the factor that the result is still to be multiplied by."""
+        shape = (self.kernel, self.kernel, channels, self.features)
+        w = self.param("w", stored(self.multiplier, self.zero), shape)
+        b = self.param("b", nn.initializers.zeros, shape[-1:]) if self.use_bias else None
+        b = None if b is None else (b * self.multiplier).astype(self.execution.dtype)
+        factor = self.multiplier * _GAIN[self.activation] / math.sqrt(math.prod(shape[:3]))
+        if self.execution.gain == "weights":
+            return (w * factor).astype(self.execution.dtype), b, 1.0
+        return w.astype(self.execution.dtype), b, factor
+
+
+def _scaled(x: Array, factor: float | np.ndarray) -> Array:
+    return x if np.all(factor == 1.0) else x * jnp.asarray(factor, x.dtype)
+
+
+def joined(x: Float[Array, "b h w c"], *layers: Conv) -> list[Array]:
+    """The outputs of several layers of one kernel size and activation, with biases, as one convolution of x."""
+    used = [layer.used(x.shape[-1]) for layer in layers]
+    w, b = (jnp.concatenate([each[i] for each in used], -1) for i in (0, 1))
+    factor = np.concatenate([np.full(layer.features, each[2]) for layer, each in zip(layers, used, strict=True)])
+    y = _scaled(convolve(x.astype(w.dtype), w, layers[0].execution.conv), factor) + b
+    return jnp.split(activate(y, layers[0].activation), np.cumsum([layer.features for layer in layers])[:-1], -1)
 
 
 class Dense(nn.Module):

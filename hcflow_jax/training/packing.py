@@ -2,7 +2,7 @@
 
 Clipping, Adam, the EMA and the check for non-finite steps are the same elementwise work on every tensor. Done
 tensor by tensor they are thousands of kernels, half of the whole training step's. A vector holds what belongs to one
-learning-rate group and one part of the model: what a tensor is cut from should not be the whole model.
+learning-rate group and one part of the model, in chunks: what a tensor is cut from should not be the whole model.
 """
 
 import dataclasses
@@ -17,6 +17,8 @@ from hcflow_jax.training.optimizer import labels, path_name
 
 Packed = dict[str, dict[str, Float[Array, " n"]]]
 
+CHUNK = 2_000_000  # elements after which a part goes on in the next vector
+
 
 @dataclasses.dataclass(frozen=True)
 class Packing:
@@ -25,7 +27,8 @@ class Packing:
     Attributes:
       structure: of the tree.
       shapes: of its leaves, in order.
-      places: (group, part) of its leaves, in order; a part is the first two names of a path, e.g. "flows/128".
+      places: (group, chunk) of its leaves, in order; a chunk is the first two names of a path and a number, e.g.
+        "flows/128/0".
     """
 
     structure: Any
@@ -42,11 +45,15 @@ class Packing:
         leaves, structure = jax.tree.flatten(tree)
         paths = [path_name(path).split("/") for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
         groups = jax.tree.leaves(labels(tree))
-        places = tuple((group, "/".join(path[:2])) for group, path in zip(groups, paths, strict=True))
-        return cls(structure, tuple(leaf.shape for leaf in leaves), places)
+        places, filled = [], {}
+        for leaf, group, path in zip(leaves, groups, paths, strict=True):
+            part = "/".join(path[:2])
+            places.append((group, f"{part}/{filled.get((group, part), 0) // CHUNK}"))
+            filled[group, part] = filled.get((group, part), 0) + int(np.prod(leaf.shape))
+        return cls(structure, tuple(leaf.shape for leaf in leaves), tuple(places))
 
     def pack(self, tree: Any) -> Packed:
-        """{group: {part: its leaves, flattened and joined}}."""
+        """{group: {chunk: its leaves, flattened and joined}}."""
         held: dict[str, dict[str, list[Array]]] = {}
         for leaf, (group, part) in zip(self.structure.flatten_up_to(tree), self.places, strict=True):
             held.setdefault(group, {}).setdefault(part, []).append(leaf.reshape(-1))

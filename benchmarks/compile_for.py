@@ -64,7 +64,8 @@ def compile_for(target: absent.Target, program: absent_programs.Program, finish:
     options = dict(compile_options(backend=target.platform) or {})
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as dump:
         if target.is_gpu:
-            options |= {"xla_dump_to": dump, "xla_dump_hlo_as_text": True}
+            # Without a device there is nothing to time: no autotuning.
+            options |= {"xla_dump_to": dump, "xla_dump_hlo_as_text": True, "xla_gpu_autotune_level": 0}
         if target.is_gpu and not finish:
             text = _until_scheduled(lowered, options, Path(dump))
             done = {"trace": traced - start, "schedule": time.perf_counter() - traced}

@@ -5,12 +5,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from golden_data import group, load, settings
+from golden_data import group, load, nhwc, settings
 from ml_collections import ConfigDict
 
 from hcflow_jax.interop import arrays
 from hcflow_jax.interop import settings as release
-from hcflow_jax.models import factory
+from hcflow_jax.models import factory, noise
 from hcflow_jax.models.hierarchy import Hierarchy
 from hcflow_jax.nets.decoder import mask_channels
 
@@ -50,3 +50,17 @@ def _top(params: Any, prior: Any, y1: Any) -> tuple[Any, Any, Any]:
 def top(y: dict[str, Any]) -> tuple[Any, Any, Any]:
     """Style vector, masked 1x1 convolution of y_top, and 4x4 base, from the y's of a batch."""
     return _top(params(), y["prior"], y["y1"])
+
+
+def recorded_noise(name: str) -> noise.Noise:
+    """The noise of a file of losses: "loss_zero" or "loss_noise"."""
+    if name == "loss_zero":
+        return noise.zeros(model(), 4)
+    data = {key: nhwc(value) for key, value in group(load(f"tiny_a/{name}"), "noise/").items()}
+    flow = {"prior": "end_loss/0", "y1": "end_loss/1", "8": "flow/8", "32": "flow/32"}
+    decoder = {"prior": "end_apply/0", "y1": "end_apply/1", "8": "cond/32", "32": "cond/64"}
+    assert set(data) == {*flow.values(), *decoder.values()}
+    return {
+        "flow": {n: jnp.asarray(data[key]) for n, key in flow.items()},
+        "decoder": {n: jnp.asarray(data[key]) for n, key in decoder.items()},
+    }

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden_data import LOG_DET, assert_close, group, load, nhwc
-from golden_model import config, from_flat, model, params, top
+from golden_model import config, from_flat, model, params, recorded_noise, top
 
 from hcflow_jax.interop import arrays
 from hcflow_jax.models import noise
@@ -44,20 +44,7 @@ def losses(x: Any) -> Any:
 @pytest.fixture(scope="module")
 def trained(losses: Any) -> dict[str, tuple[Objective, Any]]:
     """Objective and gradients under the recorded noise, by file."""
-    return {name: losses(params(), _noise(name)) for name in LOSSES}
-
-
-def _noise(name: str) -> noise.Noise:
-    if name == "loss_zero":
-        return noise.zeros(model(), 4)
-    data = {key: nhwc(value) for key, value in group(load(f"tiny_a/{name}"), "noise/").items()}
-    flow = {"prior": "end_loss/0", "y1": "end_loss/1", "8": "flow/8", "32": "flow/32"}
-    decoder = {"prior": "end_apply/0", "y1": "end_apply/1", "8": "cond/32", "32": "cond/64"}
-    assert set(data) == {*flow.values(), *decoder.values()}
-    return {
-        "flow": {n: jnp.asarray(data[key]) for n, key in flow.items()},
-        "decoder": {n: jnp.asarray(data[key]) for n, key in decoder.items()},
-    }
+    return {name: losses(params(), recorded_noise(name)) for name in LOSSES}
 
 
 # Loss, bound and gradients
@@ -118,7 +105,7 @@ def test_noisy_top(name: str) -> None:
     data, forward = load(f"tiny_a/{name}"), load("tiny_a/forward")
     y_top = nhwc(forward["y/1"])
     y = {"prior": y_top[:, :4], "y1": y_top[:, 4:], **{n: nhwc(forward[f"y/{n}"]) for n in ("8", "32")}}
-    _, decoder_in, _ = noise.perturb(model(), y, _noise(name))
+    _, decoder_in, _ = noise.perturb(model(), y, recorded_noise(name))
     style, split_conv, base = top(decoder_in)
     assert_close(style, data["gs"], "gs")
     assert_close(split_conv, nhwc(data["split_conv"]), "split_conv")

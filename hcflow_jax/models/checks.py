@@ -139,6 +139,7 @@ def _check_execution(execution: ConfigDict) -> None:
     choices = {
         "preset": ("auto", "cpu", "gpu", "tpu"),
         "dtype": ("auto", "float32", "bfloat16"),
+        "encoder_dtype": ("auto", "float32", "bfloat16"),
         "loop": ("auto", "scan", "unroll"),
         "conv": ("auto", *IMPLEMENTATIONS),
         "resample": ("auto", *resample.IMPLEMENTATIONS),

@@ -1,5 +1,6 @@
 """Config -> model, and every check of a config: a wrong one fails here, before anything compiles."""
 
+import dataclasses
 import itertools
 from functools import partial
 from typing import Any
@@ -18,9 +19,30 @@ from hcflow_jax.nets.encoder import Encoder
 from hcflow_jax.nets.layers import Dense, Execution, StyleNetwork
 
 PRESETS = {
-    "cpu": dict(dtype="float32", loop="scan", conv="shifted", resample="taps", gain="result", halves="one"),
-    "gpu": dict(dtype="bfloat16", loop="unroll", conv="xla", resample="taps", gain="weights", halves="each"),
-    "tpu": dict(dtype="bfloat16", loop="scan", conv="xla", resample="matrix", gain="weights", halves="each"),
+    "cpu": dict(
+        dtype="float32",
+        loop="scan",
+        conv="shifted",
+        resample="taps",
+        gain="result",
+        halves="one",
+    ),
+    "gpu": dict(
+        dtype="bfloat16",
+        loop="unroll",
+        conv="xla",
+        resample="taps",
+        gain="weights",
+        halves="each",
+    ),
+    "tpu": dict(
+        dtype="bfloat16",
+        loop="scan",
+        conv="xla",
+        resample="matrix",
+        gain="weights",
+        halves="each",
+    ),
 }
 
 
@@ -32,8 +54,9 @@ def build(config: ConfigDict) -> Hierarchy:
     """
     check(config)
     chosen = resolve_execution(config.execution)
-    loop, dtype = chosen.pop("loop"), jnp.dtype(chosen.pop("dtype"))
-    execution = Execution(dtype=dtype, **chosen)
+    loop, dtype = chosen.pop("loop"), chosen.pop("dtype")
+    encoder_dtype = dtype if config.execution.encoder_dtype == "auto" else config.execution.encoder_dtype
+    execution = Execution(dtype=jnp.dtype(dtype), **chosen)
     repeat = partial(flows.Repeat, unroll=loop == "unroll", backward=config.execution.backward)
     model = config.model
     rows = level_rows(config)
@@ -45,7 +68,7 @@ def build(config: ConfigDict) -> Hierarchy:
             widths=tuple(row.encoder for row in rows.values()),
             top=top.dims,
             multiplier=model.encoder_multiplier,
-            execution=execution,
+            execution=dataclasses.replace(execution, dtype=jnp.dtype(encoder_dtype)),
         ),
         style=StyleNetwork(top.style_width, top.style_layers, top.style_multiplier, execution),
         base=Base(tuple(top.base_masked), execution),

@@ -72,6 +72,19 @@ def _leaky_relu_backward(y: Array, g: Array) -> tuple[Array]:
 _leaky_relu.defvjp(_leaky_relu_forward, _leaky_relu_backward)
 
 
+@jax.custom_vjp
+def add_bias(y: Float[Array, "b *d c"], b: Float[Array, " c"]) -> Float[Array, "b *d c"]:
+    """y + b in y's dtype; b is float32, and so is the sum over positions that is its gradient."""
+    return y + b.astype(y.dtype)
+
+
+def _add_bias_backward(_: None, g: Array) -> tuple[Array, Array]:
+    return g, jnp.sum(g.astype(jnp.float32), tuple(range(g.ndim - 1)))
+
+
+add_bias.defvjp(lambda y, b: (add_bias(y, b), None), _add_bias_backward)
+
+
 def stored(multiplier: float = 1.0, zero: bool = False) -> Any:
     """Initialiser of a stored weight: N(0, 1) / m, or 0."""
     return nn.initializers.zeros if zero else partial(parameters.normal, scale=1 / multiplier)
@@ -121,7 +134,7 @@ class Conv(nn.Module):
                 shares.append(share if between is None else between(share))
             y = functools.reduce(jnp.add, shares)
             if b is not None:
-                y += b[own] if outputs > 1 else b
+                y = add_bias(y, b[own] if outputs > 1 else b)
             made.append(activate(y, self.activation))
         return made
 
@@ -131,7 +144,7 @@ class Conv(nn.Module):
         shape = (self.kernel, self.kernel, channels, self.features)
         w = self.param("w", stored(self.multiplier, self.zero), shape)
         b = self.param("b", nn.initializers.zeros, shape[-1:]) if self.use_bias else None
-        b = None if b is None else (b * self.multiplier).astype(self.execution.dtype)
+        b = None if b is None else b * self.multiplier
         factor = self.multiplier * _GAIN[self.activation] / math.sqrt(math.prod(shape[:3]))
         if self.execution.gain == "weights":
             return (w * factor).astype(self.execution.dtype), b, 1.0
@@ -145,9 +158,10 @@ def _scaled(x: Array, factor: float | np.ndarray) -> Array:
 def joined(x: Float[Array, "b h w c"], *layers: Conv) -> list[Array]:
     """The outputs of several layers of one kernel size and activation, with biases, as one convolution of x."""
     used = [layer.used(x.shape[-1]) for layer in layers]
-    w, b = (jnp.concatenate([each[i] for each in used], -1) for i in (0, 1))
+    w = jnp.concatenate([each[0] for each in used], -1)
+    b = jnp.concatenate([each[1] for each in used if each[1] is not None])
     factor = np.concatenate([np.full(layer.features, each[2]) for layer, each in zip(layers, used, strict=True)])
-    y = _scaled(convolve(x.astype(w.dtype), w, layers[0].execution.conv), factor) + b
+    y = add_bias(_scaled(convolve(x.astype(w.dtype), w, layers[0].execution.conv), factor), b)
     return jnp.split(activate(y, layers[0].activation), np.cumsum([layer.features for layer in layers])[:-1], -1)
 
 
@@ -166,8 +180,8 @@ class Dense(nn.Module):
         b = self.param("b", nn.initializers.zeros, (self.features,))
         factor = self.multiplier * _DENSE_GAIN[self.activation] / math.sqrt(x.shape[-1])
         dtype = self.execution.dtype
-        y = x.astype(dtype) @ w.astype(dtype) * jnp.asarray(factor, dtype) + (b * self.multiplier).astype(dtype)
-        return activate(y, self.activation)
+        y = x.astype(dtype) @ w.astype(dtype) * jnp.asarray(factor, dtype)
+        return activate(add_bias(y, b * self.multiplier), self.activation)
 
     def halves(self, x: Float[Array, "b c"]) -> list[Float[Array, "b d/2"]]:
         """Its output as the first and the second half of the channels."""

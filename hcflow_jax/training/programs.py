@@ -36,10 +36,6 @@ def compile_options(once: bool = False, backend: str | None = None) -> dict[str,
     backend = backend or jax.default_backend()
     if backend == "cpu":
         return {"xla_backend_optimization_level": _CPU_LEVEL_ONCE if once else _CPU_LEVEL}
-    if backend in ("gpu", "cuda") and tuple(int(n) for n in jax.__version__.split(".")[:2]) >= (0, 11):
-        # A convolution's bias, activation and activation gradient in its own kernel (cuDNN's runtime fusion). Before
-        # 0.11 XLA writes the constants out as whole images first.
-        return {"xla_gpu_experimental_enable_conv_fusion": True}
     return None
 
 

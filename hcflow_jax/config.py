@@ -176,7 +176,7 @@ def default() -> ConfigDict:
             execution=dict(  # how the same function is computed; "auto" takes the backend's preset
                 preset="auto",  # auto | cpu | gpu | tpu
                 dtype="auto",  # auto | float32 | bfloat16: the networks' arithmetic (flows stay float32)
-                encoder_dtype="auto",  # auto (`dtype`) | float32 | bfloat16: the encoder's; bfloat16 makes its gradient noisy
+                encoder_dtype="auto",  # auto (as dtype) | float32 | bfloat16, which makes the encoder's gradient noisy
                 loop="auto",  # auto | scan | unroll: steps of like shape
                 conv="auto",  # auto | xla | shifted: how a convolution's gradients are computed
                 resample="auto",  # auto | taps | matrix: halving and doubling elementwise, or as matrix products

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from benchmarks import memory
 from hcflow_jax import flows, parameters
 from hcflow_jax.models import factory
 from hcflow_jax.training import sharding, state, step
@@ -40,13 +41,16 @@ def whole(config: ConfigDict, mode: str, mesh: Mesh) -> Program:
 def part(config: ConfigDict, which: str, mesh: Mesh) -> Program:
     """Loss and gradient of one piece of one level, e.g. "coupling:128:checker", "step:32:channel", "decoder:128".
 
-    The gradient is with respect to parameters, input and conditioning.
+    The gradient is with respect to parameters, input and conditioning. "memory:64:reversible" is a flow of 64 steps
+    at 128 px with that way back, and no piece of the config.
 
     Raises:
       SystemExit: naming what the level has.
     """
     what, _, rest = which.partition(":")
     name, _, kind = rest.partition(":")
+    if what == "memory":
+        return _memory(config, int(name), kind, mesh)
     model = factory.build(config)
     level, batch = model.level(name), config.train.batch_size
     row = config.model.levels[f"r{name}"]
@@ -92,6 +96,13 @@ def _decoder(model: Any, name: str, batch: int, mesh: Mesh) -> Program:
 
     inputs = tuple(placed(each, mesh, True) for each in (coarser, skip, style))
     return _gradient(loss, 4), (placed(params["decoder"][name], mesh), *inputs)
+
+
+def _memory(config: ConfigDict, length: int, backward: str, mesh: Mesh) -> Program:
+    """The gradient of `benchmarks.memory` at the size of configuration A's level 128."""
+    setting = memory.Setting(config.train.batch_size, 128, 4, 32, 64, config.execution.dtype, "xla")
+    function, (params, *inputs) = memory.gradient_program(length, backward, setting)
+    return jax.jit(function), (placed(params, mesh), *(placed(each, mesh, True) for each in inputs))
 
 
 def _gradient(loss: Callable[..., Any], count: int = 3) -> Any:

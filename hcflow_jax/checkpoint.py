@@ -18,6 +18,8 @@ import jax
 import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
+from hcflow_jax import config as schema
+
 CHECKPOINTS = "checkpoints"
 UNREADABLE = "unreadable"
 SIZES = "sizes.json"
@@ -65,7 +67,7 @@ def config_from_plain(plain: Mapping[str, Any]) -> ConfigDict:
             return {name: tuples(v) for name, v in value.items()}
         return tuple(tuples(v) for v in value) if isinstance(value, list) else value
 
-    return ConfigDict(tuples(plain)).lock()
+    return ConfigDict(schema.with_execution_of_today(tuples(plain))).lock()
 
 
 def _handlers() -> dict[str, Any]:

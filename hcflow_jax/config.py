@@ -176,7 +176,7 @@ def default() -> ConfigDict:
             execution=dict(  # how the same function is computed; "auto" takes the backend's preset
                 preset="auto",  # auto | cpu | gpu | tpu
                 dtype="auto",  # auto | float32 | bfloat16: the networks' arithmetic (flows stay float32)
-                encoder_dtype="auto",  # auto (as dtype) | float32 | bfloat16, which makes the encoder's gradient noisy
+                encoder_dtype="auto",  # auto (as dtype) | float32 | bfloat16, with a noisier gradient
                 loop="auto",  # auto | scan | unroll: steps of like shape
                 conv="auto",  # auto | xla | shifted: how a convolution's gradients are computed
                 resample="auto",  # auto | taps | matrix: halving and doubling elementwise, or as matrix products
@@ -192,3 +192,16 @@ def default() -> ConfigDict:
             ),
         )
     ).lock()
+
+
+def with_execution_of_today(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored config's fields, with those of `execution` that there are now.
+
+    How a model is computed is no part of what it is, so an older checkpoint need not name every choice: a field that
+    came since takes its default, one that went is dropped. Without the group, which is no config of ours, as it is.
+    """
+    if "execution" not in plain:
+        return dict(plain)
+    fields = default().execution.to_dict()
+    kept = {name: value for name, value in plain["execution"].items() if name in fields}
+    return {**plain, "execution": {**fields, **kept}}

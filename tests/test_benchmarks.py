@@ -1,9 +1,11 @@
 """The benchmarks' arithmetic, against hand-computed answers."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 
-from benchmarks import flops
+from benchmarks import check, flops
 
 
 def test_a_product_and_a_convolution():
@@ -33,3 +35,22 @@ def test_a_loop_counts_every_trip_and_a_branch_once():
 def test_a_gradient_costs_twice_its_forward():
     w, x = jnp.ones((4, 4)), jnp.ones((2, 4))
     assert flops.count(jax.grad(lambda w, x: jnp.sum((x @ w) ** 2), (0, 1)), w, x) == 3 * 2 * 2 * 4 * 4
+
+
+def test_the_baseline_names_what_got_worse():
+    old = {"figures": {"ms": 1.0, "kernels": 100.0, "cycles": 0.0}}
+    assert check.worse(old, {"figures": {"ms": 1.019, "kernels": 90.0, "cycles": 0.0}}) == []
+    assert check.worse(old, {"figures": {"ms": 1.03, "kernels": 100.0, "cycles": 5.0}}) == [
+        "ms: 1 -> 1.03, +3.0 %",
+        "cycles: 0 -> 5",
+    ]
+    assert check.worse(old, {"figures": {"ms": 1.0, "cycles": 0.0}}) == ["kernels: missing"]
+
+
+def test_the_baseline_holds_every_entry_as_it_would_be_measured_now():
+    baseline = json.loads(check.BASELINE.read_text())
+    assert {name: entry["flags"] for name, entry in baseline.items()} == {
+        name: flags for name, (flags, _) in check.ENTRIES.items()
+    }
+    for name, (_, figures) in check.ENTRIES.items():
+        assert set(baseline[name]["figures"]) == set(figures)

@@ -159,3 +159,11 @@ def test_a_new_run_has_nothing_to_restore(tmp_path):
     checkpoints = Checkpoints(tmp_path, 3)
     assert checkpoints.restore_latest(state(0)) is None
     checkpoints.close()
+
+
+def test_a_stored_config_takes_the_execution_of_today():
+    plain = checkpoint.config_to_plain(schema.default())
+    del plain["execution"]["resample"]
+    plain["execution"].update(checkpoint=True, dtype="bfloat16")
+    read = checkpoint.config_from_plain(plain).execution
+    assert read.resample == "auto" and read.dtype == "bfloat16" and "checkpoint" not in read

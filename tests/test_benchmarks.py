@@ -108,12 +108,12 @@ def test_a_trace_is_summed_by_kernel():
 @pytest.mark.parametrize("what", [*step_programs.WHOLE, "levels"])
 def test_every_program_is_timed(what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "out.json"
-    flags = [f"--config={LEAST}", "--batch=2", f"--what={what}", "--repeats=1", "--set=loop=scan", f"--out={out}"]
+    flags = [f"--config={LEAST}", "--batch=4", f"--what={what}", "--repeats=1", "--set=loop=scan", f"--out={out}"]
     flags += ["--xla-option=xla_backend_optimization_level=0"]
     train_step.main([*flags, f"--profile={tmp_path / 'profile'}"] if what == "encode" else flags)
     result = json.loads(out.read_text())
     assert result == json.loads(capsys.readouterr().out)
-    assert (result["what"], result["batch"], result["loop"]) == (what, 2, "scan")
+    assert (result["what"], result["batch"], result["loop"]) == (what, 4, "scan")
     assert result["xla_options"] == {"xla_backend_optimization_level": 0}
     assert result["ms_per_image"] > 0
     if what == "encode":

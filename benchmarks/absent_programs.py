@@ -50,11 +50,11 @@ def part(config: ConfigDict, which: str, mesh: Mesh) -> Program:
     name, _, kind = rest.partition(":")
     model = factory.build(config)
     level, batch = model.level(name), config.train.batch_size
-    row = config.model.levels[f"r{name}"]
-    x = jax.ShapeDtypeStruct((batch, *level.shape), jnp.float32)
     if what == "decoder":
         gradient, (own, *inputs) = level_programs.decoder(model, model.shapes(), name, batch)
         return jax.jit(gradient), (placed(own, mesh), *(placed(each, mesh, True) for each in inputs))
+    x = jax.ShapeDtypeStruct((batch, *level.shape), jnp.float32)
+    row = config.model.levels[f"r{name}"]
     cond = jax.ShapeDtypeStruct((batch, *level.shape[:2], row.condition), jnp.float32)
     chain: Any = level.flow
     runs = {n.partition("_")[0]: b.inner for n, b in zip(chain.names, chain.bijectors, strict=True)}

@@ -45,14 +45,18 @@ def encoder(model: Hierarchy, params: Any, batch: int) -> Piece:
 def flow(model: Hierarchy, params: Any, name: str, batch: int) -> Piece:
     """A level's part of the loss, by its flow's parameters, prepared within, and by its conditioning."""
     level = model.level(name)
-    features = jax.eval_shape(model.features, params, _images(model, batch))
-    cond = jax.eval_shape(model.conditions, params, features)[name]
 
     def loss(own: Any, cond: Any, y: Any) -> Any:
         z, log_det = level.flow.forward(level.flow.prepare(own), y, cond)
         return -level.weight * jnp.mean(objective.log_normal(z, level.prior_std) + log_det)
 
-    return jax.value_and_grad(loss, (0, 1)), (params["flows"][name], cond, features[name])
+    cond = None
+    if level.decoder is not None:
+        module: Any = level.decoder
+        given = _decoder_inputs(model, name, batch)
+        cond = jax.eval_shape(lambda p, *y: module.apply({"params": p}, *y), params["decoder"][name], *given)
+        cond = cond if name == "y1" else cond[0]  # beside the skip
+    return jax.value_and_grad(loss, (0, 1)), (params["flows"][name], cond, _features(model, name, batch))
 
 
 def decoder(model: Hierarchy, params: Any, name: str, batch: int) -> Piece:
@@ -62,7 +66,7 @@ def decoder(model: Hierarchy, params: Any, name: str, batch: int) -> Piece:
     def loss(own: Any, *inputs: Any) -> Any:
         return _square(module.apply({"params": own}, *inputs))
 
-    inputs = _decoder_inputs(model, params, name, batch)
+    inputs = _decoder_inputs(model, name, batch)
     return jax.value_and_grad(loss, tuple(range(1 + len(inputs)))), (params["decoder"][name], *inputs)
 
 
@@ -92,10 +96,14 @@ def _images(model: Hierarchy, batch: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((batch, *model.image_shape), jnp.float32)
 
 
-def _decoder_inputs(model: Hierarchy, params: Any, name: str, batch: int) -> tuple[Any, ...]:
-    features = jax.eval_shape(model.features, params, _images(model, batch))
+def _features(model: Hierarchy, name: str, batch: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((batch, *model.level(name).shape), jnp.float32)
+
+
+def _decoder_inputs(model: Hierarchy, name: str, batch: int) -> tuple[Any, ...]:
+    """Shapes, known without tracing the model, which takes long."""
     if name == "y1":
-        return (features["prior"],)
+        return (_features(model, "prior", batch),)
     below = model.level_names[model.level_names.index(name) - 1]
     own: Any = model.level(name).decoder
     coarser: Any = model.level(below).decoder
@@ -104,10 +112,10 @@ def _decoder_inputs(model: Hierarchy, params: Any, name: str, batch: int) -> tup
     style = jax.ShapeDtypeStruct((batch, style_network.width), own.execution.dtype)
     if own.from_base:
         return jax.ShapeDtypeStruct((batch, 4, 4, encoder.top), jnp.float32), None, style
-    skip = None
+    y, skip = _features(model, below, batch), None
     if coarser.skip:
-        skip = jax.ShapeDtypeStruct((*features[below].shape[:3], coarser.skip), own.execution.dtype)
-    return features[below], skip, style
+        skip = jax.ShapeDtypeStruct((*y.shape[:3], coarser.skip), own.execution.dtype)
+    return y, skip, style
 
 
 def _square(tree: Any) -> Any:

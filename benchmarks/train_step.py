@@ -13,6 +13,7 @@ import dataclasses
 import json
 import platform
 import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -152,6 +153,8 @@ def measure_levels(config: ConfigDict, how: How | None = None) -> dict[str, Any]
         where = how.profile / name.replace(":", "_") if how.profile else None
         own = dataclasses.replace(how, profile=where)
         rows[name] = time_program(jax.jit(gradient), list(level_programs.filled(arguments)), batch, own)
+        # Said at once: a limit on the time may end this before the last piece.
+        print(f"{name}: {rows[name]['ms_per_image']:.4g} ms/image", file=sys.stderr, flush=True)
     total = sum(row["ms_per_image"] for row in rows.values())
     return {
         **_about(config, "levels", how),

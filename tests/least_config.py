@@ -1,12 +1,14 @@
 """A config of two levels of the least widths, for what has to train or be timed as a user would."""
 
+from typing import Any
+
 from hcflow_jax import config as schema
 
 
 def get_config():
     config = schema.default()
-    small = dict(hidden=8, condition=4, encoder=8, decoder=8)
-    noisy = dict(skip=4, style=True, norm=True, flow_noise=0.05, decoder_noise=0.05)
+    small: Any = dict(hidden=8, condition=4, encoder=8, decoder=8)
+    noisy: Any = dict(skip=4, style=True, norm=True, flow_noise=0.05, decoder_noise=0.05)
     fine = schema.level(channels=3, steps=("channel", "checker2"), **small)
     config.model.levels = schema.levels({16: fine, 8: schema.level(channels=4, steps=("channel",), **small, **noisy)})
     top = config.model.top

@@ -93,10 +93,14 @@ def test_a_trace_is_summed_by_kernel():
     def event(name: str, start: int, duration: int) -> SimpleNamespace:
         return SimpleNamespace(name=name, start_ns=start, duration_ns=duration)
 
-    stream = SimpleNamespace(name="Stream #7(Compute)", events=[event("a", 0, 3e6), event("b", 6e6, 6e6)] * 3)
-    again = SimpleNamespace(name="XLA Ops", events=[event("a", 0, 3e6)])
+    stream = SimpleNamespace(
+        name="Stream #7(Compute)", events=[event("a", 0, 3_000_000), event("b", 6_000_000, 6_000_000)] * 3
+    )
+    again = SimpleNamespace(name="XLA Ops", events=[event("a", 0, 3_000_000)])
     gpu = SimpleNamespace(name="/device:GPU:0", lines=[stream, again])
-    host = SimpleNamespace(name="/host:CPU", lines=[SimpleNamespace(name="python", events=[event("c", 0, 9e9)])])
+    host = SimpleNamespace(
+        name="/host:CPU", lines=[SimpleNamespace(name="python", events=[event("c", 0, 9_000_000_000)])]
+    )
     found = kernel_profile.summarise(SimpleNamespace(planes=[gpu, host]), most=1)
     assert found["ms_per_call_in_kernels"] == pytest.approx(9)
     assert found["ms_per_call_from_first_to_last"] == pytest.approx(4)

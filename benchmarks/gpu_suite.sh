@@ -58,7 +58,7 @@ of_ours() {
   local flags="$1" name="$2" limit="$3"
   shift 3
   item "$name" "$limit" env XLA_FLAGS="$flags" "$PY" -m benchmarks.train_step --config="$CONFIG" \
-    --precision=bfloat16 --repeats="$REPEATS" --out="$OUT/$name.json" "$@"
+    --precision=bfloat16 --repeats="$REPEATS" --out="$OUT/$name.json" ${quick[@]+"${quick[@]}"} "$@"
 }
 
 # against NAME LIMIT FLAGS...: an item of benchmarks.compare_pytorch.
@@ -75,12 +75,14 @@ if [ -n "$SMALL" ]; then
   REPEATS=2 PAIRS=2 CALLS=1 tf32=float32
   vectors=(tests/test_units.py -k "fir or bilinear or dense or masks or mixing")
   card=(--megabytes=64 --size=512)
+  quick=(--xla-option=xla_backend_optimization_level=0)  # to compile: nothing here is for its numbers
   memory=(--length 2 4 --repeats=1)
   pieces=(--length 1 --resolution=8 --batch=2 --repeats=1)
 else
   REPEATS=10 PAIRS=5 CALLS=4 tf32=tf32
   vectors=(tests/test_golden.py tests/test_units.py)
   card=()
+  quick=()
   memory=()
   pieces=(--length 1 16)
 fi

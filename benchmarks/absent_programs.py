@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from benchmarks import memory
+from benchmarks import level_programs, memory
 from hcflow_jax import flows, parameters
 from hcflow_jax.models import factory
 from hcflow_jax.training import sharding, state, step
@@ -53,10 +53,11 @@ def part(config: ConfigDict, which: str, mesh: Mesh) -> Program:
         return _memory(config, int(name), kind, mesh)
     model = factory.build(config)
     level, batch = model.level(name), config.train.batch_size
-    row = config.model.levels[f"r{name}"]
-    x = jax.ShapeDtypeStruct((batch, *level.shape), jnp.float32)
     if what == "decoder":
-        return _decoder(model, name, batch, mesh)
+        gradient, (own, *inputs) = level_programs.decoder(model, model.shapes(), name, batch)
+        return jax.jit(gradient), (placed(own, mesh), *(placed(each, mesh, True) for each in inputs))
+    x = jax.ShapeDtypeStruct((batch, *level.shape), jnp.float32)
+    row = config.model.levels[f"r{name}"]
     cond = jax.ShapeDtypeStruct((batch, *level.shape[:2], row.condition), jnp.float32)
     chain: Any = level.flow
     runs = {n.partition("_")[0]: b.inner for n, b in zip(chain.names, chain.bijectors, strict=True)}
@@ -75,29 +76,6 @@ def part(config: ConfigDict, which: str, mesh: Mesh) -> Program:
     return _gradient(loss), (placed(params, mesh), placed(x, mesh, True), placed(cond, mesh, True))
 
 
-def _decoder(model: Any, name: str, batch: int, mesh: Mesh) -> Program:
-    """The decoder of one level, from what the level below gives it."""
-    level, names = model.level(name), model.level_names
-    decoder = level.decoder
-    params = model.shapes()
-    images = jax.ShapeDtypeStruct((batch, *model.image_shape), jnp.float32)
-    below = names[names.index(name) - 1]
-    if decoder.from_base:
-        coarser, width = jax.ShapeDtypeStruct((batch, 4, 4, model.encoder.top), jnp.float32), 0
-    else:
-        coarser, width = jax.eval_shape(model.features, params, images)[below], model.level(below).decoder.skip
-    dtype = decoder.execution.dtype
-    skip = jax.ShapeDtypeStruct((*coarser.shape[:3], width), dtype) if width else None
-    style = jax.ShapeDtypeStruct((batch, model.style.width), dtype)
-
-    def loss(params: Any, y: Any, skip: Any, style: Any) -> Any:
-        cond, handed = decoder.apply({"params": params}, y, skip, style)
-        return sum(jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves((cond, handed)))
-
-    inputs = tuple(placed(each, mesh, True) for each in (coarser, skip, style))
-    return _gradient(loss, 4), (placed(params["decoder"][name], mesh), *inputs)
-
-
 def _memory(config: ConfigDict, length: int, backward: str, mesh: Mesh) -> Program:
     """The gradient of `benchmarks.memory` at the size of configuration A's level 128."""
     setting = memory.Setting(config.train.batch_size, 128, 4, 32, 64, config.execution.dtype, "xla")
@@ -105,8 +83,8 @@ def _memory(config: ConfigDict, length: int, backward: str, mesh: Mesh) -> Progr
     return jax.jit(function), (placed(params, mesh), *(placed(each, mesh, True) for each in inputs))
 
 
-def _gradient(loss: Callable[..., Any], count: int = 3) -> Any:
-    return jax.jit(jax.value_and_grad(loss, tuple(range(count))))
+def _gradient(loss: Callable[..., Any]) -> Any:
+    return jax.jit(jax.value_and_grad(loss, (0, 1, 2)))
 
 
 def placed(tree: Any, mesh: Mesh, over_batch: bool = False) -> Any:

@@ -25,7 +25,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh
 
 from benchmarks import absent, absent_programs, hlo, roofline
-from benchmarks.train_step import load_config
+from benchmarks.step_programs import assignments, load_config
 from hcflow_jax.models import factory
 from hcflow_jax.training import sharding
 from hcflow_jax.training.programs import compile_options
@@ -174,9 +174,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     target = absent.Target(arguments.target)
     config = load_config(arguments.config)
     config.execution.preset, config.execution.dtype = target.preset, arguments.precision
-    for assignment in arguments.set:
-        name, _, value = assignment.partition("=")
-        config.execution[name] = json.loads(value) if value in ("true", "false") else value
+    config.execution.update(assignments("--set", arguments.set))
     devices = target.devices()
     mesh = Mesh(np.array(devices), (sharding.BATCH,), axis_types=(AxisType.Auto,))
     config.train.batch_size = arguments.batch * len(devices)

@@ -1,12 +1,10 @@
-"""Ours, as `compare_pytorch` times it: the programs that `train_step` times, or decoding drawn latents."""
+"""Ours, as `compare_pytorch` times it: the programs that `train_step` times."""
 
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-from ml_collections import ConfigDict
 
 from benchmarks import train_step
 from hcflow_jax.models import factory
@@ -31,7 +29,7 @@ class Ours:
         if precision == "float32":  # the default precision of a GPU's float32 products is TF32
             jax.config.update("jax_default_matmul_precision", "highest")
         self._what, self._calls = what, calls
-        function, *self._arguments = _prepare(own, what)
+        function, *self._arguments = train_step.prepare(own, what)
         start = time.perf_counter()
         lowered = function.lower(*self._arguments)
         traced = time.perf_counter()
@@ -69,13 +67,3 @@ class Ours:
             self._arguments[0] = self._last[0]
         if wait:
             jax.block_until_ready(self._last)
-
-
-def _prepare(config: ConfigDict, what: str) -> tuple[Any, Any, Any]:
-    """(jitted function, its first argument, its second)."""
-    if what != "sample":
-        return train_step.prepare(config, what)
-    model = factory.build(config)
-    params = jax.tree.map(jnp.asarray, model.create(jax.random.key(config.seed)))
-    z = model.draw(jax.random.key(1), config.train.batch_size, config.sample.sigma)
-    return jax.jit(model.decode), jax.jit(model.prepare)(params), z

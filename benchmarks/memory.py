@@ -156,11 +156,12 @@ def draw(path: Path, rows: list[dict[str, Any]], title: str) -> None:
 def main() -> None:
     """Prints the table and the JSON; writes the JSON and the picture where --out and --picture say."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--length", type=int, nargs="+", default=LENGTHS, help="steps of the flow")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
-    rows = measure(LENGTHS, arguments.repeats)
+    rows = measure(tuple(arguments.length), arguments.repeats)
     setting = setting_here()
     device = jax.devices()[0].device_kind
     result = {

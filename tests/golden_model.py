@@ -17,8 +17,10 @@ from hcflow_jax.nets.decoder import mask_channels
 
 @functools.cache
 def config() -> ConfigDict:
-    """tiny_a's config, from the release's settings."""
-    return release.to_config(settings())
+    """tiny_a's config, from the release's settings; in float32, as the numbers are, on a GPU too."""
+    config = release.to_config(settings())
+    config.execution.dtype = "float32"
+    return config
 
 
 @functools.cache

@@ -1,11 +1,19 @@
-"""The benchmarks' arithmetic, against hand-computed answers."""
+"""The benchmarks' arithmetic, against hand-computed answers, and what they time."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import pytest
 
-from benchmarks import check, flops
+from benchmarks import check, flops, kernel_profile, level_programs, step_programs, train_step
+from hcflow_jax.models import factory, objective
+from hcflow_jax.models.hierarchy import Hierarchy
+
+LEAST = Path(__file__).with_name("least_config.py")
 
 
 def test_a_product_and_a_convolution():
@@ -54,3 +62,85 @@ def test_the_baseline_holds_every_entry_as_it_would_be_measured_now():
     }
     for name, (_, figures) in check.ENTRIES.items():
         assert set(baseline[name]["figures"]) == set(figures)
+
+
+def test_assignments_know_switches_and_numbers():
+    assert step_programs.assignments("--set", ["a=true", "b=-3", "c=scan", "d="]) == dict(
+        a=True, b=-3, c="scan", d=""
+    )
+    with pytest.raises(SystemExit, match="--set: 'loop' is not NAME=VALUE"):
+        step_programs.assignments("--set", ["loop"])
+
+
+@pytest.fixture(scope="module")
+def model() -> Hierarchy:
+    return factory.build(step_programs.load_config(LEAST))
+
+
+def test_a_flow_is_given_what_training_gives_it(model: Hierarchy):
+    shapes, images = model.shapes(), jax.ShapeDtypeStruct((4, *model.image_shape), jnp.float32)
+    cond = jax.eval_shape(lambda p, x: model.conditions(p, model.features(p, x)), shapes, images)
+    gradient, (own, given, y) = level_programs.flow(model, shapes, "8", 4)
+    assert (own, given, y.shape) == (shapes["flows"]["8"], cond["8"], (4, *model.level("8").shape))
+    value, by = jax.eval_shape(gradient, own, given, y)
+    assert value.shape == ()
+    assert jax.tree.map(jnp.shape, by) == jax.tree.map(jnp.shape, (own, given))
+
+
+def test_the_pieces_of_a_gradient_do_its_work(model: Hierarchy):
+    """Their FLOPs are those of the loss's gradient, but for inputs whose gradient it does not ask for."""
+    shapes, batch = model.shapes(), 4
+    x = jax.ShapeDtypeStruct((batch, *model.image_shape), jnp.float32)
+    eps = jax.eval_shape(lambda key: objective.draw_noise(model, jax.random.split(key, batch)), jax.random.key(0))
+
+    def loss(params: Any, x: Any, eps: Any) -> Any:
+        return jnp.mean(objective.objective(model, params, x, eps).loss)
+
+    whole = flops.count(jax.value_and_grad(loss), shapes, x, eps)
+    parts = {}
+    for name, make in level_programs.pieces(model, shapes, batch):
+        gradient, arguments = make()
+        parts[name] = flops.count(gradient, *arguments)
+    levels = model.level_names
+    assert set(parts) == {"encoder", "style_and_base"} | {f"flow:{n}" for n in levels} | {
+        f"decoder:{n}" for n in levels if n != "prior"
+    }
+    assert whole == pytest.approx(sum(parts.values()), rel=0.02)
+
+
+def test_a_trace_is_summed_by_kernel():
+    def event(name: str, start: int, duration: int) -> SimpleNamespace:
+        return SimpleNamespace(name=name, start_ns=start, duration_ns=duration)
+
+    stream = SimpleNamespace(
+        name="Stream #7(Compute)", events=[event("a", 0, 3_000_000), event("b", 6_000_000, 6_000_000)] * 3
+    )
+    again = SimpleNamespace(name="XLA Ops", events=[event("a", 0, 3_000_000)])
+    gpu = SimpleNamespace(name="/device:GPU:0", lines=[stream, again])
+    host = SimpleNamespace(
+        name="/host:CPU", lines=[SimpleNamespace(name="python", events=[event("c", 0, 9_000_000_000)])]
+    )
+    found = kernel_profile.summarise(SimpleNamespace(planes=[gpu, host]), most=1)
+    assert found["ms_per_call_in_kernels"] == pytest.approx(9)
+    assert found["ms_per_call_from_first_to_last"] == pytest.approx(4)
+    assert found["kernels_per_call"] == 2
+    assert found["kernels"] == [{"name": "b", "ms_per_call": pytest.approx(6), "times_per_call": 1}]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("what", [*step_programs.WHOLE, "levels"])
+def test_every_program_is_timed(what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "out.json"
+    flags = [f"--config={LEAST}", "--batch=4", f"--what={what}", "--repeats=1", "--set=loop=scan", f"--out={out}"]
+    flags += ["--xla-option=xla_backend_optimization_level=0"]
+    train_step.main([*flags, f"--profile={tmp_path / 'profile'}"] if what == "encode" else flags)
+    result = json.loads(out.read_text())
+    assert result == json.loads(capsys.readouterr().out)
+    assert (result["what"], result["batch"], result["loop"]) == (what, 4, "scan")
+    assert result["xla_options"] == {"xla_backend_optimization_level": 0}
+    assert result["ms_per_image"] > 0
+    if what == "encode":
+        assert result["profile"]["kernels"]
+        assert list(tmp_path.glob("profile/plugins/profile/*/*.xplane.pb"))
+    if what == "levels":
+        assert sum(piece["share"] for piece in result["pieces"].values()) == pytest.approx(1)

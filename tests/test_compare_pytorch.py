@@ -14,26 +14,6 @@ from benchmarks.contestant_torch import Theirs
 
 pytestmark = pytest.mark.full
 
-CONFIG = '''
-"""Two levels of the least widths."""
-
-from hcflow_jax import config as schema
-
-
-def get_config():
-    config = schema.default()
-    small = dict(hidden=8, condition=4, encoder=8, decoder=8)
-    noisy = dict(skip=4, style=True, norm=True, flow_noise=0.05, decoder_noise=0.05)
-    fine = schema.level(channels=3, steps=("channel", "checker2"), **small)
-    config.model.levels = schema.levels({16: fine, 8: schema.level(channels=4, steps=("channel",), **small, **noisy)})
-    top = config.model.top
-    top.dims, top.style_width, top.style_layers, top.base_masked = 16, 16, 2, (0, 16)
-    top.prior.steps = top.y1.steps = 2
-    top.prior.hidden = top.y1.hidden = 8
-    config.data.resolution = 16
-    return config
-'''
-
 # What the release's network is to the loader: names, calls and settings, and nothing of what it computes.
 NETWORK = """
 import torch
@@ -77,10 +57,8 @@ def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
-    file = tmp_path / "least.py"
-    file.write_text(CONFIG)
-    return file
+def config() -> Path:
+    return Path(__file__).with_name("least_config.py")
 
 
 @pytest.fixture

@@ -1,0 +1,80 @@
+"""What `train_step` times: the model's whole programs, from a config, and how the command line changes a config."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from hcflow_jax.interop import settings
+from hcflow_jax.models import factory, noise, objective
+from hcflow_jax.training import sharding, state, step
+from hcflow_jax.training.schedule import schedule
+
+WHOLE = ("step", "gradient", "sample", "encode", "decode")
+
+
+def load_config(path: Path) -> ConfigDict:
+    """A config file of ours, or a settings JSON of the authors'."""
+    if path.suffix == ".json":
+        return settings.to_config(json.loads(path.read_text()))
+    spec = importlib.util.spec_from_file_location("benchmarked_config", path)
+    if spec is None or spec.loader is None:
+        raise SystemExit(f"--config: {path} is neither a .py nor a .json file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config()
+
+
+def assignments(flag: str, given: list[str]) -> dict[str, Any]:
+    """NAME=VALUE by name; true, false and whole numbers as what they are, the rest as text.
+
+    Raises:
+      SystemExit: naming the flag, where one has no "=".
+    """
+    values: dict[str, Any] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise SystemExit(f"{flag}: {each!r} is not NAME=VALUE")
+        plain = value in ("true", "false") or value.removeprefix("-").isdigit()
+        values[name] = json.loads(value) if plain else value
+    return values
+
+
+def prepare(config: ConfigDict, what: str) -> tuple[Any, Any, Any]:
+    """(jitted function, its first argument, its second), one of `WHOLE`.
+
+    step      the training step that `hcflow_jax.main` runs, on uint8 images
+    gradient  the loss's gradient alone
+    sample    latents drawn as `sample.sigma` says to images, as `training/samples.py` runs it
+    encode    images to latents and log-dets
+    decode    the way back: latents to the features of every level, and log-dets
+
+    The last three are under prepared parameters.
+    """
+    model = factory.build(config)
+    params = jax.tree.map(jnp.asarray, model.create(jax.random.key(config.seed)))
+    batch, resolution = config.train.batch_size, config.data.resolution
+    images = np.random.default_rng(0).integers(0, 256, (batch, resolution, resolution, 3), dtype=np.uint8)
+    if what == "step":
+        mesh = sharding.make_mesh(config)
+        run = step.make_train_step(model, config, schedule(config, 1_000_000), mesh)
+        return run, jax.device_put(state.create(params, config), sharding.replicated(mesh)), images
+    x = jnp.asarray(images / 256 - 0.5, jnp.float32)
+    if what == "gradient":
+        eps = noise.draw(model, jax.random.split(jax.random.key(1), batch))
+
+        def loss(params: Any, x: Any) -> Any:
+            return jnp.mean(objective.objective(model, params, x, eps).loss)
+
+        return jax.jit(jax.value_and_grad(loss)), params, x
+    ready = jax.jit(model.prepare)(params)
+    if what == "encode":
+        return jax.jit(model.encode), ready, x
+    z = model.draw(jax.random.key(1), batch, config.sample.sigma)
+    return jax.jit(model.decode if what == "sample" else model.generate), ready, z

@@ -33,7 +33,7 @@ PRESETS = {
         conv="xla",
         resample="taps",
         gain="weights",
-        halves="each",
+        halves="one",
     ),
     "tpu": dict(
         dtype="bfloat16",
@@ -41,7 +41,7 @@ PRESETS = {
         conv="xla",
         resample="matrix",
         gain="weights",
-        halves="each",
+        halves="one",
     ),
 }
 

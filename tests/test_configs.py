@@ -198,3 +198,12 @@ def test_execution_follows_the_backend_unless_said() -> None:
     execution.preset, execution.loop = "tpu", "unroll"
     chosen = factory.resolve_execution(execution)
     assert chosen == {**factory.PRESETS["tpu"], "loop": "unroll"}
+
+
+def test_the_encoder_may_have_a_precision_of_its_own() -> None:
+    config = load("demo")
+    config.execution.dtype = "bfloat16"
+    assert factory.build(config).encoder.execution.dtype == "bfloat16"
+    config.execution.encoder_dtype = "float32"
+    model = factory.build(config)
+    assert (model.encoder.execution.dtype, model.style.execution.dtype) == ("float32", "bfloat16")

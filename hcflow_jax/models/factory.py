@@ -19,30 +19,9 @@ from hcflow_jax.nets.encoder import Encoder
 from hcflow_jax.nets.layers import Dense, Execution, StyleNetwork
 
 PRESETS = {
-    "cpu": dict(
-        dtype="float32",
-        loop="scan",
-        conv="shifted",
-        resample="taps",
-        gain="result",
-        halves="one",
-    ),
-    "gpu": dict(
-        dtype="bfloat16",
-        loop="unroll",
-        conv="xla",
-        resample="taps",
-        gain="weights",
-        halves="one",
-    ),
-    "tpu": dict(
-        dtype="bfloat16",
-        loop="scan",
-        conv="xla",
-        resample="matrix",
-        gain="weights",
-        halves="one",
-    ),
+    "cpu": dict(dtype="float32", loop="scan", conv="shifted", resample="taps", gain="result", halves="one"),
+    "gpu": dict(dtype="bfloat16", loop="unroll", conv="xla", resample="taps", gain="weights", halves="one"),
+    "tpu": dict(dtype="bfloat16", loop="scan", conv="xla", resample="matrix", gain="weights", halves="one"),
 }
 
 

@@ -193,7 +193,7 @@ def apply(rule: Rule, x: Image, times: int = 1, implementation: str = "taps") ->
 
 
 def _product(full: Matrix, axis: int, x: Array) -> Array:
-    """A matrix along an axis; weights and sums of them are exact in bfloat16, products are summed in float32."""
+    """A matrix along an axis. In bfloat16 the anti-aliased weights are exact, aligned corners' thirds are rounded."""
     letters = "bhwc"
     made = letters.replace(letters[axis], "i")
     return jnp.einsum(f"i{letters[axis]},{letters}->{made}", jnp.asarray(full, x.dtype), x)

@@ -67,7 +67,7 @@ def config_from_plain(plain: Mapping[str, Any]) -> ConfigDict:
             return {name: tuples(v) for name, v in value.items()}
         return tuple(tuples(v) for v in value) if isinstance(value, list) else value
 
-    return ConfigDict(schema.with_execution_of_today(tuples(plain))).lock()
+    return ConfigDict(schema.with_fields_of_today(tuples(plain))).lock()
 
 
 def _handlers() -> dict[str, Any]:

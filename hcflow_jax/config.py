@@ -109,17 +109,24 @@ def _model() -> ConfigDict:
 def _data() -> ConfigDict:
     return ConfigDict(
         dict(
-            source="portraits",  # portraits | folder | tfds
-            path="",  # folder: the directory of images; tfds: its data_dir; portraits: the cache ("" = the user's)
-            name="",  # tfds: the builder, e.g. celeb_a_hq/256
+            source="portraits",  # portraits | prepared | folder | zip | lsun | tfds
+            # prepared, folder, lsun: the directory; zip: the file; tfds: its data_dir; portraits: the cache.
+            # "": the user's own, for tfds and portraits
+            path="",
+            name="",  # tfds: the builder, e.g. celeb_a_hq/256; "": the prepared builder's directory is data.path
+            eval_path="",  # prepared, folder, zip, lsun: where the held-out images lie; "": the set's end
             resolution=256,  # pixels; equal to the finest level
             bits=8,  # bits kept of each 8-bit value
             noise_std=0.005,  # Gaussian noise on the images, in units of x (255 levels = 1)
             flip=True,  # mirror half of the training images
             style="toon-head",  # portraits: the illustrator's style
             train_images=12_000,  # portraits: pictures drawn for training
-            eval_images=2_000,  # portraits: pictures drawn to be held out; folder, tfds: images split off the end
+            # portraits: pictures drawn to be held out; a set without held-out images of its own: how many of its
+            # last ones are, unless eval_fraction says which part of it
+            eval_images=2_000,
+            eval_fraction=0.0,  # 0: eval_images
             read_threads=2,
+            read_timeout=300.0,  # seconds without a batch after which a run ends, saying so
         )
     )
 
@@ -194,14 +201,16 @@ def default() -> ConfigDict:
     ).lock()
 
 
-def with_execution_of_today(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored config's fields, with those of `execution` that there are now.
+def with_fields_of_today(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored config's fields, with those of `execution` and `data` that there are now.
 
-    How a model is computed is no part of what it is, so an older checkpoint need not name every choice: a field that
-    came since takes its default, one that went is dropped. Without the group, which is no config of ours, as it is.
+    How a model is computed and where its images lie is no part of what it is, so an older checkpoint need not name
+    every choice: a field that came since takes its default, one that went is dropped. A missing group stays missing.
     """
-    if "execution" not in plain:
-        return dict(plain)
-    fields = default().execution.to_dict()
-    kept = {name: value for name, value in plain["execution"].items() if name in fields}
-    return {**plain, "execution": {**fields, **kept}}
+    groups = {}
+    for group in ("execution", "data"):
+        if group in plain:
+            fields = default()[group].to_dict()
+            kept = {name: value for name, value in plain[group].items() if name in fields}
+            groups[group] = {**fields, **kept}
+    return {**plain, **groups}

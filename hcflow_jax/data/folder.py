@@ -1,65 +1,75 @@
 """Source: any folder of pictures."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
 from hcflow_jax.config import ConfigError
-from hcflow_jax.data import images
-from hcflow_jax.data.source import DataError, Source, Split, split_off_end
+from hcflow_jax.data.encoded import Pictures
+from hcflow_jax.data.source import DataError, Source, Split, held_out
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 class Folder:
-    """The PNG, JPEG and WebP pictures below a folder, ordered by their relative paths.
+    """The PNG, JPEG and WebP pictures below a folder, named and ordered by their relative paths.
 
-    Names that begin with a dot are left out. A picture is decoded each time it is read (`images.load`).
+    Names that begin with a dot are left out.
     """
 
-    def __init__(self, path: Path, resolution: int) -> None:
-        """Lists the folder.
+    def __init__(self, path: Path) -> None:
+        """Names the folder; `names` lists it.
 
         Raises:
-          DataError: if it is missing, unreadable or without pictures, naming it.
+          DataError: if it is missing.
         """
-        self.path, self.resolution, self.name = path, resolution, f"folder {path}"
+        self.path, self.name = path, f"folder {path}"
         if not path.is_dir():
             raise DataError(f"{path}: no such folder; data.path names the folder of images")
-        self.files = _list(path)
-        if not self.files:
-            raise DataError(f"{path}: holds no picture ({', '.join(SUFFIXES)}), in its subfolders neither")
 
-    def __len__(self) -> int:
-        return len(self.files)
+    def names(self) -> Iterator[str]:
+        """See `Encoded`. A folder's entries are sorted as it is entered: one folder is in memory at a time."""
+        found = False
+        for name in _walk(self.path, ""):
+            found = True
+            yield name
+        if not found:
+            raise DataError(f"{self.path}: holds no picture ({', '.join(SUFFIXES)}), in its subfolders neither")
 
-    def __getitem__(self, index: int) -> UInt8[np.ndarray, "R R 3"]:
-        if not 0 <= index < len(self):
-            raise IndexError(f"image {index} of the {len(self)} of {self.name}")
-        path = self.path / self.files[index]
-        return images.load(path, self.resolution, str(path))
+    def read(self, name: str) -> bytes:
+        """See `Encoded`."""
+        try:
+            return (self.path / name).read_bytes()
+        except OSError as error:
+            raise DataError(f"{self.label(name)}: cannot be read ({error.strerror}); repair or remove it") from error
+
+    def label(self, name: str) -> str:
+        """See `Encoded`."""
+        return str(self.path / name)
+
+    def describe(self) -> dict[str, Any]:
+        """See `Encoded`."""
+        return {"kind": "folder", "path": str(self.path.absolute())}
 
 
-def _list(root: Path) -> list[str]:
-    def fail(error: OSError) -> None:
-        raise DataError(f"{error.filename}: cannot be listed ({error.strerror})") from error
-
-    found = []
-    for directory, subdirectories, files in os.walk(root, onerror=fail):
-        subdirectories[:] = [name for name in subdirectories if not name.startswith(".")]
-        found += [
-            Path(directory, name).relative_to(root).as_posix()
-            for name in files
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-        ]
-    return sorted(found)
+def _walk(directory: Path, prefix: str) -> Iterator[str]:
+    try:
+        with os.scandir(directory) as listing:
+            entries = sorted((entry.name, entry.is_dir()) for entry in listing if not entry.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{directory}: cannot be listed ({error.strerror})") from error
+    for name, is_directory in entries:
+        if is_directory:
+            yield from _walk(directory / name, f"{prefix}{name}/")
+        elif name.lower().endswith(SUFFIXES):
+            yield prefix + name
 
 
 def open_folder(data: ConfigDict, split: Split) -> Source:
-    """`data.path` as a source; the last `data.eval_images` pictures are held out."""
+    """`data.path` as a source, and what is held out of it (`held_out`)."""
     if not data.path:
         raise ConfigError("data.path is empty: data.source = 'folder' needs the folder of images")
-    return split_off_end(Folder(Path(data.path).expanduser(), data.resolution), split, data.eval_images)
+    return held_out(lambda path: Pictures(Folder(path), data.resolution), data, split)

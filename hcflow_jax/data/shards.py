@@ -174,6 +174,7 @@ class ShardSource:
         self.directory = Path(directory)
         self.manifest = read_manifest(self.directory)
         self.name = name or str(self.directory)
+        self.identity = self.manifest["content"]
         if not self.manifest["shards"]:
             raise DataError(f"{self.directory}: holds no images")
         # The counts, in array_record's own notation, save it from opening every shard.

@@ -1,10 +1,13 @@
 """What a set of images is to everything that reads one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 from jaxtyping import UInt8
+from ml_collections import ConfigDict
 
 from hcflow_jax.config import ConfigError
 
@@ -23,6 +26,11 @@ class Source(Protocol):
         """For messages and logs."""
         ...
 
+    @property
+    def identity(self) -> str:
+        """A digest of which images these are, in which order and size; the same wherever the set lies."""
+        ...
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> UInt8[np.ndarray, "R R 3"]: ...
@@ -37,6 +45,11 @@ class Slice:
     stop: int
     name: str
 
+    @property
+    def identity(self) -> str:
+        """See `Source`."""
+        return f"{self.source.identity}[{self.start}:{self.stop}]"
+
     def __len__(self) -> int:
         return self.stop - self.start
 
@@ -46,20 +59,40 @@ class Slice:
         return self.source[self.start + index]
 
 
-def split_off_end(source: Source, split: Split, eval_images: int) -> Source:
-    """The training part of a source that has no held-out part of its own, or its last `eval_images` images.
+def held_out(opener: Callable[[Path], Source], data: ConfigDict, split: Split) -> Source:
+    """The training or the held-out part of a set that lies at `data.path` and has no parts of its own.
+
+    Held out is what lies at `data.eval_path`; without one the set's end (`split_off_end`).
 
     Raises:
-      ConfigError: naming `data.eval_images`, if the part asked for, or the training part, would be empty.
+      ConfigError: naming the field, for parts that cannot be.
+    """
+    if not data.eval_path:
+        return split_off_end(opener(Path(data.path).expanduser()), split, data)
+    if Path(data.eval_path).expanduser().absolute() == Path(data.path).expanduser().absolute():
+        raise ConfigError(f"data.eval_path is {data.eval_path!r}, as data.path: the two must not share images")
+    return opener(Path(data.path if split == "train" else data.eval_path).expanduser())
+
+
+def split_off_end(source: Source, split: Split, data: ConfigDict) -> Source:
+    """The training part of a source that has no held-out part of its own, or the last of its images.
+
+    Those are `data.eval_images`, or the fraction `data.eval_fraction` of the set where that is above 0.
+
+    Raises:
+      ConfigError: naming the field, if the part asked for, or the training part, would be empty.
     """
     count = len(source)
-    if eval_images < 0 or eval_images >= count:
-        raise ConfigError(
-            f"data.eval_images is {eval_images}: {source.name} holds {count} images, and at least one must "
-            "be left to train on"
-        )
+    if not 0 <= data.eval_fraction < 1:
+        raise ConfigError(f"data.eval_fraction is {data.eval_fraction}: expected at least 0 and less than 1")
+    name, number = "eval_images", data.eval_images
+    if data.eval_fraction > 0:
+        name, number = "eval_fraction", round(data.eval_fraction * count)
+    field = f"data.{name} is {data[name]}"
+    if number < 0 or number >= count:
+        raise ConfigError(f"{field}: {source.name} holds {count} images, and at least one must be left to train on")
     if split == "train":
-        return Slice(source, 0, count - eval_images, f"{source.name} (train)")
-    if eval_images == 0:
-        raise ConfigError(f"data.eval_images is 0: no images of {source.name} are held out to evaluate on")
-    return Slice(source, count - eval_images, count, f"{source.name} (eval)")
+        return Slice(source, 0, count - number, f"{source.name} (train)")
+    if number == 0:
+        raise ConfigError(f"{field}: no images of {source.name} are held out to evaluate on")
+    return Slice(source, count - number, count, f"{source.name} (eval)")

@@ -20,6 +20,7 @@ class TfdsSource:
     def __init__(self, records: Any, feature: str, resolution: int, name: str) -> None:
         """Wraps a random-access split whose `feature` holds encoded pictures."""
         self._records, self._feature, self._resolution, self.name = records, feature, resolution, name
+        self.identity = f"tfds {name} {len(self)} {resolution}"
 
     def __len__(self) -> int:
         return len(self._records)
@@ -83,7 +84,7 @@ def open_tfds(data: ConfigDict, split: Split) -> Source:
     source = TfdsSource(records, feature, data.resolution, f"tfds {data.name} ({chosen})")
     if len(source) == 0:
         raise DataError(f"{builder.data_path}: its {chosen} split is empty")
-    return source if held_out else split_off_end(source, split, data.eval_images)
+    return source if held_out else split_off_end(source, split, data)
 
 
 def _format(builder: Any) -> str:

@@ -1,0 +1,99 @@
+"""Pictures as their files hold them, and what makes a source of them: decoded each time one is read."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import UInt8
+
+from hcflow_jax.data import images
+from hcflow_jax.data.source import DataError
+
+
+class Encoded(Protocol):
+    """A set of encoded pictures: names in an order that is always the same, and bytes by name.
+
+    Reading is thread-safe, and nothing of a set needs memory for every picture in it: it may hold millions.
+    """
+
+    @property
+    def name(self) -> str:
+        """The set, for messages and logs."""
+        ...
+
+    def names(self) -> Iterator[str]:
+        """Every picture's name, in their order, found while it is asked for.
+
+        Raises:
+          DataError: for a place that cannot be listed, naming it.
+        """
+        ...
+
+    def read(self, name: str) -> bytes:
+        """A picture as it was encoded.
+
+        Raises:
+          DataError: if it cannot be read, naming it (`label`).
+        """
+        ...
+
+    def label(self, name: str) -> str:
+        """What messages call a picture: its path, where it has one."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Where the set is from, as JSON: "kind", and what names it."""
+        ...
+
+
+class Names:
+    """Many short strings as one run of bytes: what a list of them would take four times the memory for."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        """Takes them in."""
+        text, ends, digest = bytearray(), [np.zeros(1, np.int64)], hashlib.sha256()
+        block: list[int] = []
+        for name in names:
+            encoded = name.encode("utf-8", "surrogateescape")
+            text += encoded
+            digest.update(encoded + b"\0")
+            block.append(len(text))
+            if len(block) == 65536:
+                ends.append(np.array(block, np.int64))
+                block = []
+        self._text, self._ends = bytes(text), np.concatenate([*ends, np.array(block, np.int64)])
+        self.digest = digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, index: int) -> str:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self._text[self._ends[index] : self._ends[index + 1]].decode("utf-8", "surrogateescape")
+
+
+class Pictures:
+    """An encoded set as a source: a picture is read and decoded each time it is asked for (`images.load`)."""
+
+    def __init__(self, encoded: Encoded, resolution: int) -> None:
+        """Lists the set.
+
+        Raises:
+          DataError: if it cannot be listed or holds nothing, naming it.
+        """
+        self.encoded, self.resolution, self.name = encoded, resolution, encoded.name
+        self._names = Names(encoded.names())
+        if not len(self):
+            raise DataError(f"{self.name} holds no picture")
+        self.identity = hashlib.sha256(f"{self._names.digest} {resolution}".encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: int) -> UInt8[np.ndarray, "R R 3"]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"image {index} of the {len(self)} of {self.name}")
+        name = self._names[index]
+        return images.load(self.encoded.read(name), self.resolution, self.encoded.label(name))

@@ -98,6 +98,7 @@ timed "sample_$MIDDLE" 100 --batch="$MIDDLE" --what=sample
 against pytorch_step_tf32 120 --what=step --precision="$tf32"
 timed "levels_$MIDDLE" 150 --batch="$MIDDLE" --what=levels
 timed "step_${MIDDLE}_conv_fusion" 100 --batch="$MIDDLE" --xla-option=xla_gpu_experimental_enable_conv_fusion=true
+timed "step_${MIDDLE}_padded" 100 --batch="$MIDDLE" --set=conv=padded
 timed "step_${MIDDLE}_scan" 100 --batch="$MIDDLE" --set=loop=scan
 buffered "step_${MIDDLE}_command_buffer" 100 --batch="$MIDDLE"
 timed "step_${LARGE}_recompute" 150 --batch="$LARGE" --set=backward=recompute

@@ -185,7 +185,7 @@ def default() -> ConfigDict:
                 dtype="auto",  # auto | float32 | bfloat16: the networks' arithmetic (flows stay float32)
                 encoder_dtype="auto",  # auto (as dtype) | float32 | bfloat16, with a noisier gradient
                 loop="auto",  # auto | scan | unroll: steps of like shape
-                conv="auto",  # auto | xla | shifted: how a convolution's gradients are computed
+                conv="auto",  # auto | xla | shifted | padded: how a convolution and its gradients are computed
                 resample="auto",  # auto | taps | matrix: halving and doubling elementwise, or as matrix products
                 gain="auto",  # auto | weights | result: where a layer's constant factor is multiplied in
                 halves="auto",  # auto | one | each: a layer's output in halves, by one convolution or one each

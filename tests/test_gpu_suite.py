@@ -14,7 +14,7 @@ from benchmarks import suite_summary
 ROOT = Path(__file__).resolve().parents[1]
 SUITE = ROOT / "benchmarks" / "gpu_suite.sh"
 EVERYTHING = """
-    vectors card step_8 step_4 sample_4 pytorch_step_tf32 levels_4 step_4_conv_fusion step_4_scan
+    vectors card step_8 step_4 sample_4 pytorch_step_tf32 levels_4 step_4_conv_fusion step_4_padded step_4_scan
     step_4_command_buffer step_8_recompute step_8_reversible encode_4 decode_4 pytorch_sample memory flow_pieces
     pytorch_step_compiled
 """

@@ -2,8 +2,8 @@
 
 On CPUs XLA computes a convolution's weight gradient 3 to 6 times slower than matrix products with the shifted input
 do, and inside a loop 16 to 30 times. "shifted" uses those products, a row of the kernel each, and a convolution
-with the flipped kernel for the input's gradient; "xla" leaves both to XLA. "padded" does too, and gives it channels in
-eights, which tensor cores want: zeros are added to the input and taken off the result.
+with the flipped kernel for the input's gradient; "xla" leaves both to XLA. "padded" does too, and gives it channels
+in eights, which tensor cores want: zeros are added to the input and taken off the result.
 """
 
 import jax

@@ -6,6 +6,7 @@ Light imports only: this module is what the preparing processes load.
 import functools
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +58,8 @@ def prepare_shard(job: dict[str, Any], report: Report) -> None:
             try:
                 image = images.load(encoded.read(name), job["resolution"], encoded.label(name), say=say)
             except DataError as error:
-                skipped.append([encoded.label(name), str(error)])
+                # A message may hold an object's address: the report is the same whenever it is made.
+                skipped.append([encoded.label(name), re.sub(r" at 0x[0-9a-f]+", "", str(error))])
                 _refuse(job, skipped)
             else:
                 yield image
@@ -72,7 +74,7 @@ def prepare_shard(job: dict[str, Any], report: Report) -> None:
     else:
         own.unlink()
         record = {"shard": None, "skipped": skipped, "conversions": dict(conversions)}
-    shards.write_whole(record_path, json.dumps(record))
+    shards.write_whole(record_path, [json.dumps(record)])
 
 
 def _finished(path: Path, record_path: Path) -> dict[str, Any] | None:

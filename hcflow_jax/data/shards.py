@@ -84,15 +84,16 @@ def _sync(path: Path) -> None:
         os.close(file)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a small file that is either absent or whole, whatever happens to the process or the machine.
+def write_whole(path: Path, text: Iterable[str]) -> None:
+    """Writes a text, given in pieces: the file is absent or whole, whatever happens to process or machine.
 
     Raises:
       DataError: if it cannot be written, saying why.
     """
     own = path.with_name(f"{path.name}.{os.getpid()}")
     with _written(own):
-        own.write_text(text)
+        with open(own, "w") as file:
+            file.writelines(text)
         _sync(own)
         own.rename(path)
         _sync(path.parent)

@@ -298,6 +298,18 @@ def test_killed_at_ten_points_and_started_again_gives_the_same_bytes(tmp_path, p
 
 
 @pytest.mark.full
+def test_interrupted_is_one_line(pictures, tmp_path):
+    arguments = ["--source", f"folder:{pictures}", "--out", str(tmp_path / "out"), "--resolution", "2000"]
+    command = [sys.executable, "-m", "hcflow_jax.data.prepare", *arguments, "--workers", "2"]
+    run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    _until(lambda: any(tmp_path.glob(".out.*.partial/work/*")))
+    os.killpg(run.pid, signal.SIGINT)
+    _, said = run.communicate()
+    assert run.returncode == 130 and said.splitlines()[-1] == "stopped; the same command goes on"
+    assert "Traceback" not in said and not (tmp_path / "out").exists()
+
+
+@pytest.mark.full
 def test_processes_end_with_whoever_started_them(tmp_path):
     code = (
         "import sys, time; sys.path[:] = {path!r}; from hcflow_jax.data import workers\n"

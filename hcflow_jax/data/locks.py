@@ -1,13 +1,28 @@
-"""One writer at a time: a second one is told who the first is."""
+"""One writer of a directory at a time: the others wait, or are told who it is."""
 
 import fcntl
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from hcflow_jax.data.source import DataError
+
+
+@contextmanager
+def in_turn(directory: Path) -> Iterator[None]:
+    """One process at a time prepares a directory; the others wait. Without a lock `shards.publish` is safe too."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with open(directory.parent / f".{directory.name}.lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            for left_by_the_killed in directory.parent.glob(f".{directory.name}.*.partial"):
+                shutil.rmtree(left_by_the_killed, ignore_errors=True)
+        except OSError:
+            pass  # a file system without locks: at worst the work is done twice
+        yield
 
 
 @contextmanager

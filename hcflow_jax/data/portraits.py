@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from hcflow_jax.config import ConfigError
-from hcflow_jax.data import render, shards, workers
+from hcflow_jax.data import locks, render, shards, workers
 from hcflow_jax.data.source import DataError, Source, Split
 
 _SHARD_IMAGES = 250  # small, so that many cores share the work evenly
@@ -48,7 +48,7 @@ def open_portraits(data: ConfigDict, split: Split) -> Source:
     if not isinstance(cached, str):
         return cached
     try:
-        with shards.lock(directory):
+        with locks.in_turn(directory):
             cached = _open(directory, wanted)  # another process may have drawn them meanwhile
             if not isinstance(cached, str):
                 return cached

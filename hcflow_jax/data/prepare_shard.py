@@ -80,7 +80,7 @@ def prepare_shard(job: dict[str, Any], report: Report) -> None:
 def _finished(path: Path, record_path: Path) -> dict[str, Any] | None:
     try:
         record = json.loads(record_path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return None
     if record["shard"] is None:
         return record

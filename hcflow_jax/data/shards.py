@@ -11,7 +11,6 @@ four times as slow: 2,400 images a second of one core's time against 9,300. Read
 """
 
 import bisect
-import fcntl
 import hashlib
 import itertools
 import json
@@ -73,7 +72,7 @@ def _written(path: Path) -> Iterator[None]:
     except (RuntimeError, OSError) as error:  # array_record's reason begins with what it did and ends with where
         path.unlink(missing_ok=True)
         reason = str(error).split("failed: ")[-1].split(";")[0]
-        raise DataError(f"{path}: cannot be written ({reason}); nothing was lost, make room and run again") from error
+        raise DataError(f"{path}: cannot be written ({reason}); make room there and run again") from error
 
 
 def _sync(path: Path) -> None:
@@ -275,20 +274,6 @@ class ShardSource:
             raise DataError(
                 f"{self.directory / shard}: image {index} is damaged ({reason}); prepare the set again"
             ) from error
-
-
-@contextmanager
-def lock(directory: Path) -> Iterator[None]:
-    """One process at a time prepares a directory; the others wait. Without a lock `publish` is safe too."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with open(directory.parent / f".{directory.name}.lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            for left_by_the_killed in directory.parent.glob(f".{directory.name}.*.partial"):
-                shutil.rmtree(left_by_the_killed, ignore_errors=True)
-        except OSError:
-            pass  # a file system without locks: at worst the work is done twice
-        yield
 
 
 def discard(directory: Path) -> None:

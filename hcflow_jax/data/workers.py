@@ -77,7 +77,7 @@ def run(target: str, jobs: Iterable[dict[str, Any]], report: Report, *, workers:
         while running:
             message = messages.get()
             if isinstance(message, _Died):
-                raise DataError(f"{what}: a process {message}; what was finished is kept for the next run")
+                raise DataError(f"{what}: a process {message}; run it again")
             if isinstance(message, Exception):
                 raise message
             if message is None:
@@ -91,9 +91,9 @@ def run(target: str, jobs: Iterable[dict[str, Any]], report: Report, *, workers:
         for thread in threads:
             thread.join()
         for process in processes:
-            for pipe in (process.stdin, process.stdout):
+            for pipe in filter(None, (process.stdin, process.stdout)):
                 with contextlib.suppress(OSError):  # what it had not read yet
-                    pipe and pipe.close()
+                    pipe.close()
 
 
 class _Died(Exception):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hcflow_jax.config import ConfigError, default
-from hcflow_jax.data import DataError, open_source, portraits, render
+from hcflow_jax.data import DataError, open_source, portraits, render, workers
 
 
 def _config(path: Path, train: int = 4, evaluation: int = 3, resolution: int = 16):
@@ -78,7 +78,7 @@ def test_damaged_cache_is_drawn_again(tmp_path, caplog):
 def test_drawn_again_only_if_the_recipe_differs(tmp_path, monkeypatch):
     config = _config(tmp_path, train=1)
     open_source(config, "train")
-    monkeypatch.setattr(render, "draw_shards", lambda *_: pytest.fail("drew again"))
+    monkeypatch.setattr(render, "draw_shard", lambda *_: pytest.fail("drew again"))
     open_source(config, "train")
     monkeypatch.undo()
     (manifest,) = tmp_path.rglob("manifest.json")
@@ -89,7 +89,7 @@ def test_drawn_again_only_if_the_recipe_differs(tmp_path, monkeypatch):
 
 def test_several_processes_draw_what_one_draws(tmp_path, monkeypatch, cache):
     monkeypatch.setattr(portraits, "_SHARD_IMAGES", 2)
-    monkeypatch.setattr(portraits, "_cores", lambda: 2)
+    monkeypatch.setattr(workers, "cores", lambda: 2)
     parallel = _all(open_source(_config(tmp_path, 6), "train"))
     monkeypatch.undo()
     np.testing.assert_array_equal(parallel, _all(open_source(_config(cache, 6), "train")))
@@ -113,9 +113,9 @@ def test_two_processes_fill_one_cache(tmp_path, cache):
 
 def test_failing_process_is_one_error_and_leaves_nothing(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(portraits, "_SHARD_IMAGES", 1)
-    monkeypatch.setattr(portraits, "_cores", lambda: 2)
-    monkeypatch.setattr(portraits, "_WORKER", "raise SystemExit('no memory')")
-    with pytest.raises(DataError, match="a drawing process failed"):
+    monkeypatch.setattr(workers, "cores", lambda: 2)
+    monkeypatch.setattr(workers, "_WORKER", "raise SystemExit('no memory')")
+    with pytest.raises(DataError, match="drawing toon-head-16px-train-2: a process failed with exit status 1"):
         open_source(_config(tmp_path, 2), "train")
     assert "no memory" in capfd.readouterr().err
     assert not list(tmp_path.glob("toon*")) and not list(tmp_path.glob(".*.partial"))

@@ -62,6 +62,50 @@ def test_flipped_byte_names_the_shard(tmp_path):
         shards.ShardSource(tmp_path / "set")
 
 
+def test_flipped_byte_of_a_large_set_names_the_shard_when_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "_HASH_LIMIT", 0)
+    images = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), np.uint8)
+    shards.write(tmp_path / "set", images, resolution=64, source={"kind": "test"}, shard_images=3)
+    shard = sorted((tmp_path / "set").glob("*.array_record"))[1]
+    content = bytearray(shard.read_bytes())
+    content[content.index(images[4].tobytes()[:1000]) + 500] ^= 1
+    shard.write_bytes(content)
+    source = shards.ShardSource(tmp_path / "set")
+    np.testing.assert_array_equal(source[2], images[2])
+    with pytest.raises(DataError, match=rf"{shard.name}: image 4 is damaged") as error:
+        source[4]
+    assert "\n" not in str(error.value)
+
+
+def test_compressed_shards_of_earlier_versions_are_read(tmp_path, monkeypatch):
+    writer = shards.array_record_module.ArrayRecordWriter
+    monkeypatch.setattr(
+        shards.array_record_module, "ArrayRecordWriter", lambda path, _: writer(path, "group_size:1,zstd:1")
+    )
+    _write(tmp_path / "set", np.zeros((3000, 8, 8, 3), np.uint8), shard_images=4000)
+    monkeypatch.undo()
+    source = shards.ShardSource(tmp_path / "set")
+    assert source.manifest["shards"][0]["bytes"] < 3000 * 192 and not source[2999].any()
+
+
+def test_failing_writer_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    class Full:
+        def __init__(self, path: str, _: str) -> None:
+            self.path, self.written = path, 0
+
+        def write(self, record: bytes) -> None:
+            with open(self.path, "ab") as file:
+                file.write(record[:10])
+            self.written += 1
+            if self.written == 3:
+                raise RuntimeError(f"write() failed: No space left on device; writing {self.path}; at byte 5")
+
+    monkeypatch.setattr(shards.array_record_module, "ArrayRecordWriter", Full)
+    with pytest.raises(DataError, match=r"cannot be written \(No space left on device\)") as error:
+        _write(tmp_path / "set", _images(4))
+    assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
+
+
 def test_missing_shard_and_missing_manifest_are_named(tmp_path):
     _write(tmp_path / "set", _images(6), shard_images=3)
     shard = next((tmp_path / "set").glob("*.array_record"))

@@ -3,12 +3,34 @@
 Importing this package imports neither jax nor grain, so that the processes that draw portraits start at once.
 """
 
+from pathlib import Path
+
 from ml_collections import ConfigDict
 
 from hcflow_jax.config import ConfigError
+from hcflow_jax.data.encoded import Encoded
 from hcflow_jax.data.source import DataError, Source, Split
 
-__all__ = ["DataError", "Source", "Split", "open_source"]
+__all__ = ["DataError", "Encoded", "Source", "Split", "open_encoded", "open_source"]
+
+
+def open_encoded(kind: str, path: str, name: str = "") -> Encoded:
+    """Opens a set of encoded pictures.
+
+    Args:
+      kind: "folder".
+      path: where it lies.
+      name: which of the sets that lie there, for kinds that have many.
+
+    Raises:
+      ConfigError: for an unknown kind.
+      DataError: if it is missing.
+    """
+    if kind == "folder":
+        from hcflow_jax.data.folder import Folder
+
+        return Folder(Path(path).expanduser())
+    raise ConfigError(f"{kind!r} is no kind of set: expected folder")
 
 
 def open_source(config: ConfigDict, split: Split) -> Source:
@@ -32,6 +54,8 @@ def open_source(config: ConfigDict, split: Split) -> Source:
     match config.data.source:
         case "portraits":
             from hcflow_jax.data.portraits import open_portraits as opener
+        case "prepared":
+            from hcflow_jax.data.prepared import open_prepared as opener
         case "folder":
             from hcflow_jax.data.folder import open_folder as opener
         case "tfds":

@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,12 @@ from hcflow_jax.data.source import DataError
 _WHITE = (255, 255, 255, 255)
 
 
-def load(file: Path | bytes, resolution: int, name: str) -> UInt8[np.ndarray, "R R 3"]:
+def _silent(what: str, name: str) -> None: ...
+
+
+def load(
+    file: Path | bytes, resolution: int, name: str, say: Callable[[str, str], None] = _silent
+) -> UInt8[np.ndarray, "R R 3"]:
     """Decodes a picture and makes it a square of `resolution` pixels.
 
     It is turned as its EXIF says, made RGB (`to_rgb`), cropped to the square at its centre and resized by a
@@ -23,6 +29,7 @@ def load(file: Path | bytes, resolution: int, name: str) -> UInt8[np.ndarray, "R
       file: a path, or the encoded bytes.
       resolution: R, pixels.
       name: what a message calls the picture.
+      say: is told what is converted, and `name`.
 
     Raises:
       DataError: naming the picture, if it cannot be decoded.
@@ -31,6 +38,8 @@ def load(file: Path | bytes, resolution: int, name: str) -> UInt8[np.ndarray, "R
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else os.fspath(file)) as image:
             # Loaded whole first: a truncated file is an error here and not a grey lower half.
             image.load()
+            if image.mode != "RGB":
+                say(f"{image.mode} to RGB", name)
             return np.array(to_square(to_rgb(ImageOps.exif_transpose(image)), resolution))
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error) or repr(error)

@@ -3,13 +3,9 @@
 Seeds "train-0", "train-1", ... and "eval-0", ... make disjoint sets of any size.
 """
 
-import contextlib
-import json
 import logging
 import os
-import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +13,11 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from hcflow_jax.config import ConfigError
-from hcflow_jax.data import render, shards
+from hcflow_jax.data import locks, render, shards, workers
 from hcflow_jax.data.source import DataError, Source, Split
 
 _SHARD_IMAGES = 250  # small, so that many cores share the work evenly
-_WORKER = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from hcflow_jax.data.render import main; main()"
+_DRAW = "hcflow_jax.data.render:draw_shard"
 
 
 def cache_root(path: str) -> Path:
@@ -52,7 +48,7 @@ def open_portraits(data: ConfigDict, split: Split) -> Source:
     if not isinstance(cached, str):
         return cached
     try:
-        with shards.lock(directory):
+        with locks.in_turn(directory):
             cached = _open(directory, wanted)  # another process may have drawn them meanwhile
             if not isinstance(cached, str):
                 return cached
@@ -80,14 +76,18 @@ def _open(directory: Path, wanted: dict[str, Any]) -> shards.ShardSource | str:
 
 def _draw(directory: Path, style: str, resolution: int, split: Split, count: int, source: dict[str, Any]) -> None:
     number = -(-count // _SHARD_IMAGES)
-    ranges = [
-        [shards.shard_name(i, number), i * _SHARD_IMAGES, min(count, (i + 1) * _SHARD_IMAGES)] for i in range(number)
-    ]
 
     def fill(temporary: Path) -> list[dict[str, Any]]:
         job = dict(directory=str(temporary), style=style, resolution=resolution, prefix=split)
-        workers = min(number, _cores())
-        jobs = [{**job, "shards": ranges[i::workers]} for i in range(workers)]
+        jobs = [
+            {
+                **job,
+                "file": shards.shard_name(i, number),
+                "start": i * _SHARD_IMAGES,
+                "stop": min(count, (i + 1) * _SHARD_IMAGES),
+            }
+            for i in range(number)
+        ]
         entries: list[dict[str, Any]] = []
         # In a file or a pipe a bar is many lines: one in ten seconds is enough there.
         pause = 0.2 if sys.stderr.isatty() else 10
@@ -98,46 +98,8 @@ def _draw(directory: Path, style: str, resolution: int, split: Split, count: int
                     entries.append(message["shard"])
                 bar.update(message.get("done", 0))
 
-            if workers == 1:
-                render.draw_shards(jobs[0], report)
-            else:
-                _run(jobs, report)
+            number_of_workers = min(number, workers.cores())
+            workers.run(_DRAW, jobs, report, workers=number_of_workers, what=f"drawing {directory.name}")
         return sorted(entries, key=lambda entry: entry["file"])
 
     shards.publish(directory, fill, resolution=resolution, source=source)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _run(jobs: list[dict[str, Any]], report: Callable[[dict[str, Any]], None]) -> None:
-    """Runs each job in a process of its own.
-
-    Plain subprocesses rather than multiprocessing: forking a process in which jax runs threads may hang, and
-    spawning imports the caller's main module (and jax) once more in every worker.
-    """
-    ours, theirs = os.pipe()
-    workers: list[subprocess.Popen[bytes]] = []
-    try:
-        with os.fdopen(ours) as reports:
-            for job in jobs:
-                command = [sys.executable, "-c", _WORKER, json.dumps(sys.path)]
-                worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=theirs)
-                workers.append(worker)
-                assert worker.stdin is not None
-                with contextlib.suppress(BrokenPipeError):  # it died at once: its return code tells
-                    worker.stdin.write(json.dumps(job).encode())
-                    worker.stdin.close()
-            os.close(theirs)  # the workers hold the other ends: the pipe ends when the last of them does
-            theirs = -1
-            for line in reports:
-                report(json.loads(line))
-        if any(worker.wait() for worker in workers):
-            raise DataError("portraits: a drawing process failed, its message is above; nothing was kept")
-    finally:
-        if theirs >= 0:
-            os.close(theirs)
-        for worker in workers:
-            worker.kill()
-            worker.wait()

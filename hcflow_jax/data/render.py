@@ -8,8 +8,7 @@ import colorsys
 import hashlib
 import io
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from PIL import Image
 
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data import shards
+from hcflow_jax.data.workers import Report
 
 RECIPE = 1  # to be raised when the same seed would give other pixels: caches are drawn again
 _PACKAGES = ("dicebear-core", "dicebear-styles", "resvg-py")
@@ -100,34 +100,20 @@ def _shrink(a: Float64[np.ndarray, "H W C"], scale: int) -> Float64[np.ndarray, 
     return a.reshape(height // scale, scale, width // scale, scale, channels).mean((1, 3))
 
 
-def draw_shards(job: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> None:
-    """Writes the shards of a job: {"directory", "style", "resolution", "prefix", "shards": [[file, a, b]]}.
+def draw_shard(job: dict[str, Any], report: Report) -> None:
+    """Writes a shard: {"directory", "style", "resolution", "prefix", "file", "start", "stop"}.
 
     Args:
-      job: shard `file` gets the portraits of seeds prefix-a ... prefix-(b-1).
+      job: `file` gets the portraits of seeds prefix-start ... prefix-(stop - 1).
       report: is told {"done": images} as they are drawn, and {"shard": entry of the manifest}.
     """
+    count = job["stop"] - job["start"]
 
-    def counted(start: int, stop: int) -> Iterator[UInt8[np.ndarray, "R R 3"]]:
-        seeds = [f"{job['prefix']}-{i}" for i in range(start, stop)]
+    def counted() -> Iterator[UInt8[np.ndarray, "R R 3"]]:
+        seeds = [f"{job['prefix']}-{i}" for i in range(job["start"], job["stop"])]
         for done, image in enumerate(portraits(job["style"], seeds, job["resolution"]), 1):
             yield image
-            if done % _REPORT == 0 or done == stop - start:
+            if done % _REPORT == 0 or done == count:
                 report({"done": (done - 1) % _REPORT + 1})
 
-    for file, start, stop in job["shards"]:
-        report({"shard": shards.write_shard(Path(job["directory"]) / file, counted(start, stop))})
-
-
-def main() -> None:
-    """A drawing process: the job comes by standard input, reports go by standard output, one JSON a line."""
-
-    def report(message: dict[str, Any]) -> None:
-        sys.stdout.write(json.dumps(message) + "\n")
-        sys.stdout.flush()  # one short write a line: lines of several processes do not mix in their pipe
-
-    draw_shards(json.loads(sys.stdin.read()), report)
-
-
-if __name__ == "__main__":
-    main()
+    report({"shard": shards.write_shard(Path(job["directory"]) / job["file"], counted())})

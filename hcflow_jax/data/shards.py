@@ -5,12 +5,16 @@
 
 A directory appears by one rename, so it is either absent or complete. `content` identifies the pixels: two
 sets with the same images in the same shards have the same one, wherever and whenever they were prepared.
+
+Records are not compressed. On 256-pixel images with the grain of photographs zstd:1 saved 2.5% and made reading
+four times as slow: 2,400 images a second of one core's time against 9,300. Readers take either.
 """
 
-import fcntl
+import bisect
 import hashlib
 import itertools
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,16 +38,24 @@ def shard_name(index: int, count: int) -> str:
 
 
 def write_shard(path: Path, images: Iterable[UInt8[np.ndarray, "R R 3"]]) -> dict[str, Any]:
-    """Writes one shard; returns its entry in the manifest."""
+    """Writes one shard, down to the disk; returns its entry in the manifest.
+
+    Raises:
+      DataError: if it cannot be written, saying why; nothing is left of it.
+    """
     pixels, count = hashlib.sha256(), 0
-    # Groups of one record: random access reads an image without decompressing its neighbours.
-    writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1,zstd:1")
+    with _written(path):
+        # Groups of one record: random access reads an image without its neighbours.
+        writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1,uncompressed")
     for image in images:
         record = np.ascontiguousarray(image, np.uint8).tobytes()
         pixels.update(record)
-        writer.write(record)
+        with _written(path):
+            writer.write(record)
         count += 1
-    writer.close()
+    with _written(path):
+        writer.close()
+        _sync(path)
     return {
         "file": path.name,
         "count": count,
@@ -51,6 +63,57 @@ def write_shard(path: Path, images: Iterable[UInt8[np.ndarray, "R R 3"]]) -> dic
         "sha256": _sha256(path),
         "pixels": pixels.hexdigest(),
     }
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, OSError) as error:  # array_record's reason begins with what it did and ends with where
+        path.unlink(missing_ok=True)
+        reason = str(error).split("failed: ")[-1].split(";")[0]
+        raise DataError(f"{path}: cannot be written ({reason}); make room there and run again") from error
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def write_whole(path: Path, text: Iterable[str]) -> None:
+    """Writes a text, given in pieces: the file is absent or whole, whatever happens to process or machine.
+
+    Raises:
+      DataError: if it cannot be written, saying why.
+    """
+    own = path.with_name(f"{path.name}.{os.getpid()}")
+    with _written(own):
+        with open(own, "w") as file:
+            file.writelines(text)
+        _sync(own)
+        own.rename(path)
+        _sync(path.parent)
+
+
+def make_manifest(shards: list[dict[str, Any]], resolution: int, source: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of shards (their entries, in order) of R x R images, and where those came from, as JSON."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "count": sum(shard["count"] for shard in shards),
+        "resolution": resolution,
+        "source": dict(source),
+        "content": _content(resolution, shards),
+        "shards": shards,
+    }
+
+
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    """A manifest as its file holds it."""
+    return json.dumps(manifest, indent=1) + "\n"
 
 
 def publish(
@@ -76,17 +139,8 @@ def publish(
     temporary = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:12]}.partial"
     temporary.mkdir()
     try:
-        shards = fill(temporary)
-        manifest = {
-            "format": FORMAT,
-            "version": VERSION,
-            "count": sum(shard["count"] for shard in shards),
-            "resolution": resolution,
-            "source": dict(source),
-            "content": _content(resolution, shards),
-            "shards": shards,
-        }
-        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        manifest = make_manifest(fill(temporary), resolution, source)
+        (temporary / MANIFEST).write_text(manifest_text(manifest))
         try:
             temporary.rename(directory)
         except OSError as error:
@@ -126,8 +180,12 @@ def write(
     publish(directory, fill, resolution=resolution, source=source)
 
 
-def read_manifest(directory: Path) -> dict[str, Any]:
+def read_manifest(directory: Path, check: bool = True) -> dict[str, Any]:
     """The manifest of a prepared directory, after checking that it is whole.
+
+    Args:
+      directory: where.
+      check: whether the shards are checked too (`damage`); their bytes only in a set of at most 1 GiB.
 
     Raises:
       DataError: naming the file that is missing, of another version, or changed since it was written.
@@ -151,18 +209,35 @@ def read_manifest(directory: Path) -> dict[str, Any]:
             and _content(manifest["resolution"], manifest["shards"]) == manifest["content"]
             and isinstance(manifest["source"], dict)
         )
-        sizes = [(directory / shard["file"], shard["bytes"], shard["sha256"]) for shard in manifest["shards"]]
+        size = sum(shard["bytes"] for shard in manifest["shards"])
+        [(shard["file"], shard["sha256"]) for shard in manifest["shards"]]
     except (KeyError, TypeError) as error:
         raise DataError(f"{path}: incomplete ({error!r}); prepare the set again") from error
     if not whole:
         raise DataError(f"{path}: does not agree with itself; it was changed, prepare the set again")
-    hashed = sum(size for _, size, _ in sizes) <= _HASH_LIMIT
-    for shard, size, digest in sizes:
-        if not shard.is_file():
-            raise DataError(f"{shard}: missing, though the manifest lists it; prepare the set again")
-        if shard.stat().st_size != size or (hashed and _sha256(shard) != digest):
-            raise DataError(f"{shard}: does not match its manifest, so it is damaged; prepare the set again")
+    for shard in manifest["shards"] if check else []:
+        wrong = damage(directory, shard, hashed=size <= _HASH_LIMIT)
+        if wrong:
+            raise DataError(wrong)
     return manifest
+
+
+def damage(directory: Path, shard: Mapping[str, Any], hashed: bool = True) -> str:
+    """What is wrong with a shard's file, in one line that names it; "" if it is as its entry says.
+
+    Args:
+      directory: where it lies.
+      shard: its entry in the manifest.
+      hashed: whether its bytes are compared, and not only their number.
+    """
+    path = directory / shard["file"]
+    try:
+        same = path.stat().st_size == shard["bytes"] and (not hashed or _sha256(path) == shard["sha256"])
+    except FileNotFoundError:
+        return f"{path}: missing, though the manifest lists it; prepare the set again"
+    except OSError as error:
+        return f"{path}: cannot be read ({error.strerror}); prepare the set again"
+    return "" if same else f"{path}: does not match its manifest, so it is damaged; prepare the set again"
 
 
 class ShardSource:
@@ -193,21 +268,12 @@ class ShardSource:
             record = self._records[index]
             return np.frombuffer(record, np.uint8).reshape(resolution, resolution, 3)
         except (RuntimeError, ValueError) as error:
-            raise DataError(f"{self.directory}: image {index} is damaged ({error}); prepare it again") from error
-
-
-@contextmanager
-def lock(directory: Path) -> Iterator[None]:
-    """One process at a time prepares a directory; the others wait. Without a lock `publish` is safe too."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with open(directory.parent / f".{directory.name}.lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            for left_by_the_killed in directory.parent.glob(f".{directory.name}.*.partial"):
-                shutil.rmtree(left_by_the_killed, ignore_errors=True)
-        except OSError:
-            pass  # a file system without locks: at worst the work is done twice
-        yield
+            ends = list(itertools.accumulate(shard["count"] for shard in self.manifest["shards"]))
+            shard = self.manifest["shards"][bisect.bisect_right(ends, index)]["file"]
+            reason = str(error).splitlines()[0]
+            raise DataError(
+                f"{self.directory / shard}: image {index} is damaged ({reason}); prepare the set again"
+            ) from error
 
 
 def discard(directory: Path) -> None:

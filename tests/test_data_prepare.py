@@ -1,5 +1,6 @@
 """Preparing once: the same files however often it was stopped, and one line for whatever goes wrong."""
 
+import hashlib
 import json
 import os
 import random
@@ -63,7 +64,11 @@ def test_holds_the_pictures_in_their_order(pictures, tmp_path, capsys):
         np.testing.assert_array_equal(source[i], images.load(pictures / f"{i:03d}.png", 8, ""))
     assert [entry["count"] for entry in source.manifest["shards"]] == [8, 8, 8, 6]
     assert source.manifest["source"]["path"] == str(pictures)
-    assert f"{COUNT} images of 8 pixels" in capsys.readouterr().out
+    first = hashlib.sha256(source[0].tobytes()).hexdigest()
+    said = f"{COUNT} images of 8 pixels, content {source.identity[:16]}, first image {first[:16]}\n"
+    assert capsys.readouterr().out == f"{tmp_path / 'out'}: {said}"
+    assert prepare.main(["--check", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.endswith(said)
     assert json.loads((tmp_path / "out" / "report.json").read_text()) == {
         "images": COUNT,
         "skipped": 0,

@@ -6,6 +6,7 @@ Train on the set with --config.data.source=prepared --config.data.path=OUT.
 """
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -82,7 +83,7 @@ def prepare(values: argparse.Namespace) -> int:
         with only_writer(out):
             plan = preparation.plan(encoded, out, values.resolution)
             if plan is None:
-                print(f"{out}: already prepared")
+                print(f"{out}: already prepared, {_contents(out)}")
                 return 0
             try:
                 made = preparation.make(plan, values.source, values.workers, values.on_error == "fail")
@@ -91,7 +92,7 @@ def prepare(values: argparse.Namespace) -> int:
     except OSError as error:
         where = error.filename or out.parent
         raise ConfigError(f"--out {out}: {where} cannot be written ({error.strerror})") from error
-    print(f"{out}: {made['images']} images of {values.resolution} pixels")
+    print(f"{out}: {_contents(out)}")
     if made["skipped"]:
         print(f"unreadable and skipped: {made['skipped']}, all named in {out / preparation.REPORT}")
         print(f"the first: {made['first']}")
@@ -117,8 +118,16 @@ def check(directory: Path) -> int:
     if damaged:
         print(f"{directory}: {damaged} of its {len(entries)} files are damaged", file=sys.stderr)
         return FAILED
-    print(f"{directory}: its {len(entries)} files are whole")
+    print(f"{directory}: its {len(entries)} files are whole, {_contents(directory)}")
     return 0
+
+
+def _contents(directory: Path) -> str:
+    """What tells a set from another: to be compared with a colleague's, or with docs/data.md."""
+    manifest = shards.read_manifest(directory, check=False)
+    first = hashlib.sha256(shards.ShardSource(directory)[0].tobytes()).hexdigest()
+    size = manifest["resolution"]
+    return f"{manifest['count']} images of {size} pixels, content {manifest['content'][:16]}, first image {first[:16]}"
 
 
 def _failed(error: Exception, status: int = FAILED) -> int:

@@ -124,10 +124,10 @@ def check(directory: Path) -> int:
 
 def _contents(directory: Path) -> str:
     """What tells a set from another: to be compared with a colleague's, or with docs/data.md."""
-    manifest = shards.read_manifest(directory, check=False)
-    first = hashlib.sha256(shards.ShardSource(directory)[0].tobytes()).hexdigest()
-    size = manifest["resolution"]
-    return f"{manifest['count']} images of {size} pixels, content {manifest['content'][:16]}, first image {first[:16]}"
+    source = shards.ShardSource(directory)
+    first = hashlib.sha256(source[0].tobytes()).hexdigest()[:16]
+    size, content = source.manifest["resolution"], source.identity[:16]
+    return f"{len(source)} images of {size} pixels, content {content}, first image {first}"
 
 
 def _failed(error: Exception, status: int = FAILED) -> int:

@@ -144,8 +144,7 @@ class Ahead(Generic[R]):
             raise StopIteration
         if isinstance(slot.error, DataError):
             raise slot.error
-        what = " ".join(f"{type(slot.error).__name__}: {slot.error}".split())[:300]
-        raise DataError(f"{self._name}: reading ahead failed ({what})") from slot.error
+        raise DataError(f"{self._name}: reading ahead failed ({repr(slot.error)[:300]})") from slot.error
 
     def _compute(self) -> _Slot:
         slot = _Slot()

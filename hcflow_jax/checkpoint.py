@@ -44,8 +44,8 @@ class Checkpoint:
       step: steps done when it was written.
       config: the config it was trained with, locked.
       arrays: what was asked for, such as {"ema": params}, or the whole state in the shape of a template.
-      metadata: `step`, `next_index` (first position of the data order not yet used), `versions` of the
-        libraries.
+      metadata: `step`, `next_index` (first position of the data order not yet used), `data` (the training set;
+        older checkpoints lack it), `versions` of the libraries.
     """
 
     step: int
@@ -206,14 +206,32 @@ class Checkpoints:
         """The steps that were saved, oldest first."""
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, state: Any, config: ConfigDict) -> None:
-        """Saves a step, unless it is there already. `state`'s buffers may be donated afterwards."""
+    def save(
+        self,
+        step: int,
+        state: Any,
+        config: ConfigDict,
+        *,
+        next_index: int | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Saves a step, unless it is there already.
+
+        Args:
+          step: steps done.
+          state: a tree of arrays, whose buffers may be donated afterwards.
+          config: what it was trained with.
+          next_index: the first position of the data order not yet used; by default that of a run whose batches all
+            had the config's size.
+          data: what the training set is, as JSON.
+        """
         self.wait()
         if step in self._manager.all_steps():
             return
         metadata = {
             "step": step,
-            "next_index": step * config.train.batch_size,
+            "next_index": step * config.train.batch_size if next_index is None else next_index,
+            **({} if data is None else {"data": dict(data)}),
             "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
         }
         self._manager.save(

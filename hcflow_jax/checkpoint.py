@@ -206,32 +206,15 @@ class Checkpoints:
         """The steps that were saved, oldest first."""
         return sorted(self._manager.all_steps())
 
-    def save(
-        self,
-        step: int,
-        state: Any,
-        config: ConfigDict,
-        *,
-        next_index: int | None = None,
-        data: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Saves a step, unless it is there already.
-
-        Args:
-          step: steps done.
-          state: a tree of arrays, whose buffers may be donated afterwards.
-          config: what it was trained with.
-          next_index: the first position of the data order not yet used; by default that of a run whose batches all
-            had the config's size.
-          data: what the training set is, as JSON.
-        """
+    def save(self, step: int, state: Any, config: ConfigDict, position: Mapping[str, Any] | None = None) -> None:
+        """Saves a step, unless it is there. `state` may be donated then; `position` goes into the metadata."""
         self.wait()
         if step in self._manager.all_steps():
             return
         metadata = {
             "step": step,
-            "next_index": step * config.train.batch_size if next_index is None else next_index,
-            **({} if data is None else {"data": dict(data)}),
+            "next_index": step * config.train.batch_size,
+            **(position or {}),
             "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
         }
         self._manager.save(

@@ -151,13 +151,8 @@ class _Run:
     def save(self, step: int) -> None:
         """Saves the state."""
         with self.clock.section("saving"):
-            self.checkpoints.save(
-                step,
-                self.state,
-                self.config,
-                next_index=self.next_index(step),
-                data=position.describe(self.images),
-            )
+            where = {"next_index": self.next_index(step), "data": position.describe(self.images)}
+            self.checkpoints.save(step, self.state, self.config, where)
 
     def train(self) -> None:
         """Steps from where the run stands to its end. What is done is saved if images fail."""

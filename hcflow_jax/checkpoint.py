@@ -44,8 +44,8 @@ class Checkpoint:
       step: steps done when it was written.
       config: the config it was trained with, locked.
       arrays: what was asked for, such as {"ema": params}, or the whole state in the shape of a template.
-      metadata: `step`, `next_index` (first position of the data order not yet used), `versions` of the
-        libraries.
+      metadata: `step`, `next_index` (first position of the data order not yet used), `data` (the training set;
+        older checkpoints lack it), `versions` of the libraries.
     """
 
     step: int
@@ -206,14 +206,15 @@ class Checkpoints:
         """The steps that were saved, oldest first."""
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, state: Any, config: ConfigDict) -> None:
-        """Saves a step, unless it is there already. `state`'s buffers may be donated afterwards."""
+    def save(self, step: int, state: Any, config: ConfigDict, position: Mapping[str, Any] | None = None) -> None:
+        """Saves a step, unless it is there. `state` may be donated then; `position` goes into the metadata."""
         self.wait()
         if step in self._manager.all_steps():
             return
         metadata = {
             "step": step,
             "next_index": step * config.train.batch_size,
+            **(position or {}),
             "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
         }
         self._manager.save(

@@ -125,8 +125,9 @@ def _data() -> ConfigDict:
             # last ones are, unless eval_fraction says which part of it
             eval_images=2_000,
             eval_fraction=0.0,  # 0: eval_images
-            read_threads=2,
+            read_threads=2,  # each reads a batch at a time
             read_timeout=300.0,  # seconds without a batch after which a run ends, saying so
+            allow_other_images=False,  # resume though the training set is not the one the checkpoint was trained on
         )
     )
 

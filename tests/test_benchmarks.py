@@ -1,6 +1,7 @@
 """The benchmarks' arithmetic, against hand-computed answers, and what they time."""
 
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import check, flops, kernel_profile, level_programs, step_programs, train_step
+from benchmarks import check, flops, input_pipeline, kernel_profile, level_programs, step_programs, train_step
+from hcflow_jax.data import pipeline
 from hcflow_jax.models import factory, objective
 from hcflow_jax.models.hierarchy import Hierarchy
 
@@ -125,6 +127,42 @@ def test_a_trace_is_summed_by_kernel():
     assert found["ms_per_call_from_first_to_last"] == pytest.approx(4)
     assert found["kernels_per_call"] == 2
     assert found["kernels"] == [{"name": "b", "ms_per_call": pytest.approx(6), "times_per_call": 1}]
+
+
+def test_pictures_have_the_size_of_photographs():
+    picture = input_pipeline.photo(0, 256)
+    assert picture.shape == (256, 256, 3) and picture.std() > 30
+    assert 90e3 < len(input_pipeline.encoded(picture, "PNG")) < 140e3
+    assert 20e3 < len(input_pipeline.encoded(picture, "JPEG")) < 60e3
+
+
+def test_the_input_is_timed_from_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "out.json"
+    flags = ["--only=png", "--only=jpeg", "--images=128", "--size=16", "--seconds=0.05", f"--out={out}"]
+    input_pipeline.main(flags)
+    result = json.loads(capsys.readouterr().out)
+    assert result == json.loads(out.read_text())
+    assert set(result["sets"]) == {"png", "jpeg"}
+    for row in result["sets"].values():
+        assert set(row["images_per_second"]) == {"0", "1", "2"}
+        assert min(row["images_per_second"].values()) > 0 and row["kilobytes_per_image"] > 0
+
+
+@pytest.mark.parametrize(("slow", "waits"), [(0.0, False), (0.05, True)])
+def test_a_consumer_waits_for_what_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: float, waits: bool):
+    config = input_pipeline.Sets(tmp_path, 128, 16).config("png", 1)
+    spread = pipeline.train_batches
+
+    def slowed(config: Any, *, place: Any) -> Any:
+        return spread(config, place=lambda batch: time.sleep(slow) or place(batch))
+
+    monkeypatch.setattr(input_pipeline, "BATCH", 2)
+    config.train.batch_size = 2
+    monkeypatch.setattr(input_pipeline, "train_batches", slowed)
+    found = input_pipeline.consume(config, seconds=0.4, per_second=2 / 0.04 if slow else 2 / 0.1)
+    assert (found["share_waiting"] > 0.1) == waits
+    assert not waits or found["longest_wait_seconds"] > 0.01
+    assert found["images_per_second"] < 60  # what it takes at most, or what it is given
 
 
 @pytest.mark.full

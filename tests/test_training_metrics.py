@@ -82,6 +82,26 @@ def test_a_logged_step_reaches_history_stdout_and_tensorboard(tmp_path, capsys):
         assert tag in events
 
 
+@pytest.mark.parametrize(("waited", "said"), [(3.0, True), (0.4, False)])
+def test_the_wait_for_images_is_a_part_of_the_training_time(tmp_path, capsys, waited, said):
+    now = [0.0]
+    clock = metrics.Clock(lambda: now[0])
+    report = reporter(tmp_path, clock)
+    values = {"loss": jnp.float32(1), "bits_per_dim": jnp.float32(1), "skipped": jnp.int32(0)}
+    with clock.section("training"):
+        for step in (10, 20):
+            with clock.section("waiting"):
+                now[0] += waited if step == 20 else 0
+            now[0] += 10 - waited if step == 20 else 10
+            report.train(step, values)
+    report.close()
+    assert [row["input_wait"] for row in rows(tmp_path)] == [0, waited / 10]
+    assert [row["seconds"] for row in rows(tmp_path)] == [10, 20]
+    first, second = capsys.readouterr().out.splitlines()
+    assert "4.0 images/s" in first and "4.0 images/s" in second
+    assert "waiting" not in first and ("(30% of the time spent waiting for images)" in second) == said
+
+
 def tags(file):
     """The payloads of an event file: length 8, crc 4, payload, crc 4."""
     data, payloads = file.read_bytes(), []

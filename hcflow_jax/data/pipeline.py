@@ -1,42 +1,44 @@
-"""The order in which images are met: shuffled anew each epoch, and known from the seed and the step alone.
+"""The order in which images are met: shuffled anew each epoch, and known from the seed and the place alone.
 
-Grain's index shuffle needs no buffer and no state: image i of the endless order is a function of (seed, i),
-so a run resumes at any step. Batch j holds images [jB, (j+1)B) of that order, and host p of n takes the p-th
-of n equal blocks of it: the global batch is the same for any number of hosts.
+Grain's index shuffle needs no buffer and no state: image i of the endless order is a function of (seed, i), so a run
+resumes at any place with any batch size. From place s on, batch j holds images [s + jB, s + (j+1)B) of that order,
+and host p of n takes the p-th of n equal blocks of it: the global batch is the same for any number of hosts.
+
+Batches are read ahead by `data.read_threads` threads, whole batches at a time. In memory are at most twice as many
+of them as there are threads; with a `place`, one more that is being placed, and `PLACED` that are.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import grain
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from ml_collections import ConfigDict
 
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data import open_source
+from hcflow_jax.data.prefetch import Ahead
 from hcflow_jax.data.source import Source
 
+PLACED = 2  # batches ready on the device, besides the one in use
+_CHUNK = 8  # images that a thread reads at a time to initialise from
 
-class _Indexed:
-    """A source that tells which image each one is."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: Any) -> dict[str, Any]:
-        index = index.__index__()
-        return {"images": self._source[index], "indices": np.int64(index)}
+Batch = dict[str, Any]
 
 
-def _order(source: Source, seed: int) -> grain.MapDataset:
-    # Repeated before it is batched: a batch may span two epochs, and a small set may fill one by repeating.
-    # 2^62 images are for ever; repeat(None) is 2^63 - 1, whose number of batches overflows a length.
-    epochs = 2**62 // len(source)
-    return grain.MapDataset.source(_Indexed(source)).seed(seed % 2**32).shuffle().repeat(epochs)
+def _order(source: Source, seed: int) -> Callable[[int, int], Int[np.ndarray, " count"]]:
+    """(place, count) -> indices of the images at [place, place + count) of the training order."""
+    # Of indices, not images: grain's threads would read those, see `prefetch`. Repeated since a batch may span two
+    # epochs, and a small set may fill one by repeating. 2^62 images are for ever; repeat(None) overflows a length.
+    order = grain.MapDataset.source(range(len(source))).seed(seed % 2**32).shuffle().repeat(2**62 // len(source))
+    return lambda place, count: np.array([order[i] for i in range(place, place + count)], np.int64)
+
+
+def _read(source: Source, batch: Batch) -> Batch:
+    return {"images": np.stack([source[int(i)] for i in batch["indices"]]), **batch}
 
 
 def _share(batch_size: int, process_count: int, field: str) -> int:
@@ -45,68 +47,110 @@ def _share(batch_size: int, process_count: int, field: str) -> int:
     return batch_size // process_count
 
 
+def _read_ahead(
+    config: ConfigDict,
+    source: Source,
+    items: Iterator[Batch],
+    place: Callable[[Batch], Any] | None = None,
+    while_waiting: Callable[[], None] = lambda: None,
+) -> Ahead[Any]:
+    """Batches of indices as batches of images, through `place`."""
+    threads, seconds = config.data.read_threads, config.data.read_timeout
+    if threads < 0:
+        raise ConfigError(f"data.read_threads is {threads}: expected at least 0")
+    if not seconds > 0:
+        raise ConfigError(f"data.read_timeout is {seconds}: expected seconds, more than 0")
+    how: dict[str, Any] = dict(name=source.name, seconds=seconds, while_waiting=while_waiting)
+    read = partial(Ahead, items, partial(_read, source), threads=threads, most=2 * threads)
+    if place is None:
+        return read(**how)
+    # One thread, so that batches are placed in their order on every host.
+    return Ahead(read(name=source.name), place, threads=1, most=PLACED, **how)
+
+
 def train_batches(
-    config: ConfigDict, start_step: int, process_index: int = 0, process_count: int = 1
-) -> Iterator[dict[str, Any]]:
-    """The training batches from a step on, for ever.
+    config: ConfigDict,
+    start: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+    *,
+    source: Source | None = None,
+    place: Callable[[Batch], Any] | None = None,
+    while_waiting: Callable[[], None] = lambda: None,
+) -> Ahead[Any]:
+    """The training batches from a place in the order on, for ever.
 
     Args:
       config: `data`, `train.batch_size` (global) and `seed` are read.
-      start_step: the first batch's step; a run resumed here sees exactly what it would have seen.
+      start: images of the order that were used; a run resumed here sees exactly what it would have seen.
       process_index: p, this host.
       process_count: n, hosts.
+      source: the training images, where they are open already.
+      place: called in a thread with each batch, in order; what it returns is handed over in the batch's stead.
+      while_waiting: called now and again while a batch is waited for; may raise.
 
     Returns:
       An iterator of {"images": uint8 (B/n, R, R, 3), "indices": int64 (B/n,)}, where indices are places in
-      the training set. It is read ahead by `data.read_threads` threads (0: none).
+      the training set. It is to be closed; until then it reads ahead (`data.read_threads` 0: only what `place` gets).
 
     Raises:
-      ConfigError, DataError: see `open_source`; or for a batch that the hosts cannot share.
+      ConfigError, DataError: see `open_source`; or for a batch that the hosts cannot share. The iterator raises
+        DataError for images that cannot be read, or that do not come within `data.read_timeout` seconds.
     """
-    share = _share(config.train.batch_size, process_count, "train.batch_size")
-    batches = _order(open_source(config, "train"), config.seed).batch(share)
-    # Block p of the global batch j is local batch j n + p.
-    mine = batches[start_step * process_count + process_index :: process_count]
-    threads = config.data.read_threads
-    # Read-ahead is counted in batches; Grain's default of 500 would be gigabytes at 256 pixels.
-    reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-    return iter(mine.to_iter_dataset(reading))
+    batch_size = config.train.batch_size
+    share = _share(batch_size, process_count, "train.batch_size")
+    source = source or open_source(config, "train")
+    order = _order(source, config.seed)
+    first = start + process_index * share
+    items = ({"indices": order(at, share)} for at in itertools.count(first, batch_size))
+    return _read_ahead(config, source, items, place, while_waiting)
 
 
-def init_images(config: ConfigDict) -> UInt8[np.ndarray, "N R R 3"]:
+def init_images(config: ConfigDict, source: Source | None = None) -> UInt8[np.ndarray, "N R R 3"]:
     """The first `train.init_images` images of the training order: what the model is initialised from.
 
     Raises:
       ConfigError: naming `train.init_images`, if the set does not hold that many.
+      DataError: see `train_batches`.
     """
-    source, count = open_source(config, "train"), config.train.init_images
+    source, count = source or open_source(config, "train"), config.train.init_images
     if not 1 <= count <= len(source):
         raise ConfigError(f"train.init_images is {count}: expected 1 to the {len(source)} images of {source.name}")
-    order = _order(source, config.seed)
-    return np.stack([element["images"] for element in map(order.__getitem__, range(count)) if element])
+    chunks = np.split(_order(source, config.seed)(0, count), range(_CHUNK, count, _CHUNK))
+    return np.concatenate([b["images"] for b in _read_ahead(config, source, ({"indices": c} for c in chunks))])
 
 
-def eval_batches(config: ConfigDict, process_index: int = 0, process_count: int = 1) -> Iterator[dict[str, Any]]:
+def eval_batches(
+    config: ConfigDict,
+    process_index: int = 0,
+    process_count: int = 1,
+    *,
+    source: Source | None = None,
+    while_waiting: Callable[[], None] = lambda: None,
+) -> Ahead[Batch]:
     """The held-out images once, in their own order, at most `eval.images` of them.
+
+    Args:
+      config: `data`, `eval` and `model.statistics_group` are read.
+      process_index, process_count, source, while_waiting: as of `train_batches`.
 
     Returns:
       An iterator of {"images": uint8 (B/n, R, R, 3), "indices": int64 (B/n,), "valid": bool (B/n,)} with B =
-      `eval.batch_size`. The last batch is completed with images from the start of the set, not valid.
+      `eval.batch_size`. The last batch is completed with images from the start of the set, not valid: those that
+      are counted, over and over, or as many as make the images of a statistics group differ, if the set has them.
 
     Raises:
-      ConfigError, DataError: see `open_source`; or for an `eval.images` below 1.
+      ConfigError, DataError: see `train_batches`; or for an `eval.images` below 1.
     """
-    share = _share(config.eval.batch_size, process_count, "eval.batch_size")
+    batch_size = config.eval.batch_size
+    share = _share(batch_size, process_count, "eval.batch_size")
     if config.eval.images < 1:
         raise ConfigError(f"eval.images is {config.eval.images}: expected at least 1")
-    source = open_source(config, "eval")
+    source = source or open_source(config, "eval")
     count = min(config.eval.images, len(source))
-
-    def batches() -> Iterator[dict[str, Any]]:
-        for first in range(0, count, config.eval.batch_size):
-            places = first + process_index * share + np.arange(share, dtype=np.int64)
-            indices = np.where(places < count, places, (places - count) % count)
-            images = np.stack([source[int(i)] for i in indices])
-            yield {"images": images, "indices": indices, "valid": places < count}
-
-    return batches()
+    # Any run of this many places holds different images.
+    different = max(count, min(config.model.statistics_group, len(source)))
+    mine = process_index * share + np.arange(share, dtype=np.int64)
+    places = (first + mine for first in range(0, count, batch_size))
+    items = ({"indices": p % different, "valid": p < count} for p in places)
+    return _read_ahead(config, source, items, while_waiting=while_waiting)

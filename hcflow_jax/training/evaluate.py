@@ -1,5 +1,6 @@
 """`--mode=eval`: the held-out bound of what a workdir's newest checkpoint holds."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,9 @@ def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, An
         say(f"a field that differs from the checkpoint's: {change}")
     config = config or found.config
     model = factory.build(config)
-    batches = pipeline.eval_batches(config)
-    params = jax.jit(model.prepare)(found.arrays["ema"])
-    bound = bits_per_dim.bound(model, params, batches, config)
+    with closing(pipeline.eval_batches(config)) as batches:
+        params = jax.jit(model.prepare)(found.arrays["ema"])
+        bound = bits_per_dim.bound(model, params, batches, config)
     result = {"step": found.step, **bound.as_dict()}
     workdir.write_json(directory / EVAL, result)
     say(f"step {found.step}  {bound}")

@@ -1,10 +1,11 @@
 """The training run: initialise or take up where it stopped, train, evaluate, save (Section 6)."""
 
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 from ml_collections import ConfigDict
@@ -14,7 +15,7 @@ from hcflow_jax.checkpoint import Checkpoints
 from hcflow_jax.data import pipeline
 from hcflow_jax.evaluation import bits_per_dim
 from hcflow_jax.models import factory, objective
-from hcflow_jax.training import samples, sharding, state, workdir
+from hcflow_jax.training import position, samples, sharding, state, workdir
 from hcflow_jax.training.metrics import Clock, Reporter, say
 from hcflow_jax.training.optimizer import count_by_group
 from hcflow_jax.training.programs import Programs
@@ -34,9 +35,8 @@ class _Run:
         self.programs = Programs(self.clock)
         self.model: Any = factory.build(config)
         self.mesh = sharding.make_mesh(config)
-        self.train_images = len(data.open_source(config, "train"))
-        self.eval_images = len(data.open_source(config, "eval"))
-        self.schedule = schedule(config, self.train_images)
+        self.images, self.held_out = data.open_source(config, "train"), data.open_source(config, "eval")
+        self.schedule = schedule(config, len(self.images))
         self.steps = {
             frozen: make_train_step(self.model, config, self.schedule, self.mesh, frozen=frozen)
             for frozen in (False, True)
@@ -46,7 +46,8 @@ class _Run:
         self.sampler = samples.Sampler(self.model, config, self.programs, self.mesh)
         self.checkpoints = Checkpoints(directory, config.train.keep_checkpoints)
         self.termination = Termination()
-        self.state, self.start = self._take_up()
+        self.state, self.start, self.used = self._take_up()
+        self.done = self.start
         self.reporter = Reporter(
             directory,
             self.start,
@@ -57,7 +58,7 @@ class _Run:
 
     def _initialise(self) -> state.TrainState:
         """The state at step 0, from the first images of the data order and a stream of its own."""
-        images = pipeline.init_images(self.config)
+        images = pipeline.init_images(self.config, self.images)
         params_key, images_key = jax.random.split(jax.random.fold_in(root_key(self.config.seed), INIT_STREAM))
 
         def calibrate(params: Any, images: Any) -> Any:
@@ -69,8 +70,8 @@ class _Run:
         params = self.programs("the initialisation", jax.jit(calibrate), created, images, once=True)
         return state.create(params, self.config)
 
-    def _take_up(self) -> tuple[state.TrainState, int]:
-        """The newest checkpoint, else a fresh start."""
+    def _take_up(self) -> tuple[state.TrainState, int, int]:
+        """The newest checkpoint, else a fresh start: state, step, and the images of the order used by then."""
         with self.clock.section("initialising"):
             if self.checkpoints.steps():
                 shapes = jax.eval_shape(partial(state.create, config=self.config), self.model.shapes())
@@ -81,12 +82,18 @@ class _Run:
                     say(f"resuming at step {found.step}")
                     for change in workdir.changes(found.config, self.config):
                         say(f"  a field changed since it was saved: {change}")
-                    return found.arrays, found.step
+                    if other := position.check(found.metadata.get("data"), self.images, self.config.data):
+                        say(f"  {other}")
+                    return found.arrays, found.step, found.metadata["next_index"]
             # Placed like a restored state, so that a resumed run finds the programs of this one in the cache.
             fresh = jax.block_until_ready(jax.device_put(self._initialise(), sharding.replicated(self.mesh)))
         seconds = self.clock.seconds("initialising")
         say(f"initialised on {self.config.train.init_images} images in {seconds:.0f} s")
-        return fresh, 0
+        return fresh, 0, 0
+
+    def next_index(self, step: int) -> int:
+        """The first place of the data order that `step` steps have not used; batches may have had another size."""
+        return self.used + (step - self.start) * self.config.train.batch_size
 
     def describe(self) -> None:
         """Says what is about to be trained."""
@@ -94,18 +101,20 @@ class _Run:
         by_group = ", ".join(f"{group} {count:,}" for group, count in counts.items())
         say(f"{sum(counts.values()):,} parameters: {by_group}")
         device = jax.devices()[0]
-        say(f"{self.train_images:,} training images, {self.eval_images:,} held out; on {device.device_kind}")
+        say(f"{len(self.images):,} training images, {len(self.held_out):,} held out; on {device.device_kind}")
 
     def _prepared(self) -> Any:
         return self.programs("the mixings' kernels", self.prepare, self.state.ema)
 
     def evaluate(self, step: int) -> None:
         """The bound with the EMA's parameters."""
-        with self.clock.section("evaluating"):
+        check = self.termination.check
+        batches = pipeline.eval_batches(self.config, source=self.held_out, while_waiting=check)
+        with self.clock.section("evaluating"), closing(batches):
             bound = bits_per_dim.bound(
                 self.model,
                 self._prepared(),
-                self.termination.interrupts(pipeline.eval_batches(self.config)),
+                self.termination.interrupts(batches),
                 self.config,
                 lambda params, *batch: self.programs(
                     "the bound", self.batch_bound, params, *sharding.spread(self.mesh, batch)
@@ -142,26 +151,50 @@ class _Run:
     def save(self, step: int) -> None:
         """Saves the state."""
         with self.clock.section("saving"):
-            self.checkpoints.save(step, self.state, self.config)
+            where = {"next_index": self.next_index(step), "data": position.describe(self.images)}
+            self.checkpoints.save(step, self.state, self.config, where)
 
     def train(self) -> None:
-        """Steps from where the run stands to its end.
+        """Steps from where the run stands to its end. What is done is saved if images fail."""
+        try:
+            self.occasionally(self.start)
+            if self.termination.requested:
+                self.stop(self.start)
+            batches = pipeline.train_batches(
+                self.config,
+                self.next_index(self.start),
+                source=self.images,
+                place=lambda batch: jax.block_until_ready(sharding.spread(self.mesh, batch["images"])),
+                while_waiting=self.termination.check,
+            )
+            with closing(batches):
+                self._steps(batches)
+        except data.DataError:
+            if self.done > self.start:
+                self.save(self.done)
+                self.close()
+                say(f"saved step {self.done}; the same command resumes there")
+            raise
 
-        Metrics are read once the step after them was dispatched, so that the device never waits for the host.
-        """
+    def _steps(self, batches: Iterator[Any]) -> None:
+        """Metrics are read once the step after them was dispatched, so that the device never waits for the host."""
         train = self.config.train
         pending: tuple[int, Any] | None = None
-        self.occasionally(self.start)
-        if self.termination.requested:
-            self.stop(self.start)
-        batches = pipeline.train_batches(self.config, self.start)
         for step in range(self.start, train.num_steps):
             frozen = self.config.execution.freeze_program and self.schedule.frozen(step)
             name = "the training step" + (" with the encoder frozen" if frozen else "")
-            images = next(batches)["images"]
+            try:
+                with self.clock.section("waiting"):
+                    images = next(batches)
+            except Interrupted:
+                self._read(pending)
+                self.stop(step)
+            except data.DataError:
+                self._read(pending)
+                raise
             self.state, metrics = self.programs(name, self.steps[frozen], self.state, images)
             pending = self._read(pending)
-            done = step + 1
+            self.done = done = step + 1
             pending = done, metrics
             saves = done % train.checkpoint_every == 0 or done == train.num_steps or self.termination.requested
             stops = [train.eval_every, train.sample_every]
@@ -181,7 +214,7 @@ class _Run:
             if step % self.config.train.log_every == 0 or step == self.config.train.num_steps:
                 self.reporter.train(step, metrics)
 
-    def stop(self, step: int) -> None:
+    def stop(self, step: int) -> NoReturn:
         """Saves and ends the process."""
         self.save(step)
         self.close()
@@ -197,13 +230,13 @@ class _Run:
     def result(self) -> dict[str, Any]:
         """What `result.json` holds; seconds and rates are of this process."""
         train = self.config.train
-        kinds = ("compiling", "initialising", "training", "evaluating", "sampling", "saving")
+        kinds = ("compiling", "initialising", "training", "waiting", "evaluating", "sampling", "saving")
         seconds = {kind: round(self.clock.seconds(kind), 3) for kind in kinds}
-        steps = train.num_steps - self.start
-        rate = steps / seconds["training"] if seconds["training"] > 0 else 0.0
+        steps, spent = train.num_steps - self.start, seconds["training"] + seconds["waiting"]
+        rate = steps / spent if spent > 0 else 0.0
         return {
             "steps": train.num_steps,
-            "images": train.num_steps * train.batch_size,
+            "images": self.next_index(train.num_steps),
             "resumed_from": self.start or None,
             "parameters": count_by_group(self.state.params),
             "start": _bound_of(self._evaluated(0)),
@@ -239,7 +272,8 @@ def train(config: ConfigDict, path: str | Path) -> dict[str, Any]:
     Raises:
       ConfigError: the config cannot make a run, or the workdir cannot be written.
       CheckpointError: the workdir's checkpoints cannot be read, or are of another model.
-      OSError: the data set is not there.
+      DataError: the images are not there, cannot be read (what was trained is saved first), or are others than those
+        the checkpoint was trained on.
     """
     run = _Run(config, workdir.open_workdir(path))
     run.describe()

@@ -16,6 +16,7 @@ from hcflow_jax.training import tensorboard
 
 HISTORY = "history.jsonl"
 TENSORBOARD = "tensorboard"
+WAITED_LONG = 0.05  # of the time: what is worth a word
 
 
 def say(line: str) -> None:
@@ -115,34 +116,45 @@ class Reporter:
         step: steps done when this process took over; what was written after it is forgotten.
         num_steps: steps of the whole run.
         batch_size: images a step.
-        clock: whose "training" section images/s are measured by.
+        clock: its sections "training" and "waiting" (for images, inside it) are what images/s are measured by.
         """
         self.history = History(workdir, step)
         self._writer = tensorboard.make_writer(str(workdir / TENSORBOARD), step + 1 if step else None)
         self._num_steps, self._batch_size, self._clock = num_steps, batch_size, clock
         self._seconds_before = self.history.rows[-1].get("seconds", 0.0) if self.history.rows else 0.0
-        self._last = (step, clock.seconds("training"))
+        self._last = (step, *self._seconds())
         self._skipped = 0
 
+    def _seconds(self) -> tuple[float, float]:
+        """Seconds of training, and those of them spent waiting for images."""
+        waiting = self._clock.seconds("waiting")
+        return self._clock.seconds("training") + waiting, waiting
+
     def _write(self, kind: str, step: int, values: dict[str, Any]) -> None:
-        seconds = round(self._seconds_before + self._clock.seconds("training"), 3)
+        seconds = round(self._seconds_before + self._seconds()[0], 3)
         self.history.write({"step": step, "kind": kind, **values, "seconds": seconds})
         numbers = {f"{kind}/{name}": v for name, v in values.items() if isinstance(v, int | float)}
         self._writer.write_scalars(step, numbers)
 
     def train(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Writes one step's metrics, waiting for the device to have computed them."""
+        """Writes one step's metrics, waiting for the device to have computed them.
+
+        `input_wait` is the fraction of the time since the last call in which a batch was waited for.
+        """
         values = plain(metrics)
+        last_step, last_seconds, last_waiting = self._last
+        self._last = (step, *self._seconds())
+        elapsed = max(self._last[1] - last_seconds, 1e-9)
+        rate, wait = (step - last_step) / elapsed, (self._last[2] - last_waiting) / elapsed
+        values["input_wait"] = round(wait, 4)
         self._write("train", step, values)
-        last_step, last_seconds = self._last
-        now = self._clock.seconds("training")
-        rate = (step - last_step) / max(now - last_seconds, 1e-9)
-        self._last = (step, now)
         shown = {name: "none" if values[name] is None else f"{values[name]:.4f}" for name in ("loss", "bits_per_dim")}
         line = (
             f"step {step}/{self._num_steps}  loss {shown['loss']}  bits/dim {shown['bits_per_dim']}  "
             f"{rate * self._batch_size:.1f} images/s  ETA {duration((self._num_steps - step) / rate)}"
         )
+        if wait > WAITED_LONG:
+            line += f"  ({wait:.0%} of the time spent waiting for images)"
         if values["skipped"] > self._skipped:
             line += f"  ({values['skipped']} steps skipped so far: loss or gradient not finite)"
             self._skipped = values["skipped"]

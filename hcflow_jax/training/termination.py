@@ -35,6 +35,15 @@ class Termination:
         finally:
             signal.signal(signal.SIGTERM, before)
 
+    def check(self) -> None:
+        """To be called now and again by what waits.
+
+        Raises:
+          Interrupted: it came.
+        """
+        if self.requested:
+            raise Interrupted
+
     def interrupts(self, items: Iterable[T]) -> Iterator[T]:
         """The items, until SIGTERM comes.
 
@@ -42,6 +51,5 @@ class Termination:
           Interrupted: it came.
         """
         for item in items:
-            if self.requested:
-                raise Interrupted
+            self.check()
             yield item

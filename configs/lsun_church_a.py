@@ -7,11 +7,11 @@ from hcflow_jax import config as schema
 
 
 def get_config() -> ConfigDict:
-    """Configuration A at 128 pixels on a folder of LSUN churches (`--config.data.path=DIR`)."""
+    """Configuration A at 128 pixels (`--config.data.path=DIR_train_lmdb --config.data.eval_path=DIR_val_lmdb`)."""
     config = schema.default()
     config.model.levels = schema.levels(celebahq_a.rows(128))
     config.model.statistics_group = 8
-    config.data.source = "folder"
+    config.data.source = "lsun"
     config.data.resolution = 128
     rate = config.train.learning_rate
     rate.encoder, rate.decoder, rate.flows = 3e-4, 1e-3, 3e-3

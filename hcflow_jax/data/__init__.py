@@ -3,12 +3,15 @@
 Importing this package imports neither jax nor grain, so that the processes that draw portraits start at once.
 """
 
+from pathlib import Path
+
 from ml_collections import ConfigDict
 
 from hcflow_jax.config import ConfigError
+from hcflow_jax.data.encoded import Encoded
 from hcflow_jax.data.source import DataError, Source, Split
 
-__all__ = ["DataError", "Source", "Split", "open_source"]
+__all__ = ["DataError", "Encoded", "Source", "Split", "open_encoded", "open_source"]
 
 
 def open_source(config: ConfigDict, split: Split) -> Source:
@@ -32,10 +35,50 @@ def open_source(config: ConfigDict, split: Split) -> Source:
     match config.data.source:
         case "portraits":
             from hcflow_jax.data.portraits import open_portraits as opener
+        case "prepared":
+            from hcflow_jax.data.prepared import open_prepared as opener  # pyright: ignore[reportMissingImports]
         case "folder":
             from hcflow_jax.data.folder import open_folder as opener
+        case "zip":
+            from hcflow_jax.data.zip_source import open_zip as opener
+        case "lsun":
+            from hcflow_jax.data.lsun import open_lsun as opener
         case "tfds":
             from hcflow_jax.data.tfds_source import open_tfds as opener
         case other:
-            raise ConfigError(f"data.source is {other!r}: expected portraits, folder or tfds")
+            raise ConfigError(f"data.source is {other!r}: expected portraits, prepared, folder, zip, lsun or tfds")
     return opener(config.data, split)
+
+
+def open_encoded(kind: str, path: str, name: str = "", split: str = "train") -> Encoded:
+    """Opens pictures as their files hold them, to prepare them; `Encoded.describe` gives these arguments back.
+
+    Args:
+      kind: "folder", "zip", "lsun" or "tfds".
+      path: the folder, the zip file, LSUN's directory, or the data_dir of tfds ("": the user's own).
+      name: tfds: the builder; "": the prepared builder's directory is `path`.
+      split: tfds: which of the builder's splits.
+
+    Raises:
+      ConfigError: for another kind, or a `name` or `split` that cannot be.
+      DataError: for a file that is missing or damaged, naming it.
+    """
+    place = Path(path).expanduser()
+    match kind:
+        case "folder":
+            from hcflow_jax.data.folder import Folder
+
+            return Folder(place)
+        case "zip":
+            from hcflow_jax.data.zip_source import Zip
+
+            return Zip(place)
+        case "lsun":
+            from hcflow_jax.data.lsun import Lsun
+
+            return Lsun(place)
+        case "tfds":
+            from hcflow_jax.data.tfds_source import Tfds
+
+            return Tfds(path, name, split)
+    raise ConfigError(f"{kind!r} is no kind of set: expected folder, zip, lsun or tfds")

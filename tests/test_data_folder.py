@@ -1,11 +1,14 @@
 """A folder of any pictures: conversions, order, and errors that name the file."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from hcflow_jax.config import ConfigError, default
-from hcflow_jax.data import DataError, images, open_source
+from hcflow_jax.data import DataError, images, open_encoded, open_source
+from hcflow_jax.data.folder import Folder
 
 
 def _config(path, resolution: int = 4, eval_images: int = 0):
@@ -110,14 +113,14 @@ def test_nothing_held_out_to_evaluate(tmp_path):
         open_source(_config(tmp_path), "eval")
 
 
-@pytest.mark.parametrize("damage", ["truncated", "not a picture", "empty"])
+@pytest.mark.parametrize("damage", ["truncated", "not a picture"])
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
 def test_damaged_file_is_named(tmp_path, damage, suffix):
     path = tmp_path / f"bad.{suffix}"
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     Image.fromarray(noise).save(path)
     whole = path.read_bytes()
-    content = {"truncated": whole[: len(whole) // 2], "not a picture": b"hello" * 50, "empty": b""}[damage]
+    content = {"truncated": whole[: len(whole) // 2], "not a picture": b"hello" * 50}[damage]
     path.write_bytes(content)
     with pytest.raises(DataError, match=rf"{path}: cannot be read as a picture") as error:
         open_source(_config(tmp_path), "train")[0]
@@ -136,5 +139,71 @@ def test_missing_and_empty_folders_are_named(tmp_path):
 def test_unknown_source_names_the_field(tmp_path):
     config = _config(tmp_path)
     config.data.source = "web"
-    with pytest.raises(ConfigError, match=r"data\.source is 'web': expected portraits, folder or tfds"):
+    with pytest.raises(ConfigError, match=r"data\.source is 'web': expected portraits, prepared, folder, zip,"):
         open_source(config, "train")
+
+
+def test_eval_path_and_eval_fraction(tmp_path):
+    for part, count in (("train", 4), ("val", 2)):
+        for i in range(count):
+            _save(tmp_path / part / f"{i}.png", (10 * i, 0, 0))
+    config = _config(tmp_path / "train")
+    config.data.eval_path = str(tmp_path / "val")
+    assert [len(open_source(config, split)) for split in ("train", "eval")] == [4, 2]
+    config.data.update(eval_path="", eval_fraction=0.25, eval_images=3)
+    train, held_out = (open_source(config, split) for split in ("train", "eval"))
+    assert [int(train[i][0, 0, 0]) for i in range(len(train))] == [0, 10, 20]
+    assert [int(held_out[i][0, 0, 0]) for i in range(len(held_out))] == [30]
+    assert train.identity != held_out.identity
+    for fraction in (-0.1, 1.0, 0.9):  # 0.9 of 4 leaves none to train on
+        config.data.eval_fraction = fraction
+        with pytest.raises(ConfigError, match=rf"data\.eval_fraction is {fraction}"):
+            open_source(config, "train")
+
+
+@pytest.mark.parametrize("inner", ["", "train", "train/val"])
+def test_parts_share_no_folder(tmp_path, inner):
+    _save(tmp_path / "train/val/a.png", 0)
+    config = _config(tmp_path / "train")
+    config.data.eval_path = str(tmp_path / inner)
+    with pytest.raises(ConfigError, match=r"data\.eval_path is "):
+        open_source(config, "train")
+
+
+def test_identity_is_of_names_and_resolution_only(tmp_path):
+    for place in ("here", "there"):
+        _save(tmp_path / place / "a.png", 0)
+    here, there, larger = (
+        open_source(_config(tmp_path / place, resolution), "train").identity
+        for place, resolution in (("here", 4), ("there", 4), ("here", 8))
+    )
+    assert here == there != larger
+
+
+def test_folder_that_disappears(tmp_path):
+    for name in ("a/1.png", "b/2.png"):
+        _save(tmp_path / "set" / name, 0)
+    source = open_source(_config(tmp_path / "set"), "train")
+    names = Folder(tmp_path / "set").names()
+    assert next(names) == "a/1.png"
+    shutil.rmtree(tmp_path / "set")
+    with pytest.raises(DataError, match=r"set/b/2\.png: cannot be read \(No such file") as error:
+        source[1]
+    assert "\n" not in str(error.value)
+    with pytest.raises(DataError, match=r"set/b: cannot be listed \(No such file"):
+        next(names)
+
+
+def test_link_back_up_is_named(tmp_path):
+    _save(tmp_path / "a/x.png", 0)
+    (tmp_path / "a/up").symlink_to(tmp_path)
+    with pytest.raises(DataError, match=r"a/up: a link to a folder above it"):
+        open_source(_config(tmp_path), "train")
+
+
+def test_encoded_is_rebuilt_from_its_description(tmp_path):
+    _save(tmp_path / "x.png", (1, 2, 3))
+    again = open_encoded(**open_encoded("folder", str(tmp_path)).describe())
+    assert list(again.names()) == ["x.png"] and again.read("x.png") == (tmp_path / "x.png").read_bytes()
+    with pytest.raises(ConfigError, match=r"'web' is no kind of set: expected folder, zip, lsun or tfds"):
+        open_encoded("web", str(tmp_path))

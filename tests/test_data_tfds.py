@@ -2,15 +2,22 @@
 
 import io
 import json
+import pickle
+import shutil
+import tarfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
+from tensorflow_datasets.core.download import extractor
 from tensorflow_datasets.core.registered import skip_registration
+from tensorflow_datasets.datasets.celeb_a_hq import celeb_a_hq_dataset_builder
 
 from hcflow_jax.config import ConfigError, default
-from hcflow_jax.data import DataError, open_source
+from hcflow_jax.data import DataError, open_encoded, open_source
 
 VALUES = list(range(0, 70, 10))
 
@@ -97,5 +104,86 @@ def test_unprepared_and_unknown_sets(tmp_path):
     with pytest.raises(ConfigError, match=r"data\.name is 'no_such_set'") as error:
         open_source(_config(tmp_path, "no_such_set"), "train")
     assert "\n" not in str(error.value)
-    with pytest.raises(ConfigError, match=r"data\.name is empty"):
+    with pytest.raises(ConfigError, match=r"data\.name is empty.*dataset_info\.json"):
         open_source(_config(tmp_path, ""), "train")
+
+
+def test_unprepared_lsun_points_to_its_own_source(tmp_path):
+    with pytest.raises(DataError, match=r"not prepared there.*data\.source = 'lsun'.*hcflow_jax\[tfds\]") as error:
+        open_source(_config(tmp_path, "lsun/church_outdoor"), "train")
+    assert "\n" not in str(error.value)
+
+
+def test_builder_directory(prepared):
+    directory = prepared / "tiny_two" / "1.0.0"
+    by_directory = open_source(_config(directory, ""), "train")
+    by_name = open_source(_config(prepared, "tiny_two"), "train")
+    assert _values(by_directory) == _values(by_name)
+    assert by_directory.identity == by_name.identity
+
+
+def test_identity_tells_sets_splits_and_sizes_apart(prepared):
+    larger = _config(prepared, "tiny_two")
+    larger.data.resolution = 9
+    sources = [
+        open_source(_config(prepared, "tiny_one"), "train"),
+        open_source(_config(prepared, "tiny_one"), "eval"),
+        open_source(_config(prepared, "tiny_two"), "train"),
+        open_source(_config(prepared, "tiny_two"), "eval"),
+        open_source(larger, "train"),
+    ]
+    assert len({source.identity for source in sources}) == 5
+    assert sources[2].identity == "tfds tiny_two/1.0.0 train 7 8"
+
+
+def test_rebuilt_from_its_description_and_pickled(prepared):
+    source = open_encoded("tfds", str(prepared), "tiny_two", "test")
+    assert list(source.names()) == ["0", "1", "2", "3", "4", "5", "6"]
+    for again in (open_encoded(**source.describe()), pickle.loads(pickle.dumps(source))):
+        assert again.name == "tfds tiny_two/1.0.0 (test)" and again.read("3") == source.read("3")
+    assert Image.open(io.BytesIO(source.read("3"))).size == (12, 10)
+    with pytest.raises(ConfigError, match=r"data\.name is 'tiny_one': the set has no test split"):
+        open_encoded("tfds", str(prepared), "tiny_one", "test")
+
+
+def _copy(prepared, tmp_path) -> Path:
+    shutil.copytree(prepared / "tiny_one", tmp_path / "tiny_one")
+    return next((tmp_path / "tiny_one").rglob("*.array_record*"))
+
+
+def test_missing_and_damaged_records_are_named(prepared, tmp_path):
+    shard = _copy(prepared, tmp_path)
+    content = bytearray(shard.read_bytes())
+    for place in range(100, len(content), 100):
+        content[place] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(DataError, match="tiny_one") as error:
+        _values(open_source(_config(tmp_path, "tiny_one"), "train"))
+    assert "\n" not in str(error.value) and "prepare" in str(error.value)
+    shard.unlink()
+    with pytest.raises(DataError, match="tiny_one") as error:
+        _values(open_source(_config(tmp_path, "tiny_one"), "train"))
+    assert "\n" not in str(error.value) and "prepare" in str(error.value)
+
+
+def test_celeb_a_hq_from_its_manual_archive(tmp_path, monkeypatch):
+    """The real builder, from a tar file as it asks for. Of TensorFlow it wants functions of files alone."""
+    (tmp_path / "manual").mkdir()
+    with tarfile.open(tmp_path / "manual/data256x256.tar", "w") as archive:
+        for i in range(4):
+            file = io.BytesIO()
+            Image.new("RGB", (256, 256), (40 * i, 0, 0)).save(file, "PNG")
+            member = tarfile.TarInfo(f"data256x256/{i:05d}.png")
+            member.size = file.tell()
+            file.seek(0)
+            archive.addfile(member, file)
+    files = SimpleNamespace(exists=lambda path: Path(path).exists(), GFile=open)
+    for module in (celeb_a_hq_dataset_builder, extractor):
+        monkeypatch.setattr(module, "tf", SimpleNamespace(io=SimpleNamespace(gfile=files)))
+    builder = tfds.builder("celeb_a_hq/256", data_dir=tmp_path / "data", file_format="array_record")
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=tmp_path / "manual"))
+    monkeypatch.undo()
+
+    train, held_out = (open_source(_config(tmp_path / "data", "celeb_a_hq/256", 1), s) for s in ("train", "eval"))
+    assert sorted(_values(train) + _values(held_out)) == [0, 40, 80, 120] and len(held_out) == 1
+    assert train.identity.startswith("tfds celeb_a_hq/256/2.0.0 train 4 8")

@@ -14,25 +14,6 @@ from hcflow_jax.data.source import DataError, Source, Split
 __all__ = ["DataError", "Encoded", "Source", "Split", "open_encoded", "open_source"]
 
 
-def open_encoded(kind: str, path: str, name: str = "") -> Encoded:
-    """Opens a set of encoded pictures.
-
-    Args:
-      kind: "folder".
-      path: where it lies.
-      name: which of the sets that lie there, for kinds that have many.
-
-    Raises:
-      ConfigError: for an unknown kind.
-      DataError: if it is missing.
-    """
-    if kind == "folder":
-        from hcflow_jax.data.folder import Folder
-
-        return Folder(Path(path).expanduser())
-    raise ConfigError(f"{kind!r} is no kind of set: expected folder")
-
-
 def open_source(config: ConfigDict, split: Split) -> Source:
     """Opens the training or the held-out images that a config asks for.
 
@@ -58,8 +39,46 @@ def open_source(config: ConfigDict, split: Split) -> Source:
             from hcflow_jax.data.prepared import open_prepared as opener
         case "folder":
             from hcflow_jax.data.folder import open_folder as opener
+        case "zip":
+            from hcflow_jax.data.zip_source import open_zip as opener
+        case "lsun":
+            from hcflow_jax.data.lsun import open_lsun as opener
         case "tfds":
             from hcflow_jax.data.tfds_source import open_tfds as opener
         case other:
-            raise ConfigError(f"data.source is {other!r}: expected portraits, folder or tfds")
+            raise ConfigError(f"data.source is {other!r}: expected portraits, prepared, folder, zip, lsun or tfds")
     return opener(config.data, split)
+
+
+def open_encoded(kind: str, path: str, name: str = "", split: str = "train") -> Encoded:
+    """Opens pictures as their files hold them, to prepare them; `Encoded.describe` gives these arguments back.
+
+    Args:
+      kind: "folder", "zip", "lsun" or "tfds".
+      path: the folder, the zip file, LSUN's directory, or the data_dir of tfds ("": the user's own).
+      name: tfds: the builder; "": the prepared builder's directory is `path`.
+      split: tfds: which of the builder's splits.
+
+    Raises:
+      ConfigError: for another kind, or a `name` or `split` that cannot be.
+      DataError: for a file that is missing or damaged, naming it.
+    """
+    place = Path(path).expanduser()
+    match kind:
+        case "folder":
+            from hcflow_jax.data.folder import Folder
+
+            return Folder(place)
+        case "zip":
+            from hcflow_jax.data.zip_source import Zip
+
+            return Zip(place)
+        case "lsun":
+            from hcflow_jax.data.lsun import Lsun
+
+            return Lsun(place)
+        case "tfds":
+            from hcflow_jax.data.tfds_source import Tfds
+
+            return Tfds(path, name, split)
+    raise ConfigError(f"{kind!r} is no kind of set: expected folder, zip, lsun or tfds")

@@ -17,7 +17,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 class Folder:
     """The PNG, JPEG and WebP pictures below a folder, named and ordered by their relative paths.
 
-    Names that begin with a dot are left out.
+    Names that begin with a dot are left out. Links are followed; one to a folder above it is an error.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,7 +33,7 @@ class Folder:
     def names(self) -> Iterator[str]:
         """See `Encoded`. A folder's entries are sorted as it is entered: one folder is in memory at a time."""
         found = False
-        for name in _walk(self.path, ""):
+        for name in _walk(self.path, "", ()):
             found = True
             yield name
         if not found:
@@ -55,21 +55,33 @@ class Folder:
         return {"kind": "folder", "path": str(self.path.absolute())}
 
 
-def _walk(directory: Path, prefix: str) -> Iterator[str]:
+def _walk(directory: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
     try:
+        status = os.stat(directory)
+        here = (status.st_dev, status.st_ino)
+        if here in above:
+            raise DataError(f"{directory}: a link to a folder above it, so its pictures have no end; remove it")
         with os.scandir(directory) as listing:
             entries = sorted((entry.name, entry.is_dir()) for entry in listing if not entry.name.startswith("."))
     except OSError as error:
         raise DataError(f"{directory}: cannot be listed ({error.strerror})") from error
     for name, is_directory in entries:
         if is_directory:
-            yield from _walk(directory / name, f"{prefix}{name}/")
+            yield from _walk(directory / name, f"{prefix}{name}/", (*above, here))
         elif name.lower().endswith(SUFFIXES):
             yield prefix + name
 
 
 def open_folder(data: ConfigDict, split: Split) -> Source:
-    """`data.path` as a source, and what is held out of it (`held_out`)."""
+    """`data.path` as a source, and what is held out of it (`held_out`).
+
+    Raises:
+      ConfigError: naming the field, for parts that cannot be: one of two folders may not lie in the other.
+    """
     if not data.path:
         raise ConfigError("data.path is empty: data.source = 'folder' needs the folder of images")
+    if data.eval_path:
+        path, other = (Path(field).expanduser().resolve() for field in (data.path, data.eval_path))
+        if path in other.parents or other in path.parents:
+            raise ConfigError(f"data.eval_path is {data.eval_path!r}: of it and data.path one lies in the other")
     return held_out(lambda path: Pictures(Folder(path), data.resolution), data, split)

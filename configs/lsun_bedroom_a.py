@@ -6,5 +6,5 @@ from configs import lsun_church_a
 
 
 def get_config() -> ConfigDict:
-    """Configuration A at 128 pixels (`--config.data.path=bedroom_train_lmdb --config.data.eval_path=bedroom_val_lmdb`)."""
+    """Configuration A at 128 pixels (`--config.data.path=DIR_train_lmdb --config.data.eval_path=DIR_val_lmdb`)."""
     return lsun_church_a.get_config()

@@ -69,7 +69,9 @@ def run(target: str, jobs: Iterable[dict[str, Any]], report: Report, *, workers:
     try:
         for _ in range(workers):
             command = [sys.executable, "-c", _WORKER, json.dumps(sys.path), target]
-            processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            # A group of its own: a terminal's interrupt is for whoever started it, who ends it.
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
+            processes.append(process)
         threads = [threading.Thread(target=drive, args=[process], daemon=True) for process in processes]
         for thread in threads:
             thread.start()
@@ -129,7 +131,6 @@ def _function(target: str) -> Callable[[dict[str, Any], Report], None]:
 
 def main(target: str) -> None:
     """A process: jobs come by standard input, null ends it; reports go by standard output, null after a job."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for whoever started it, who ends it
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is no report
 

@@ -2,11 +2,12 @@
 
     python -m benchmarks.input_pipeline --out=input.json
     python -m benchmarks.input_pipeline --only=prepared --consumer-seconds=60 --consumer-rate=500
+    python -m benchmarks.input_pipeline --only=zip --size=1024 --images=256 --prepare=256
 
 It makes pictures with the structure and the grain of photographs once, and reads them as PNG and JPEG files in a
 folder, a zip of the JPEGs, an LMDB of them and prepared, with 0, 1 and 2 reading threads, shuffled. They are few and
 stay in the page cache, so this is what decoding and handing over cost; storage comes on top. The consumer takes
-batches at a fixed rate, as a device does, from prepared files.
+batches at a fixed rate, as a device does, from prepared files. `--prepare` times `hcflow_jax.data.prepare` instead.
 """
 
 import argparse
@@ -14,12 +15,13 @@ import io
 import json
 import os
 import platform
+import sys
 import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from hcflow_jax import config as schema
-from hcflow_jax.data import shards
+from hcflow_jax.data import prepare, shards
 from hcflow_jax.data.pipeline import train_batches
 
 BATCH = 64
@@ -131,6 +133,19 @@ def rate(config: ConfigDict, seconds: float) -> float:
     return taken / elapsed
 
 
+def prepare_rate(config: ConfigDict, resolution: int) -> float:
+    """Images a second that `hcflow_jax.data.prepare` makes of an encoded set on all cores."""
+    kind, path = config.data.source, config.data.path
+    with tempfile.TemporaryDirectory(prefix="input_pipeline-") as directory:
+        out = Path(directory, "out")
+        start = time.perf_counter()
+        with redirect_stdout(sys.stderr):
+            status = prepare.main([f"--source={kind}:{path}", f"--out={out}", f"--resolution={resolution}"])
+        if status:
+            raise SystemExit(status)
+        return shards.read_manifest(out)["count"] / (time.perf_counter() - start)
+
+
 def consume(config: ConfigDict, seconds: float, per_second: float) -> dict[str, float]:
     """How long something waits that, given a batch, is busy until the next one is due, as a device is."""
     with closing(train_batches(config, place=lambda batch: batch["images"])) as batches:
@@ -164,6 +179,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
     parser.add_argument("--consumer-seconds", type=float, default=0.0, help="how long to consume; 0: not at all")
     parser.add_argument("--consumer-rate", type=float, default=500.0, help="images a second it takes at most")
+    parser.add_argument("--prepare", type=int, metavar="R", help="instead of reading, prepare the sets to R pixels")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args(argv)
     result: dict[str, Any] = {
@@ -178,6 +194,11 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="input_pipeline-") as directory:
         sets = Sets(Path(directory), arguments.images, arguments.size)
         for name in arguments.only or names:
+            if arguments.prepare:
+                if name != "prepared":
+                    made = prepare_rate(sets.config(name, 0), arguments.prepare)
+                    result["sets"][name] = {"prepared_to": arguments.prepare, "images_per_second": made}
+                continue
             rates = {str(n): rate(sets.config(name, n), arguments.seconds) for n in (0, 1, 2)}
             result["sets"][name] = {"kilobytes_per_image": sets.kilobytes(name), "images_per_second": rates}
         if arguments.consumer_seconds > 0:

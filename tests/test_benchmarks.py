@@ -138,14 +138,20 @@ def test_pictures_have_the_size_of_photographs():
 
 def test_the_input_is_timed_from_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "out.json"
-    flags = ["--only=png", "--only=jpeg", "--images=128", "--size=16", "--seconds=0.05", f"--out={out}"]
+    flags = ["--images=128", "--size=16", "--seconds=0.02", f"--out={out}"]
     input_pipeline.main(flags)
     result = json.loads(capsys.readouterr().out)
     assert result == json.loads(out.read_text())
-    assert set(result["sets"]) == {"png", "jpeg"}
+    assert set(result["sets"]) == {"prepared", "png", "jpeg", "zip", "lmdb"}
     for row in result["sets"].values():
         assert set(row["images_per_second"]) == {"0", "1", "2"}
         assert min(row["images_per_second"].values()) > 0 and row["kilobytes_per_image"] > 0
+
+
+def test_preparing_is_timed(capsys: pytest.CaptureFixture[str]):
+    input_pipeline.main(["--only=zip", "--images=4", "--size=16", "--prepare=8"])
+    row = json.loads(capsys.readouterr().out)["sets"]["zip"]
+    assert row["prepared_to"] == 8 and row["images_per_second"] > 0
 
 
 @pytest.mark.parametrize(("slow", "waits"), [(0.0, False), (0.05, True)])

@@ -60,7 +60,7 @@ def test_train_then_eval(command, tmp_path):
         (["--mode=test"], "flag --mode=test: value should be one of <train|eval>"),
         (["stray"], "stray"),
         (["--config.data.path=/nowhere"], "/nowhere: no such folder; data.path names the folder of images"),
-        (["--config.data.source=ffhq"], "data.source is 'ffhq': expected portraits, folder or tfds"),
+        (["--config.data.source=ffhq"], "data.source is 'ffhq': expected portraits, prepared, folder"),
         (["--config.train.init_images=400"], "train.init_images is 400"),
         (["--mode=eval"], "run: no such directory; give a workdir"),
     ],

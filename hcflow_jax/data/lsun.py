@@ -39,7 +39,7 @@ class Lsun:
         return Lsun, (self.path,)
 
     def names(self) -> Iterator[str]:
-        """See `Encoded`. Keys alone are read: of three million pictures, a hundredth of the database."""
+        """See `Encoded`. Keys alone are read: a small part of the database."""
         try:
             with self._environment.begin() as transaction:
                 if not transaction.stat()["entries"]:

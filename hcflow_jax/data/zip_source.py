@@ -40,7 +40,7 @@ class Zip:
             raise DataError(f"{path}: cannot be read ({error.strerror}); data.path names the zip file") from error
         except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
             raise DataError(f"{path}: not a whole zip file ({error}); fetch or make it again") from error
-        # One handle for all threads: another for each would hold the table of contents again, and reads no faster.
+        # One handle for all threads: another for each would hold the table of contents again, and decode no faster.
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type["Zip"], tuple[Path]]:

@@ -15,7 +15,7 @@ from hcflow_jax.models import factory, noise, objective
 from hcflow_jax.training import sharding, state, step
 from hcflow_jax.training.schedule import schedule
 
-WHOLE = ("step", "gradient", "sample", "encode", "decode")
+WHOLE = ("step", "frozen", "gradient", "sample", "encode", "decode")
 
 
 def load_config(path: Path) -> ConfigDict:
@@ -50,6 +50,7 @@ def prepare(config: ConfigDict, what: str) -> tuple[Any, Any, Any]:
     """(jitted function, its first argument, its second), one of `WHOLE`.
 
     step      the training step that `hcflow_jax.main` runs, on uint8 images
+    frozen    the same after the encoder's freeze, which leaves it out of the backward pass
     gradient  the loss's gradient alone
     sample    latents drawn as `sample.sigma` says to images, as `training/samples.py` runs it
     encode    images to latents and log-dets
@@ -61,9 +62,9 @@ def prepare(config: ConfigDict, what: str) -> tuple[Any, Any, Any]:
     params = jax.tree.map(jnp.asarray, model.create(jax.random.key(config.seed)))
     batch, resolution = config.train.batch_size, config.data.resolution
     images = np.random.default_rng(0).integers(0, 256, (batch, resolution, resolution, 3), dtype=np.uint8)
-    if what == "step":
+    if what in ("step", "frozen"):
         mesh = sharding.make_mesh(config)
-        run = step.make_train_step(model, config, schedule(config, 1_000_000), mesh)
+        run = step.make_train_step(model, config, schedule(config, 1_000_000), mesh, frozen=what == "frozen")
         return run, jax.device_put(state.create(params, config), sharding.replicated(mesh)), images
     x = jnp.asarray(images / 256 - 0.5, jnp.float32)
     if what == "gradient":

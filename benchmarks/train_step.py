@@ -129,7 +129,8 @@ def time_program(function: Any, arguments: list[Any], batch: int, how: How, carr
 def measure(config: ConfigDict, what: str, how: How | None = None) -> dict[str, Any]:
     """Times a program of `WHOLE`."""
     function, *arguments = prepare(config, what)
-    timed = time_program(function, arguments, config.train.batch_size, how or How(), carries=what in ("step", "frozen"))
+    carries = what in ("step", "frozen")
+    timed = time_program(function, arguments, config.train.batch_size, how or How(), carries)
     execution = factory.resolve_execution(config.execution)
     peak, source = peak_rate(jnp.dtype(execution["dtype"]))
     return {

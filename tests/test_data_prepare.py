@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -134,9 +133,13 @@ def test_flipped_byte_is_named(pictures, tmp_path, capsys):
 
 def _limited(pictures: Path, out: Path, size: int) -> subprocess.CompletedProcess[str]:
     arguments = ["--source", f"folder:{pictures}", "--out", str(out), "--resolution", "64", "--workers", "1"]
-    command = [sys.executable, "-m", "hcflow_jax.data.prepare", *arguments]
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))  # noqa: E731
-    return subprocess.run(command, cwd=ROOT, preexec_fn=limit, capture_output=True, text=True, timeout=300)
+    # Limited by itself: a function to call after a fork is not for a process in which jax runs threads.
+    code = (
+        "import resource, sys; from hcflow_jax.data import prepare; "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size})); sys.exit(prepare.main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 def test_full_disk_is_one_line_and_leaves_nothing_half_made(pictures, tmp_path):

@@ -58,9 +58,6 @@ plain_name() { [[ "$1" =~ ^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$ ]] || refuse "$2=$1:
 
 needs() { [ -n "$dry" ] || command -v "$1" >/dev/null 2>&1 || refuse "$1 is not installed here; --dry-run shows what would be done"; }
 
-# "0,1,2,3" of 4.
-devices_of() { local i list=0; for ((i = 1; i < $1; i++)); do list="$list,$i"; done; printf '%s\n' "$list"; }
-
 take_training() {
   local here="$1" argument config="" mode=train
   shift

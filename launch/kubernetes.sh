@@ -75,7 +75,11 @@ listed() {
   printf '[%s]\n' "${list#, }"
 }
 
-# On GPUs the pod's number is the process's; on TPUs JAX finds the others by itself.
+# "0,1,2,3" of 4.
+devices_of() { local i list=0; for ((i = 1; i < $1; i++)); do list="$list,$i"; done; printf '%s\n' "$list"; }
+
+# On GPUs the pod's number is the process's, and with its devices named JAX asks the cluster for nothing. On TPUs it
+# finds the others by itself.
 manifest() {
   local command='exec python -m hcflow_jax.main \"$@\"' selector='{}' resource=nvidia.com/gpu each="$gpus" environment="" text
   if [ -n "$tpu" ]; then

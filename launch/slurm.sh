@@ -49,7 +49,6 @@ needs sbatch
 [ -z "$limit" ] || headers+=("--time=$limit")
 [ -z "$requeue" ] || headers+=(--requeue)
 
-# JAX would otherwise give every process the one GPU of its number on the node.
 job() {
   local header
   echo "#!/usr/bin/env bash"
@@ -58,7 +57,7 @@ job() {
     echo "#SBATCH $(quoted "$header")"
   done
   quoted cd "$ROOT"
-  quoted export "JAX_LOCAL_DEVICE_IDS=$(devices_of "$gpus")" JAX_PLATFORMS=cuda,cpu XLA_PYTHON_CLIENT_MEM_FRACTION=0.92
+  quoted export JAX_PLATFORMS=cuda,cpu XLA_PYTHON_CLIENT_MEM_FRACTION=0.92
   quoted export "JAX_COMPILATION_CACHE_DIR=$workdir/.xla"
   echo "status=0"
   printf '%s || status=$?\n' "$(quoted srun ${cpus:+"--cpus-per-task=$cpus"} --kill-on-bad-exit=1 "$PY" -m hcflow_jax.main "${training[@]}")"

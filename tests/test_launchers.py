@@ -79,7 +79,8 @@ def test_slurm_runs_one_process_a_node_with_all_its_gpus():
     (train,) = [line for line in lines if line.startswith("srun")]
     assert shlex.split(train)[:3] == ["srun", "--cpus-per-task=32", "--kill-on-bad-exit=1"]
     assert main_of(train) == TRAINING[1:]
-    assert any("JAX_LOCAL_DEVICE_IDS=0,1,2,3" in line.split() for line in lines)
+    (export,) = [shlex.split(line) for line in lines if line.startswith("export JAX_PLATFORMS")]
+    assert export[1:] == ["JAX_PLATFORMS=cuda,cpu", "XLA_PYTHON_CLIENT_MEM_FRACTION=0.92"]
     assert '[ "$status" -ne 143 ] || scontrol requeue "$SLURM_JOB_ID"' in lines
     assert lines[-1] == "END"
 

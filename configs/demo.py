@@ -57,6 +57,7 @@ def get_config() -> ConfigDict:
     train.log_every = 20
     train.eval_every = 0
     train.sample_every = 400
+    train.watch_every = 0  # a program more to compile in so short a run
     train.checkpoint_every = 200
     config.execution.freeze_program = False  # too few steps to pay for compiling it
     config.eval.images = 256

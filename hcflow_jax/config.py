@@ -153,6 +153,7 @@ def _train() -> ConfigDict:
             log_every=20,  # steps
             eval_every=5_000,  # steps; 0: only at the end
             sample_every=1_000,  # steps between sample sheets; 0: only at the end
+            watch_every=1_000,  # steps between looks at the flows' scales and conditioning; 0: never
             checkpoint_every=1_000,  # steps; the last step is always saved
             keep_checkpoints=3,
         )

@@ -32,6 +32,12 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
         "train: from the newest checkpoint in the workdir, if there is one. eval: the held-out bound of it.",
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "profile",
+        None,
+        "FIRST:LAST: trace these steps, counted from 1, into profile/ of the workdir.",
+        flag_values=values,
+    )
     flags.DEFINE_bool("help", False, "Show this and stop.", flag_values=values)
     rest = values(argv)[1:]
     if rest:
@@ -42,6 +48,8 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
         raise ConfigError("--workdir is missing: where are checkpoints, samples and metrics to go?")
     if values.config is None and values.mode == "train":
         raise ConfigError("--config is missing: name a file of configs/")
+    if values.profile is not None and values.mode == "eval":
+        raise ConfigError("--profile traces steps of training; --mode=eval takes none")
     if values.config is not None:
         values.config.train  # noqa: B018  (a config file that is not there says so when it is first used)
     return values
@@ -85,11 +93,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     from hcflow_jax.data import DataError
     from hcflow_jax.training import evaluate, loop
     from hcflow_jax.training.programs import enable_compilation_cache
+    from hcflow_jax.training.trace import parse_steps
 
     enable_compilation_cache()
     try:
         if values.mode == "train":
-            loop.train(values.config, values.workdir)
+            loop.train(values.config, values.workdir, parse_steps(values.profile))
         else:
             evaluate.evaluate(values.workdir, values.config)
     except (ConfigError, CheckpointError, DataError) as error:

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the scripts beside it: gives them `.venv` with what they need, and starts quickly once it is there.
 #
 #   ensure_env EXTRA       makes .venv if need be and installs hcflow_jax[EXTRA]; sets PY to its Python
@@ -80,8 +81,8 @@ install_extra() {
   say "installing hcflow_jax[$extra] into .venv (a minute or two the first time, about 1 GB)"
   : >"$VENV/.installing"
   : >"$VENV/install.log"
-  if ! { command -v uv >/dev/null 2>&1 && uv pip install --python "$PY" -e "$ROOT[$extra]" >>"$VENV/install.log" 2>&1; }; then
-    if ! logged "$PY" -m pip install --disable-pip-version-check -e "$ROOT[$extra]"; then
+  if ! { command -v uv >/dev/null 2>&1 && uv pip install --python "$PY" -e "${ROOT}[$extra]" >>"$VENV/install.log" 2>&1; }; then
+    if ! logged "$PY" -m pip install --disable-pip-version-check -e "${ROOT}[$extra]"; then
       rm -f "$VENV/.installing"
       fail "could not install hcflow_jax[$extra]; the whole log is $VENV/install.log"
     fi

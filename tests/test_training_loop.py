@@ -38,7 +38,7 @@ def whole(tmp_path_factory):
 
 def history(directory, kind):
     rows = [json.loads(line) for line in (directory / "history.jsonl").read_text().splitlines()]
-    timed = {"seconds", "input_wait"}
+    timed = {"seconds", "input_wait", "images_per_second", "images_per_second_per_device"}
     return [{k: v for k, v in row.items() if k not in timed} for row in rows if row["kind"] == kind]
 
 

@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -96,6 +97,8 @@ def test_the_wait_for_images_is_a_part_of_the_training_time(tmp_path, capsys, wa
             report.train(step, values)
     report.close()
     assert [row["input_wait"] for row in rows(tmp_path)] == [0, waited / 10]
+    assert [row["images_per_second"] for row in rows(tmp_path)] == [4, 4]
+    assert [row["images_per_second_per_device"] for row in rows(tmp_path)] == [4 / jax.device_count()] * 2
     assert [row["seconds"] for row in rows(tmp_path)] == [10, 20]
     first, second = capsys.readouterr().out.splitlines()
     assert "4.0 images/s" in first and "4.0 images/s" in second

@@ -58,9 +58,11 @@ def test_a_step_learns_and_reports(setup):
         assert np.all(old != fresh)
     bits = {"bits_per_dim", "bits/prior", "bits/8"}
     rates = {"rate/encoder", "rate/decoder", "rate/flows"}
-    assert metrics.keys() == {"loss", "grad_norm", "skipped"} | bits | rates
+    norms = {"grad_norm/encoder", "grad_norm/decoder", "grad_norm/flows"}
+    assert metrics.keys() == {"loss", "grad_norm", "skipped"} | bits | rates | norms
     assert all(isinstance(value, jax.Array) and value.shape == () for value in metrics.values())
     assert float(metrics["bits/prior"] + metrics["bits/8"]) == pytest.approx(float(metrics["bits_per_dim"]))
+    assert np.linalg.norm([metrics[name] for name in norms]) == pytest.approx(float(metrics["grad_norm"]))
 
 
 def test_the_state_is_donated(setup):

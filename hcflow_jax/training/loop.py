@@ -15,13 +15,14 @@ from hcflow_jax.checkpoint import Checkpoints
 from hcflow_jax.data import pipeline
 from hcflow_jax.evaluation import bits_per_dim
 from hcflow_jax.models import factory, objective
-from hcflow_jax.training import position, samples, sharding, state, workdir
+from hcflow_jax.training import position, samples, sharding, state, watch, workdir
 from hcflow_jax.training.metrics import Clock, Reporter, say
 from hcflow_jax.training.optimizer import count_by_group
 from hcflow_jax.training.programs import Programs
 from hcflow_jax.training.schedule import schedule
 from hcflow_jax.training.step import INIT_STREAM, augment, make_train_step, root_key, sample_keys
 from hcflow_jax.training.termination import TERMINATED, Interrupted, Termination
+from hcflow_jax.training.trace import Trace
 
 RESULT = "result.json"
 
@@ -29,7 +30,7 @@ RESULT = "result.json"
 class _Run:
     """One process's share of a run."""
 
-    def __init__(self, config: ConfigDict, directory: Path):
+    def __init__(self, config: ConfigDict, directory: Path, profile: tuple[int, int] | None = None):
         self.config, self.directory = config, directory
         self.clock = Clock()
         self.programs = Programs(self.clock)
@@ -42,12 +43,13 @@ class _Run:
             for frozen in (False, True)
         }
         self.batch_bound = bits_per_dim.make_batch_bound(self.model, config)
-        self.prepare = jax.jit(self.model.prepare)
+        self.prepare, self.watched = jax.jit(self.model.prepare), jax.jit(watch.flows)
         self.sampler = samples.Sampler(self.model, config, self.programs, self.mesh)
         self.checkpoints = Checkpoints(directory, config.train.keep_checkpoints)
         self.termination = Termination()
         self.state, self.start, self.used = self._take_up()
         self.done = self.start
+        self.trace = Trace(profile, directory, start=self.start, num_steps=config.train.num_steps)
         self.reporter = Reporter(
             directory,
             self.start,
@@ -103,8 +105,16 @@ class _Run:
         device = jax.devices()[0]
         say(f"{len(self.images):,} training images, {len(self.held_out):,} held out; on {device.device_kind}")
 
-    def _prepared(self) -> Any:
-        return self.programs("the mixings' kernels", self.prepare, self.state.ema)
+    def _prepared(self, params: Any = None) -> Any:
+        return self.programs("the mixings' kernels", self.prepare, self.state.ema if params is None else params)
+
+    def watch(self, step: int) -> None:
+        """The flows' scales and conditioning, of the parameters that learn."""
+        with self.clock.section("evaluating"):
+            prepared = {"flows": self._prepared(self.state.params)["flows"]}
+            watched = jax.device_get(self.programs("the look at the flows", self.watched, prepared))
+        if watched:
+            self.reporter.watch(step, watched)
 
     def evaluate(self, step: int) -> None:
         """The bound with the EMA's parameters."""
@@ -137,6 +147,9 @@ class _Run:
         if (step == 0 or due(train.eval_every)) and not self._evaluated(step):
             with suppress(Interrupted):
                 self.evaluate(step)
+        wanted = step > 0 and train.watch_every > 0 and due(train.watch_every)
+        if wanted and not self.termination.requested and not self._rows("watch", step):
+            self.watch(step)
         path = samples.sheet_path(self.directory, step)
         wanted = step > 0 and due(train.sample_every) and not path.exists()
         if wanted and not self.termination.requested:
@@ -145,8 +158,11 @@ class _Run:
             self.reporter.images(step, {"samples": sheet})
 
     def _evaluated(self, step: int) -> dict[str, Any] | None:
-        rows = [row for row in self.reporter.history.rows if row["kind"] == "eval" and row["step"] == step]
+        rows = self._rows("eval", step)
         return rows[-1] if rows else None
+
+    def _rows(self, kind: str, step: int) -> list[dict[str, Any]]:
+        return [row for row in self.reporter.history.rows if row["kind"] == kind and row["step"] == step]
 
     def save(self, step: int) -> None:
         """Saves the state."""
@@ -192,12 +208,14 @@ class _Run:
             except data.DataError:
                 self._read(pending)
                 raise
-            self.state, metrics = self.programs(name, self.steps[frozen], self.state, images)
+            with self.trace.step(step + 1):
+                self.state, metrics = self.programs(name, self.steps[frozen], self.state, images)
             pending = self._read(pending)
             self.done = done = step + 1
             pending = done, metrics
+            self.trace.after(done, metrics)
             saves = done % train.checkpoint_every == 0 or done == train.num_steps or self.termination.requested
-            stops = [train.eval_every, train.sample_every]
+            stops = [train.eval_every, train.sample_every, train.watch_every]
             if saves or any(every > 0 and done % every == 0 for every in stops):
                 pending = self._read(pending)
             if saves:
@@ -223,6 +241,7 @@ class _Run:
 
     def close(self) -> None:
         """Waits for everything to be on disk."""
+        self.trace.stop()
         with self.clock.section("saving"):
             self.checkpoints.close()
         self.reporter.close()
@@ -257,7 +276,7 @@ def _bound_of(row: dict[str, Any] | None) -> dict[str, Any] | None:
     return {name: row[name] for name in names} | {"by_level": by_level}
 
 
-def train(config: ConfigDict, path: str | Path) -> dict[str, Any]:
+def train(config: ConfigDict, path: str | Path, profile: tuple[int, int] | None = None) -> dict[str, Any]:
     """Trains a config in a directory; the same call takes up where an earlier one stopped.
 
     SIGTERM ends it after the step at hand, saved, with exit status 143.
@@ -265,6 +284,7 @@ def train(config: ConfigDict, path: str | Path) -> dict[str, Any]:
     Args:
       config: the whole config.
       path: the workdir: `checkpoints/`, `samples/`, `tensorboard/`, `history.jsonl`, `result.json`.
+      profile: the first and the last step to trace, into `profile/`.
 
     Returns:
       What `result.json` holds.
@@ -275,7 +295,7 @@ def train(config: ConfigDict, path: str | Path) -> dict[str, Any]:
       DataError: the images are not there, cannot be read (what was trained is saved first), or are others than those
         the checkpoint was trained on.
     """
-    run = _Run(config, workdir.open_workdir(path))
+    run = _Run(config, workdir.open_workdir(path), profile)
     run.describe()
     with run.termination.noticed(), run.clock.section("training"):
         run.train()

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from hcflow_jax.training import tensorboard
+from hcflow_jax.training import tensorboard, watch
 
 HISTORY = "history.jsonl"
 TENSORBOARD = "tensorboard"
@@ -80,8 +80,8 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class History:
-    """`history.jsonl`: a row per logged step (kind "train") and per evaluation (kind "eval"), in order of
-      step.
+    """`history.jsonl`: a row per logged step (kind "train"), per evaluation (kind "eval") and per look at
+    the flows (kind "watch"), in order of step.
 
     A row's `step` is the number of steps done, so an evaluation at step N sees what training row N left
     behind.
@@ -139,19 +139,25 @@ class Reporter:
     def train(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Writes one step's metrics, waiting for the device to have computed them.
 
-        `input_wait` is the fraction of the time since the last call in which a batch was waited for.
+        Since the last call: `images_per_second`, `images_per_second_per_device`, and `input_wait`, the fraction of
+        the time in which a batch was waited for. `peak_memory`, bytes, is of the fullest device of this process and
+        of all the time until now, where the backend tells.
         """
         values = plain(metrics)
         last_step, last_seconds, last_waiting = self._last
         self._last = (step, *self._seconds())
         elapsed = max(self._last[1] - last_seconds, 1e-9)
         rate, wait = (step - last_step) / elapsed, (self._last[2] - last_waiting) / elapsed
+        images = rate * self._batch_size
+        values |= {"images_per_second": images, "images_per_second_per_device": images / jax.device_count()}
         values["input_wait"] = round(wait, 4)
+        if (peak := watch.peak_memory()) is not None:
+            values["peak_memory"] = peak
         self._write("train", step, values)
         shown = {name: "none" if values[name] is None else f"{values[name]:.4f}" for name in ("loss", "bits_per_dim")}
         line = (
             f"step {step}/{self._num_steps}  loss {shown['loss']}  bits/dim {shown['bits_per_dim']}  "
-            f"{rate * self._batch_size:.1f} images/s  ETA {duration((self._num_steps - step) / rate)}"
+            f"{images:.1f} images/s  ETA {duration((self._num_steps - step) / rate)}"
         )
         if wait > WAITED_LONG:
             line += f"  ({wait:.0%} of the time spent waiting for images)"
@@ -164,6 +170,10 @@ class Reporter:
         """Writes one evaluation: `Bound.as_dict`, its levels as bits/LEVEL like those of a training step."""
         by_level = {f"bits/{level}": bits for level, bits in values["by_level"].items()}
         self._write("eval", step, plain({k: v for k, v in values.items() if k != "by_level"} | by_level))
+
+    def watch(self, step: int, values: Mapping[str, Any]) -> None:
+        """Writes one look at the flows, `watch.flows`."""
+        self._write("watch", step, plain(values))
 
     def images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
         """Writes pictures, (H, W, 3) uint8, to TensorBoard."""

@@ -77,7 +77,7 @@ def make_train_step(
     Returns:
       (state, images (B, R, R, 3) uint8) -> (state, metrics): scalars on the device. `loss` (bits, weighted),
       `bits_per_dim` and `bits/LEVEL` (bits per dim of the image), `grad_norm` (before clipping, of what
-      learns), `rate/GROUP`, `skipped` (steps of the whole run so far whose update was skipped).
+      learns) and `grad_norm/GROUP`, `rate/GROUP`, `skipped` (steps of the whole run so far whose update was skipped).
     """
     transformation = optimizer.make_optimizer(config)
 
@@ -129,6 +129,7 @@ def make_train_step(
         metrics = {
             **means,
             "grad_norm": grad_norm,
+            **{f"grad_norm/{group}": optax.tree.norm(grads[group]) for group in GROUPS},
             **{f"rate/{group}": rates[group] for group in GROUPS},
             "skipped": new_state.step - optimizer.updates_done(new_state.opt_state),
         }

@@ -1,0 +1,77 @@
+"""A profiler's trace of chosen steps of a run, for XProf or Perfetto."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from hcflow_jax.config import ConfigError
+from hcflow_jax.training.metrics import say
+
+PROFILE = "profile"
+
+
+def parse_steps(text: str | None) -> tuple[int, int] | None:
+    """The first and the last step of "FIRST:LAST", counted from 1 as the history counts; None for None.
+
+    Raises:
+      ConfigError: it is not of that form.
+    """
+    if text is None:
+        return None
+    form = re.fullmatch(r"(\d+):(\d+)", text)
+    first, last = (int(number) for number in form.groups()) if form else (0, 0)
+    if not 1 <= first <= last:
+        raise ConfigError(f"--profile={text}: expected FIRST:LAST, steps from 1 on, such as 101:103")
+    return first, last
+
+
+class Trace:
+    """Traces the steps from first to last, if the run comes by them."""
+
+    def __init__(self, steps: tuple[int, int] | None, workdir: Path, *, start: int, num_steps: int):
+        """Args:
+        steps: first and last, None to trace nothing.
+        workdir: where `profile/` goes.
+        start: steps that are done already.
+        num_steps: steps of the whole run.
+
+        Raises:
+          ConfigError: the run ends before the last of them, or has left the first behind.
+        """
+        self._steps, self._directory, self._running = steps, workdir / PROFILE, False
+        if steps is None:
+            return
+        given = f"--profile={steps[0]}:{steps[1]}"
+        if steps[1] > num_steps:
+            raise ConfigError(f"{given}: the run ends at step {num_steps}, train.num_steps")
+        if steps[0] <= start:
+            raise ConfigError(f"{given}: the run goes on from step {start}; name steps after it")
+
+    @contextlib.contextmanager
+    def step(self, number: int) -> Iterator[None]:
+        """Around the dispatch of a step; `number` is the steps done with it."""
+        if self._steps is None or not self._steps[0] <= number <= self._steps[1]:
+            yield
+            return
+        if number == self._steps[0]:
+            jax.profiler.start_trace(str(self._directory))
+            self._running = True
+        with jax.profiler.StepTraceAnnotation("train", step_num=number):
+            yield
+
+    def after(self, number: int, metrics: Any) -> None:
+        """Ends the trace once the last step's metrics are there."""
+        if self._running and self._steps is not None and number == self._steps[1]:
+            jax.block_until_ready(metrics)
+            self.stop()
+
+    def stop(self) -> None:
+        """Writes what was traced, if a trace is on: also of a run that ends amid it."""
+        if self._running:
+            jax.profiler.stop_trace()
+            self._running = False
+            say(f"profile: {self._directory}")

@@ -1,0 +1,90 @@
+# shellcheck shell=bash
+# Sourced by the launchers beside it, after _env.sh: dry runs, and what every launcher asks of its command line.
+#
+#   refuse MESSAGE           one line on stderr and exit status 2, for what the user can put right
+#   act COMMAND...           runs a command; prints it instead where `dry` is set
+#   act_unless TEST -- COMMAND...    runs it where the command TEST fails
+#   feed COMMAND...          likewise a command that reads our stdin, which is printed as a here-document
+#   quoted WORD...           the words as a shell would read them back
+#   whole VALUE OPTION       refuses what is not a whole number above 0
+#   needs TOOL               refuses to go on without it, unless `dry` is set
+#   take_training HERE "$@"  the arguments of hcflow_jax.main, after `--`: sets `training` and `workdir`; a relative
+#                            workdir is below HERE, and refused where that is empty: on another machine
+#
+# A launcher's own options stand before `--` and are checked here, before anything is paid for; what stands after it
+# is hcflow_jax.main's. What a dry run prints is itself a script: a command a line.
+
+dry=""
+
+refuse() { printf 'error: %s\n' "$*" >&2; exit 2; }
+
+# The lines of the script's first comment.
+show_help() { sed -n '2,/^set /{s/^# \{0,1\}//p;}' "$1"; exit 0; }
+
+quoted() {
+  local word line=""
+  for word in "$@"; do
+    if [[ ! "$word" =~ ^[A-Za-z0-9_./:=@%+,-]+$ ]]; then word="'${word//\'/\'\\\'\'}'"; fi
+    line="$line $word"
+  done
+  printf '%s\n' "${line# }"
+}
+
+act() { if [ -n "$dry" ]; then quoted "$@"; else "$@"; fi; }
+
+act_unless() {
+  local given=()
+  while [ "$1" != -- ]; do given+=("$1"); shift; done
+  shift
+  if [ -n "$dry" ]; then
+    printf '%s || %s\n' "$(quoted "${given[@]}")" "$(quoted "$@")"
+  else
+    "${given[@]}" >/dev/null 2>&1 || "$@"
+  fi
+}
+
+feed() {
+  if [ -n "$dry" ]; then
+    printf '%s <<"END"\n%s\nEND\n' "$(quoted "$@")" "$(cat)"
+  else
+    "$@"
+  fi
+}
+
+whole() { [[ "$1" =~ ^[1-9][0-9]*$ ]] || refuse "$2=$1: expected a whole number above 0"; }
+
+# What DNS, file names and every scheduler take.
+plain_name() { [[ "$1" =~ ^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$ ]] || refuse "$2=$1: expected lower-case letters, digits and -, at most 40"; }
+
+needs() { [ -n "$dry" ] || command -v "$1" >/dev/null 2>&1 || refuse "$1 is not installed here; --dry-run shows what would be done"; }
+
+take_training() {
+  local here="$1" argument config="" mode=train
+  shift
+  training=()
+  workdir=""
+  for argument in "$@"; do
+    case "$argument" in
+      --config=*) config="${argument#*=}" ;;
+      --workdir=*)
+        workdir="${argument#*=}"
+        case "$workdir" in
+          /* | "") ;;
+          *)
+            [ -n "$here" ] || refuse "$argument: name its whole path on the machines that train, all of which share it"
+            workdir="$here/$workdir"
+            ;;
+        esac
+        argument="--workdir=$workdir"
+        ;;
+      --mode=*) mode="${argument#*=}" ;;
+      --coordinator_address* | --num_processes* | --process_id*) refuse "$argument: the launcher sets that itself" ;;
+      --*) ;;
+      *) refuse "$argument: arguments of hcflow_jax.main are of the form --NAME=VALUE" ;;
+    esac
+    training+=("$argument")
+  done
+  [ -n "$workdir" ] || refuse "--workdir=DIR is missing after --: where are checkpoints, samples and metrics to go?"
+  [ -n "$config" ] || [ "$mode" = eval ] || refuse "--config=FILE is missing after --: name a file of configs/"
+  [ -z "$config" ] || [ -f "$ROOT/$config" ] || refuse "--config=$config: no such file in $ROOT"
+}

@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Trains on several hosts of a Kubernetes cluster that has JobSet installed, on GPUs or TPUs.
+#
+#   launch/kubernetes.sh train --image=IMAGE --claim=runs --hosts=2 --gpus=8 -- --config=... --workdir=/runs/a
+#   launch/kubernetes.sh train --image=IMAGE --claim=runs --hosts=64 --tpu=tpu-v5-lite-podslice:16x16 --chips=4 -- ...
+#   launch/kubernetes.sh logs                what the first process says, as it says it
+#   launch/kubernetes.sh delete              SIGTERM to all, which saves; `train` goes on from there
+#
+# Options, before --:
+#   --name=NAME              of the JobSet (default hcflow)
+#   --namespace=NAMESPACE    other than kubectl's own
+#   --image=IMAGE            with the repository installed in /hcflow_jax: launch/Dockerfile makes it
+#   --claim=CLAIM            a claim of a volume that all hosts can write (ReadWriteMany), mounted at /runs
+#   --hosts=N                hosts (default 1), one process each
+#   --gpus=N                 GPUs a host (default 8)
+#   --tpu=TYPE:TOPOLOGY      TPUs instead, as GKE names them; HOSTS times CHIPS make up the topology
+#   --chips=N                TPU chips a host (default 4)
+#   --restarts=N             how often a lost process is made up for (default 20)
+#   --dry-run                print what would be done, a command a line
+# After --: arguments of hcflow_jax.main; paths as the image has them, the workdir below /runs.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
+source "$ROOT/launch/_launch.sh"
+
+action="" name=hcflow image="" claim="" hosts=1 gpus=8 tpu="" chips=4 restarts=20 where=()
+while [ $# -gt 0 ] && [ "$1" != -- ]; do
+  case "$1" in
+    -h | --help) show_help "${BASH_SOURCE[0]}" ;;
+    train | logs | delete) action="$1" ;;
+    --dry-run) dry=1 ;;
+    --name=*) name="${1#*=}" ;;
+    --namespace=?*) where+=("$1") ;;
+    --image=*) image="${1#*=}" ;;
+    --claim=*) claim="${1#*=}" ;;
+    --hosts=*) hosts="${1#*=}" ;;
+    --gpus=*) gpus="${1#*=}" ;;
+    --tpu=*) tpu="${1#*=}" ;;
+    --chips=*) chips="${1#*=}" ;;
+    --restarts=*) restarts="${1#*=}" ;;
+    *) refuse "$1: no such option of launch/kubernetes.sh; arguments of hcflow_jax.main stand after --" ;;
+  esac
+  shift
+done
+[ -n "$action" ] || refuse "what is to be done? train, logs or delete"
+plain_name "$name" --name
+
+check_training() {
+  [[ "$image" =~ ^[A-Za-z0-9][A-Za-z0-9._/:@-]*$ ]] || refuse "--image=$image: expected the name of an image, which launch/Dockerfile makes"
+  plain_name "$claim" --claim
+  whole "$hosts" --hosts
+  whole "$gpus" --gpus
+  whole "$chips" --chips
+  whole "$restarts" --restarts
+  [[ "$tpu" =~ ^([a-z0-9-]+:[0-9]+(x[0-9]+)+)?$ ]] || refuse "--tpu=$tpu: expected TYPE:TOPOLOGY, such as tpu-v5-lite-podslice:4x4"
+  topology="${tpu#*:}"
+  if [ -n "$tpu" ] && [ "$((${topology//x/*}))" != "$((hosts * chips))" ]; then
+    refuse "--tpu=$tpu: --hosts=$hosts of --chips=$chips are $((hosts * chips)) chips, not $topology"
+  fi
+  case "$workdir" in /runs/*) ;; *) refuse "--workdir=$workdir: the volume is mounted at /runs, so name a directory below it" ;; esac
+}
+
+if [ "$action" = train ]; then
+  take_training "" "${@:2}"
+  check_training
+fi
+needs kubectl
+
+# Arguments as a YAML list.
+listed() {
+  local word list=""
+  for word in "$@"; do
+    word="${word//\\/\\\\}"
+    list="$list, \"${word//\"/\\\"}\""
+  done
+  printf '[%s]\n' "${list#, }"
+}
+
+# "0,1,2,3" of 4.
+devices_of() { local i list=0; for ((i = 1; i < $1; i++)); do list="$list,$i"; done; printf '%s\n' "$list"; }
+
+# On GPUs the pod's number is the process's, and with its devices named JAX asks the cluster for nothing. On TPUs it
+# finds the others by itself.
+manifest() {
+  local command='exec python -m hcflow_jax.main \"$@\"' selector='{}' resource=nvidia.com/gpu each="$gpus" environment="" text
+  if [ -n "$tpu" ]; then
+    selector="{cloud.google.com/gke-tpu-accelerator: ${tpu%:*}, cloud.google.com/gke-tpu-topology: $topology}"
+    resource=google.com/tpu each="$chips"
+  else
+    command="$command --coordinator_address=$name-workers-0-0.$name:8476 --num_processes=$hosts --process_id=\$JOB_COMPLETION_INDEX"
+    environment="                    - {name: JAX_LOCAL_DEVICE_IDS, value: \"$(devices_of "$gpus")\"}
+                    - {name: JAX_PLATFORMS, value: \"cuda,cpu\"}
+                    - {name: XLA_PYTHON_CLIENT_MEM_FRACTION, value: \"0.92\"}"
+  fi
+  text="$(grep -v '^#' "$ROOT/launch/jobset.yaml")"
+  fill() { text=${text//"@$1@"/"$2"}; }
+  fill NAME "$name"
+  fill RESTARTS "$restarts"
+  fill HOSTS "$hosts"
+  fill SELECTOR "$selector"
+  fill IMAGE "$image"
+  fill COMMAND "$command"
+  fill ENVIRONMENT "$environment"
+  fill RESOURCE "$resource"
+  fill CHIPS "$each"
+  fill CLAIM "$claim"
+  fill ARGUMENTS "$(listed "${training[@]}")"
+  printf '%s\n' "$text"
+}
+
+case "$action" in
+  train)
+    manifest | feed kubectl apply ${where[@]+"${where[@]}"} -f -
+    ;;
+  logs)
+    act kubectl logs ${where[@]+"${where[@]}"} -f --selector="jobset.sigs.k8s.io/jobset-name=$name,batch.kubernetes.io/job-completion-index=0"
+    ;;
+  delete) act kubectl delete jobset "$name" ${where[@]+"${where[@]}"} ;;
+esac

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Trains on this host with everything it has: one process drives all its GPUs, or the CPU where there is none.
+#
+#   launch/local.sh -- --config=configs/celebahq_a.py --workdir=runs/a
+#   launch/local.sh --devices=0,1 -- --config=... --workdir=...
+#
+# Before --:
+#   --devices=0,1,...   only these GPUs (default: all)
+#   --extra=NAME        what to install: cuda12 (default where nvidia-smi is), cuda13, tpu or demo (default elsewhere)
+#   --memory=0.92       the fraction of a GPU's memory that JAX takes at the start
+#   --dry-run           print what would be done, a command a line
+# After it: arguments of hcflow_jax.main; --config= from the repository's root. train.batch_size is of all GPUs together.
+# SIGTERM saves and ends it; the same command goes on from there.
+set -euo pipefail
+here="$PWD"
+source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
+source "$ROOT/launch/_launch.sh"
+
+devices="" memory=0.92
+if command -v nvidia-smi >/dev/null 2>&1; then extra=cuda12; else extra=demo; fi
+while [ $# -gt 0 ] && [ "$1" != -- ]; do
+  case "$1" in
+    -h | --help) show_help "${BASH_SOURCE[0]}" ;;
+    --dry-run) dry=1 ;;
+    --devices=*) devices="${1#*=}" ;;
+    --extra=*) extra="${1#*=}" ;;
+    --memory=*) memory="${1#*=}" ;;
+    *) refuse "$1: no such option of launch/local.sh; arguments of hcflow_jax.main stand after --" ;;
+  esac
+  shift
+done
+[[ "$devices" =~ ^([0-9]+(,[0-9]+)*)?$ ]] || refuse "--devices=$devices: expected numbers of GPUs, such as 0,1"
+[[ "$memory" =~ ^(1|1\.0+|0?\.[0-9]*[1-9][0-9]*)$ ]] || refuse "--memory=$memory: expected a fraction above 0, at most 1"
+[[ "$extra" =~ ^(cuda12|cuda13|tpu|demo)$ ]] || refuse "--extra=$extra: expected cuda12, cuda13, tpu or demo"
+take_training "$here" "${@:2}"
+
+environment=()
+case "$extra" in
+  # Named, since JAX would train on the CPU where its GPU does not start.
+  cuda*) environment+=("JAX_PLATFORMS=cuda,cpu" "XLA_PYTHON_CLIENT_MEM_FRACTION=$memory") ;;
+  demo) environment+=(JAX_PLATFORMS=cpu) ;;
+esac
+[ -z "$devices" ] || environment+=(CUDA_VISIBLE_DEVICES="$devices")
+
+keep_compiled
+[ "$extra" != demo ] || quick_on_cpu
+act cd "$ROOT"
+act bash -c "source launch/_env.sh && ensure_env $extra"
+[ -n "$dry" ] || exec env ${environment[@]+"${environment[@]}"} "$PY" -m hcflow_jax.main "${training[@]}"
+act env ${environment[@]+"${environment[@]}"} "$PY" -m hcflow_jax.main "${training[@]}"

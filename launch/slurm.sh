@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Trains on several nodes of a SLURM cluster: makes a job script and submits it.
+#
+#   launch/slurm.sh --nodes=4 --gpus=8 --time=24:00:00 -- --config=configs/celebahq_a.py --workdir=/shared/runs/a
+#
+# Before --:
+#   --nodes=N           nodes (default 1)
+#   --gpus=N            GPUs a node (default 8); one process a node drives them all
+#   --cpus=N            processor cores a node (default: what the cluster gives)
+#   --time=HH:MM:SS     the limit; five minutes before it the run saves and ends
+#   --partition=, --account=, --qos=, --constraint=     as sbatch has them
+#   --name=NAME         of the job (default hcflow)
+#   --requeue           submit it again where it reached its limit or was preempted
+#   --extra=NAME        what to install into .venv, here, before submitting: cuda12 (default) or cuda13
+#   --dry-run           print what would be done, a command a line
+# After it: arguments of hcflow_jax.main. The repository and the workdir lie on a file system that all nodes share.
+set -euo pipefail
+here="$PWD"
+source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
+source "$ROOT/launch/_launch.sh"
+
+nodes=1 gpus=8 cpus="" extra=cuda12 name=hcflow requeue="" limit="" headers=()
+while [ $# -gt 0 ] && [ "$1" != -- ]; do
+  case "$1" in
+    -h | --help) show_help "${BASH_SOURCE[0]}" ;;
+    --dry-run) dry=1 ;;
+    --nodes=*) nodes="${1#*=}" ;;
+    --gpus=*) gpus="${1#*=}" ;;
+    --cpus=*) cpus="${1#*=}" ;;
+    --time=*) limit="${1#*=}" ;;
+    --name=*) name="${1#*=}" ;;
+    --extra=*) extra="${1#*=}" ;;
+    --requeue) requeue=1 ;;
+    --partition=?* | --account=?* | --qos=?* | --constraint=?*) headers+=("$1") ;;
+    *) refuse "$1: no such option of launch/slurm.sh; arguments of hcflow_jax.main stand after --" ;;
+  esac
+  shift
+done
+whole "$nodes" --nodes
+whole "$gpus" --gpus
+[ -z "$cpus" ] || whole "$cpus" --cpus
+plain_name "$name" --name
+[[ "$limit" =~ ^(([0-9]+-)?[0-9]+(:[0-9]{2}){0,2})?$ ]] || refuse "--time=$limit: expected MINUTES, HH:MM:SS or DAYS-HH:MM:SS"
+[[ "$extra" =~ ^cuda1[23]$ ]] || refuse "--extra=$extra: expected cuda12 or cuda13"
+take_training "$here" "${@:2}"
+needs sbatch
+
+[ -z "$cpus" ] || headers+=("--cpus-per-task=$cpus")
+[ -z "$limit" ] || headers+=("--time=$limit")
+[ -z "$requeue" ] || headers+=(--requeue)
+
+job() {
+  local header
+  echo "#!/usr/bin/env bash"
+  for header in "--job-name=$name" "--nodes=$nodes" --ntasks-per-node=1 "--gpus-per-node=$gpus" \
+    ${headers[@]+"${headers[@]}"} --signal=TERM@300 "--output=$workdir/slurm-%j.log" --open-mode=append; do
+    echo "#SBATCH $(quoted "$header")"
+  done
+  quoted cd "$ROOT"
+  quoted export JAX_PLATFORMS=cuda,cpu XLA_PYTHON_CLIENT_MEM_FRACTION=0.92
+  quoted export "JAX_COMPILATION_CACHE_DIR=$workdir/.xla"
+  echo "status=0"
+  printf '%s || status=$?\n' "$(quoted srun ${cpus:+"--cpus-per-task=$cpus"} --kill-on-bad-exit=1 "$PY" -m hcflow_jax.main "${training[@]}")"
+  # shellcheck disable=SC2016  # the job's own variables
+  [ -z "$requeue" ] || echo '[ "$status" -ne 143 ] || scontrol requeue "$SLURM_JOB_ID"'
+  # shellcheck disable=SC2016
+  echo 'exit "$status"'
+}
+
+act cd "$ROOT"
+act bash -c "source launch/_env.sh && ensure_env $extra"
+act mkdir -p "$workdir"
+job | feed sbatch

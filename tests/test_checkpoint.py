@@ -1,13 +1,21 @@
 """Saving and restoring: bit for bit, past damaged steps, with errors that name the file."""
 
+import asyncio
+import hashlib
+import json
+import resource
+import threading
+from contextlib import contextmanager
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from orbax.checkpoint._src.path import atomicity
 
 from hcflow_jax import checkpoint
 from hcflow_jax import config as schema
-from hcflow_jax.checkpoint import CheckpointError, Checkpoints
+from hcflow_jax.checkpoint import CheckpointError, Checkpoints, files
 
 
 def config():
@@ -111,6 +119,127 @@ def test_a_truncated_step_is_named_and_passed_over(tmp_path, caplog):
     assert checkpoint.load(tmp_path).step == 5
 
 
+def flip(directory):
+    """Flips a bit in the middle of the largest file."""
+    file = max((f for f in directory.rglob("*") if f.is_file()), key=lambda f: f.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    return file
+
+
+def delete(directory):
+    file = directory / "state" / "manifest.ocdbt"
+    file.unlink()
+    return file
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [(truncate, "has .* bytes"), (flip, "is damaged"), (delete, "is missing")],
+    ids=["cut", "flipped", "deleted"],
+)
+def test_damage_is_named_before_anything_is_read(tmp_path, damage, said, caplog):
+    saved(tmp_path, 3, 5)
+    file = damage(tmp_path / "checkpoints" / "5")
+    with pytest.raises(CheckpointError, match=f"^{file} {said}.*: copy the step again, or use another$"):
+        checkpoint.load(tmp_path / "checkpoints" / "5")
+    assert checkpoint.load(tmp_path).step == 3
+    assert str(file) in caplog.text
+
+
+def test_every_file_is_sealed(tmp_path):
+    saved(tmp_path, 3)
+    directory = tmp_path / "checkpoints" / "3"
+    sealed = json.loads((directory / files.SEAL).read_text())
+    there = {str(f.relative_to(directory)) for f in directory.rglob("*") if f.is_file()}
+    assert sealed.keys() == there - {files.SEAL}
+    for name, described in sealed.items():
+        content = (directory / name).read_bytes()
+        assert described == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def test_a_step_that_was_not_sealed_is_when_it_is_resumed(tmp_path):
+    saved(tmp_path, 3)
+    seal = tmp_path / "checkpoints" / "3" / files.SEAL
+    before = seal.read_text()
+    seal.unlink()
+    checkpoints = Checkpoints(tmp_path, 3)
+    checkpoints.restore_latest(state(0))
+    checkpoints.close()
+    assert seal.read_text() == before
+
+
+def test_an_older_checkpoint_is_compared_by_its_sizes(tmp_path):
+    saved(tmp_path, 3)
+    directory = tmp_path / "checkpoints" / "3"
+    sealed = json.loads((directory / files.SEAL).read_text())
+    (directory / "sizes.json").write_text(json.dumps({name: entry["bytes"] for name, entry in sealed.items()}))
+    (directory / files.SEAL).unlink()
+    assert checkpoint.load(directory).step == 3
+    file = truncate(directory)
+    with pytest.raises(CheckpointError, match=f"{file} has"):
+        checkpoint.load(directory)
+
+
+def test_steps_at_an_interval_are_kept_besides(tmp_path):
+    checkpoints = Checkpoints(tmp_path, 2, keep_every=3)
+    for step in range(1, 9):
+        checkpoints.save(step, state(step), config())
+    checkpoints.close()
+    assert sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir()) == [3, 6, 7, 8]
+
+
+@contextmanager
+def full_disk():
+    """No file may grow beyond 2 KB, as if the disk were full by then."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_save_that_fails_is_said_once_and_harms_no_other(tmp_path):
+    checkpoints = Checkpoints(tmp_path, 2)
+    for step in (1, 2):
+        checkpoints.save(step, state(step), config())
+    checkpoints.wait()
+    with full_disk():
+        checkpoints.save(3, state(3), config())
+        with pytest.raises(CheckpointError, match=r"checkpoints/3 could not be saved: see to its disk") as error:
+            checkpoints.wait()
+    assert "\n" not in str(error.value)
+    assert checkpoints.failure() is None
+    assert checkpoints.steps() == [1, 2] and checkpoint.load(tmp_path).step == 2
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["1", "2"]
+    for step in (3, 4):
+        checkpoints.save(step, state(step), config())
+    checkpoints.close()
+    assert checkpoint.load(tmp_path).step == 4
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["3", "4"]
+
+
+def test_a_step_that_is_being_written_is_not_there_yet(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path, 2)
+    checkpoints.save(1, state(1), config())
+    checkpoints.wait()
+    free, finalize = threading.Event(), atomicity.AtomicRenameTemporaryPath.finalize
+
+    async def held(self, *args, **how):
+        await asyncio.to_thread(free.wait)
+        return await finalize(self, *args, **how)
+
+    monkeypatch.setattr(atomicity.AtomicRenameTemporaryPath, "finalize", held)
+    checkpoints.save(2, state(2), config())
+    assert checkpoints.steps() == [1] and checkpoint.load(tmp_path).step == 1
+    assert checkpoints.failure() is None
+    free.set()
+    checkpoints.close()
+    assert checkpoint.load(tmp_path).step == 2
+
+
 def test_nothing_readable_is_an_error(tmp_path):
     saved(tmp_path, 3)
     truncate(tmp_path / "checkpoints" / "3")
@@ -118,10 +247,10 @@ def test_nothing_readable_is_an_error(tmp_path):
         checkpoint.load(tmp_path)
 
 
-def test_damage_that_sizes_do_not_show_is_named_too(tmp_path):
+def test_damage_without_a_seal_is_named_too(tmp_path):
     saved(tmp_path, 3)
     (tmp_path / "checkpoints" / "3" / "config" / "metadata").write_text("{")
-    (tmp_path / "checkpoints" / "3" / "sizes.json").unlink()
+    (tmp_path / "checkpoints" / "3" / "seal.json").unlink()
     with pytest.raises(CheckpointError, match="checkpoints/3 cannot be read"):
         checkpoint.load(tmp_path / "checkpoints" / "3")
 

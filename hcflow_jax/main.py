@@ -32,6 +32,12 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
         "train: from the newest checkpoint in the workdir, if there is one. eval: the held-out bound of it.",
         flag_values=values,
     )
+    flags.DEFINE_bool(
+        "allow_config_change",
+        False,
+        "Train on from a checkpoint of a config that differs in more than may (see docs/training.md).",
+        flag_values=values,
+    )
     flags.DEFINE_bool("help", False, "Show this and stop.", flag_values=values)
     rest = values(argv)[1:]
     if rest:
@@ -85,14 +91,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     from hcflow_jax.data import DataError
     from hcflow_jax.training import evaluate, loop
     from hcflow_jax.training.programs import enable_compilation_cache
+    from hcflow_jax.training.skipped import NotFiniteError
 
     enable_compilation_cache()
     try:
         if values.mode == "train":
-            loop.train(values.config, values.workdir)
+            loop.train(values.config, values.workdir, allow_config_change=values.allow_config_change)
         else:
             evaluate.evaluate(values.workdir, values.config)
-    except (ConfigError, CheckpointError, DataError) as error:
+    except (ConfigError, CheckpointError, DataError, NotFiniteError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return USAGE_ERROR
     return 0

@@ -1,17 +1,12 @@
 """Saving and restoring: bit for bit, past damaged steps, with errors that name the file."""
 
-import asyncio
 import hashlib
 import json
-import resource
-import threading
-from contextlib import contextmanager
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from orbax.checkpoint._src.path import atomicity
 
 from hcflow_jax import checkpoint
 from hcflow_jax import config as schema
@@ -180,64 +175,6 @@ def test_an_older_checkpoint_is_compared_by_its_sizes(tmp_path):
     file = truncate(directory)
     with pytest.raises(CheckpointError, match=f"{file} has"):
         checkpoint.load(directory)
-
-
-def test_steps_at_an_interval_are_kept_besides(tmp_path):
-    checkpoints = Checkpoints(tmp_path, 2, keep_every=3)
-    for step in range(1, 9):
-        checkpoints.save(step, state(step), config())
-    checkpoints.close()
-    assert sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir()) == [3, 6, 7, 8]
-
-
-@contextmanager
-def full_disk():
-    """No file may grow beyond 2 KB, as if the disk were full by then."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_save_that_fails_is_said_once_and_harms_no_other(tmp_path):
-    checkpoints = Checkpoints(tmp_path, 2)
-    for step in (1, 2):
-        checkpoints.save(step, state(step), config())
-    checkpoints.wait()
-    with full_disk():
-        checkpoints.save(3, state(3), config())
-        with pytest.raises(CheckpointError, match=r"checkpoints/3 could not be saved: see to its disk") as error:
-            checkpoints.wait()
-    assert "\n" not in str(error.value)
-    assert checkpoints.failure() is None
-    assert checkpoints.steps() == [1, 2] and checkpoint.load(tmp_path).step == 2
-    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["1", "2"]
-    for step in (3, 4):
-        checkpoints.save(step, state(step), config())
-    checkpoints.close()
-    assert checkpoint.load(tmp_path).step == 4
-    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["3", "4"]
-
-
-def test_a_step_that_is_being_written_is_not_there_yet(tmp_path, monkeypatch):
-    checkpoints = Checkpoints(tmp_path, 2)
-    checkpoints.save(1, state(1), config())
-    checkpoints.wait()
-    free, finalize = threading.Event(), atomicity.AtomicRenameTemporaryPath.finalize
-
-    async def held(self, *args, **how):
-        await asyncio.to_thread(free.wait)
-        return await finalize(self, *args, **how)
-
-    monkeypatch.setattr(atomicity.AtomicRenameTemporaryPath, "finalize", held)
-    checkpoints.save(2, state(2), config())
-    assert checkpoints.steps() == [1] and checkpoint.load(tmp_path).step == 1
-    assert checkpoints.failure() is None
-    free.set()
-    checkpoints.close()
-    assert checkpoint.load(tmp_path).step == 2
 
 
 def test_nothing_readable_is_an_error(tmp_path):

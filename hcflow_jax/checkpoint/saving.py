@@ -31,6 +31,16 @@ _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _log = logging.getLogger(__name__)
 
 
+class _RaisedAnyhow(logging.Filter):
+    """Leaves out what Orbax logs, with whole tracebacks, of errors that it raises too: they are told in a line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and "orbax" in record.pathname)
+
+
+logging.getLogger("absl").addFilter(_RaisedAnyhow())
+
+
 def _seal(directory: Path) -> None:
     """Seals a step that is complete, which is whole without a seal too: not being able to is worth a warning."""
     if jax.process_index() == 0:
@@ -64,13 +74,16 @@ class Checkpoints:
     that. A save that fails leaves the steps before it as they are, and the next one is tried as if nothing was.
     """
 
-    def __init__(self, workdir: str | Path, keep: int, keep_every: int = 0):
+    def __init__(
+        self, workdir: str | Path, keep: int, keep_every: int = 0, tell: Callable[[str], None] = _log.error
+    ) -> None:
         """Opens WORKDIR/checkpoints, making it if need be.
 
         Args:
           workdir: the run's.
           keep: how many of the newest steps are kept.
           keep_every: of the others, the multiples of this are kept too; 0: none.
+          tell: is given a line for a save that failed with others to come, see `poll`.
         """
         self.root = Path(workdir).absolute() / CHECKPOINTS
         self.root.mkdir(parents=True, exist_ok=True)
@@ -79,6 +92,7 @@ class Checkpoints:
         policy = managers.AnyPreservationPolicy(kept)
         self._options = dict(preservation_policy=policy, cleanup_tmp_directories=True)
         self._manager = open_manager(self.root, **self._options)
+        self._tell = tell
         self._saving: _Saving | None = None
         self._failure: CheckpointError | None = None
 
@@ -88,7 +102,7 @@ class Checkpoints:
         return sorted(step for step in self._manager.all_steps() if step != unfinished)
 
     def save(self, step: int, state: Any, config: ConfigDict, position: Mapping[str, Any] | None = None) -> None:
-        """Saves a step, unless it is there; what goes wrong is told by `failure` and `wait`.
+        """Saves a step, unless it is there; what goes wrong is told by `poll` or raised by `wait`.
 
         Args:
           step: its number.
@@ -97,6 +111,7 @@ class Checkpoints:
           position: what else goes into the metadata.
         """
         self._finish()
+        self.poll()
         if step in self.steps():
             return
         metadata = {
@@ -140,12 +155,13 @@ class Checkpoints:
             self._manager.close()
         self._manager = open_manager(self.root, **self._options)
 
-    def failure(self) -> CheckpointError | None:
-        """What went wrong with a save that has ended since this was last asked; None if nothing did. Never waits."""
+    def poll(self) -> None:
+        """Tells of a save that has failed since this was last called. Never waits."""
         if self._saving is not None and not self._saving.is_alive():
             self._finish()
-        failure, self._failure = self._failure, None
-        return failure
+        if self._failure is not None:
+            self._tell(str(self._failure))
+            self._failure = None
 
     def restore_latest(self, template: Any, accept: Callable[[ConfigDict], None] = any_config) -> Checkpoint | None:
         """The newest step that can be read, `arrays` being a tree like `template` (arrays or shapes).
@@ -183,10 +199,11 @@ class Checkpoints:
         """Returns once everything saved is on disk.
 
         Raises:
-          CheckpointError: it could not be written.
+          CheckpointError: the last step could not be saved, and `poll` did not tell.
         """
         self._finish()
-        if failure := self.failure():
+        failure, self._failure = self._failure, None
+        if failure is not None:
             raise failure
 
     def close(self) -> None:

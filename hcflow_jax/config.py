@@ -5,6 +5,7 @@ value may be is checked by `hcflow_jax.models.factory`, before anything compiles
 are those of the paper ("Invertible Hierarchical Generative Model for Images", TMLR 2023).
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -155,7 +156,9 @@ def _train() -> ConfigDict:
             sample_every=1_000,  # steps between sample sheets; 0: only at the end
             watch_every=1_000,  # steps between looks at the flows' scales and conditioning; 0: never
             checkpoint_every=1_000,  # steps; the last step is always saved
-            keep_checkpoints=3,
+            keep_checkpoints=3,  # of the newest
+            keep_every=0,  # steps; those saved at its multiples are kept besides; 0: none
+            max_skipped=20,  # steps in a row without a finite loss and gradient that end a run; 0: never
         )
     )
 
@@ -203,14 +206,31 @@ def default() -> ConfigDict:
     ).lock()
 
 
-def with_fields_of_today(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored config's fields, with those of `execution` and `data` that there are now.
+def config_to_plain(config: ConfigDict) -> dict[str, Any]:
+    """A config as JSON's own types."""
+    return json.loads(config.to_json())
 
-    How a model is computed and where its images lie is no part of what it is, so an older checkpoint need not name
-    every choice: a field that came since takes its default, one that went is dropped. A missing group stays missing.
+
+def config_from_plain(plain: Mapping[str, Any]) -> ConfigDict:
+    """The config that `config_to_plain` wrote, locked. JSON has no tuples, and a config has no lists."""
+
+    def tuples(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: tuples(v) for name, v in value.items()}
+        return tuple(tuples(v) for v in value) if isinstance(value, list) else value
+
+    return ConfigDict(_with_fields_of_today(tuples(plain))).lock()
+
+
+def _with_fields_of_today(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored config's fields, with those of `execution`, `data` and `train` that there are now.
+
+    How a model is computed, trained and given its images is no part of what it is, so an older checkpoint need not
+    name every choice: a field that came since takes its default, one that went is dropped. A missing group stays
+    missing.
     """
     groups = {}
-    for group in ("execution", "data"):
+    for group in ("execution", "data", "train"):
         if group in plain:
             fields = default()[group].to_dict()
             kept = {name: value for name, value in plain[group].items() if name in fields}

@@ -38,6 +38,12 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
         "FIRST:LAST: trace these steps, counted from 1, into profile/ of the workdir.",
         flag_values=values,
     )
+    flags.DEFINE_bool(
+        "allow_config_change",
+        False,
+        "Train on from a checkpoint of a config that differs in more than may (see docs/training.md).",
+        flag_values=values,
+    )
     flags.DEFINE_bool("help", False, "Show this and stop.", flag_values=values)
     rest = values(argv)[1:]
     if rest:
@@ -93,15 +99,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     from hcflow_jax.data import DataError
     from hcflow_jax.training import evaluate, loop
     from hcflow_jax.training.programs import enable_compilation_cache
+    from hcflow_jax.training.skipped import NotFiniteError
     from hcflow_jax.training.trace import parse_steps
 
     enable_compilation_cache()
     try:
         if values.mode == "train":
-            loop.train(values.config, values.workdir, parse_steps(values.profile))
+            loop.train(
+                values.config,
+                values.workdir,
+                profile=parse_steps(values.profile),
+                allow_config_change=values.allow_config_change,
+            )
         else:
             evaluate.evaluate(values.workdir, values.config)
-    except (ConfigError, CheckpointError, DataError) as error:
+    except (ConfigError, CheckpointError, DataError, NotFiniteError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return USAGE_ERROR
     return 0

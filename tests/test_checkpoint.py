@@ -1,5 +1,8 @@
 """Saving and restoring: bit for bit, past damaged steps, with errors that name the file."""
 
+import hashlib
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +10,7 @@ import pytest
 
 from hcflow_jax import checkpoint
 from hcflow_jax import config as schema
-from hcflow_jax.checkpoint import CheckpointError, Checkpoints
+from hcflow_jax.checkpoint import CheckpointError, Checkpoints, files
 
 
 def config():
@@ -111,6 +114,69 @@ def test_a_truncated_step_is_named_and_passed_over(tmp_path, caplog):
     assert checkpoint.load(tmp_path).step == 5
 
 
+def flip(directory):
+    """Flips a bit in the middle of the largest file."""
+    file = max((f for f in directory.rglob("*") if f.is_file()), key=lambda f: f.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    return file
+
+
+def delete(directory):
+    file = directory / "state" / "manifest.ocdbt"
+    file.unlink()
+    return file
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [(truncate, "has .* bytes"), (flip, "is damaged"), (delete, "is missing")],
+    ids=["cut", "flipped", "deleted"],
+)
+def test_damage_is_named_before_anything_is_read(tmp_path, damage, said, caplog):
+    saved(tmp_path, 3, 5)
+    file = damage(tmp_path / "checkpoints" / "5")
+    with pytest.raises(CheckpointError, match=f"^{file} {said}.*: copy the step again, or use another$"):
+        checkpoint.load(tmp_path / "checkpoints" / "5")
+    assert checkpoint.load(tmp_path).step == 3
+    assert str(file) in caplog.text
+
+
+def test_every_file_is_sealed(tmp_path):
+    saved(tmp_path, 3)
+    directory = tmp_path / "checkpoints" / "3"
+    sealed = json.loads((directory / files.SEAL).read_text())
+    there = {str(f.relative_to(directory)) for f in directory.rglob("*") if f.is_file()}
+    assert sealed.keys() == there - {files.SEAL}
+    for name, described in sealed.items():
+        content = (directory / name).read_bytes()
+        assert described == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def test_a_step_that_was_not_sealed_is_when_it_is_resumed(tmp_path):
+    saved(tmp_path, 3)
+    seal = tmp_path / "checkpoints" / "3" / files.SEAL
+    before = seal.read_text()
+    seal.unlink()
+    checkpoints = Checkpoints(tmp_path, 3)
+    checkpoints.restore_latest(state(0))
+    checkpoints.close()
+    assert seal.read_text() == before
+
+
+def test_an_older_checkpoint_is_compared_by_its_sizes(tmp_path):
+    saved(tmp_path, 3)
+    directory = tmp_path / "checkpoints" / "3"
+    sealed = json.loads((directory / files.SEAL).read_text())
+    (directory / "sizes.json").write_text(json.dumps({name: entry["bytes"] for name, entry in sealed.items()}))
+    (directory / files.SEAL).unlink()
+    assert checkpoint.load(directory).step == 3
+    file = truncate(directory)
+    with pytest.raises(CheckpointError, match=f"{file} has"):
+        checkpoint.load(directory)
+
+
 def test_nothing_readable_is_an_error(tmp_path):
     saved(tmp_path, 3)
     truncate(tmp_path / "checkpoints" / "3")
@@ -118,10 +184,10 @@ def test_nothing_readable_is_an_error(tmp_path):
         checkpoint.load(tmp_path)
 
 
-def test_damage_that_sizes_do_not_show_is_named_too(tmp_path):
+def test_damage_without_a_seal_is_named_too(tmp_path):
     saved(tmp_path, 3)
     (tmp_path / "checkpoints" / "3" / "config" / "metadata").write_text("{")
-    (tmp_path / "checkpoints" / "3" / "sizes.json").unlink()
+    (tmp_path / "checkpoints" / "3" / "seal.json").unlink()
     with pytest.raises(CheckpointError, match="checkpoints/3 cannot be read"):
         checkpoint.load(tmp_path / "checkpoints" / "3")
 

@@ -56,7 +56,7 @@ def _order(config, count: int) -> list[int]:
 def _train(config, directory, **train):
     config = config.copy_and_resolve_references()
     config.train.update(train)
-    return loop.train(config, directory)
+    return loop.train(config, directory, allow_config_change="batch_size" in train)
 
 
 def _metadata(directory):
@@ -77,7 +77,7 @@ def test_another_batch_size_goes_on_with_the_next_image(tmp_path, indices):
     config = fakes.config(tmp_path / "images", eval_every=0)
     _train(config, tmp_path / "run", num_steps=3)
     _train(config, tmp_path / "run", num_steps=5, batch_size=8)
-    result = _train(config, tmp_path / "run", num_steps=7)
+    result = _train(config, tmp_path / "run", num_steps=7, batch_size=4)
     assert indices == _order(config, 3 * 4 + 2 * 8 + 2 * 4)
     assert result["images"] == _metadata(tmp_path / "run")["next_index"] == 36
 

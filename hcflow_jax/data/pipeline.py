@@ -29,7 +29,7 @@ _CHUNK = 8  # images that a thread reads at a time to initialise from
 Batch = dict[str, Any]
 
 
-def _order(source: Source, seed: int) -> Callable[[int, int], Int[np.ndarray, " count"]]:
+def training_order(source: Source, seed: int) -> Callable[[int, int], Int[np.ndarray, " count"]]:
     """(place, count) -> indices of the images at [place, place + count) of the training order."""
     # Of indices, not images: grain's threads would read those, see `prefetch`. Repeated since a batch may span two
     # epochs, and a small set may fill one by repeating. 2^62 images are for ever; repeat(None) overflows a length.
@@ -107,7 +107,7 @@ def train_batches(
     batch_size = config.train.batch_size
     share = _share(batch_size, process_count, "train.batch_size")
     source = source or open_source(config, "train")
-    order = _order(source, config.seed)
+    order = training_order(source, config.seed)
     first = start + process_index * share
     items = ({"indices": order(at, share)} for at in itertools.count(first, batch_size))
     return _read_ahead(config, source, items, place, while_waiting)
@@ -123,7 +123,7 @@ def init_images(config: ConfigDict, source: Source | None = None) -> UInt8[np.nd
     source, count = source or open_source(config, "train"), config.train.init_images
     if not 1 <= count <= len(source):
         raise ConfigError(f"train.init_images is {count}: expected 1 to the {len(source)} images of {source.name}")
-    chunks = np.split(_order(source, config.seed)(0, count), range(_CHUNK, count, _CHUNK))
+    chunks = np.split(training_order(source, config.seed)(0, count), range(_CHUNK, count, _CHUNK))
     return np.concatenate([b["images"] for b in _read_ahead(config, source, ({"indices": c} for c in chunks))])
 
 

@@ -120,6 +120,8 @@ def _check_training(config: ConfigDict) -> None:
         "warmup_steps",
         "eval_every",
         "sample_every",
+        "keep_every",
+        "max_skipped",
     ):
         need(f"train.{name}", train[name] >= 0, "be 0 or more", train[name])
     need("train.clip_norm", train.clip_norm > 0, "be above 0", train.clip_norm)

@@ -15,11 +15,12 @@ from hcflow_jax.checkpoint import Checkpoints
 from hcflow_jax.data import pipeline
 from hcflow_jax.evaluation import bits_per_dim
 from hcflow_jax.models import factory, objective
-from hcflow_jax.training import position, samples, sharding, state, watch, workdir
-from hcflow_jax.training.metrics import Clock, Reporter, say
+from hcflow_jax.training import lock, position, resumption, samples, sharding, state, watch, workdir
+from hcflow_jax.training.metrics import Clock, Reporter, complain, say
 from hcflow_jax.training.optimizer import count_by_group
 from hcflow_jax.training.programs import Programs
 from hcflow_jax.training.schedule import schedule
+from hcflow_jax.training.skipped import NotFiniteError, Skipped
 from hcflow_jax.training.step import INIT_STREAM, augment, make_train_step, root_key, sample_keys
 from hcflow_jax.training.termination import TERMINATED, Interrupted, Termination
 from hcflow_jax.training.trace import Trace
@@ -30,8 +31,15 @@ RESULT = "result.json"
 class _Run:
     """One process's share of a run."""
 
-    def __init__(self, config: ConfigDict, directory: Path, profile: tuple[int, int] | None = None):
+    def __init__(
+        self,
+        config: ConfigDict,
+        directory: Path,
+        profile: tuple[int, int] | None = None,
+        allow_config_change: bool = False,
+    ):
         self.config, self.directory = config, directory
+        self.accept = partial(resumption.check, now=config, allow=allow_config_change)
         self.clock = Clock()
         self.programs = Programs(self.clock)
         self.model: Any = factory.build(config)
@@ -45,7 +53,7 @@ class _Run:
         self.batch_bound = bits_per_dim.make_batch_bound(self.model, config)
         self.prepare, self.watched = jax.jit(self.model.prepare), jax.jit(watch.flows)
         self.sampler = samples.Sampler(self.model, config, self.programs, self.mesh)
-        self.checkpoints = Checkpoints(directory, config.train.keep_checkpoints)
+        self.checkpoints = Checkpoints(directory, config.train.keep_checkpoints, config.train.keep_every, complain)
         self.termination = Termination()
         self.state, self.start, self.used = self._take_up()
         self.done = self.start
@@ -57,6 +65,7 @@ class _Run:
             batch_size=config.train.batch_size,
             clock=self.clock,
         )
+        self.skipped = Skipped(directory, self.start, config, self.images, self.next_index)
 
     def _initialise(self) -> state.TrainState:
         """The state at step 0, from the first images of the data order and a stream of its own."""
@@ -79,7 +88,7 @@ class _Run:
                 shapes = jax.eval_shape(partial(state.create, config=self.config), self.model.shapes())
                 everywhere = sharding.replicated(self.mesh)
                 template = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=everywhere), shapes)
-                found = self.checkpoints.restore_latest(template)
+                found = self.checkpoints.restore_latest(template, self.accept)
                 if found is not None:
                     say(f"resuming at step {found.step}")
                     for change in workdir.changes(found.config, self.config):
@@ -191,6 +200,9 @@ class _Run:
                 self.close()
                 say(f"saved step {self.done}; the same command resumes there")
             raise
+        except NotFiniteError:
+            self.close()
+            raise
 
     def _steps(self, batches: Iterator[Any]) -> None:
         """Metrics are read once the step after them was dispatched, so that the device never waits for the host."""
@@ -229,6 +241,8 @@ class _Run:
         if pending is not None:
             step, metrics = pending
             jax.block_until_ready(metrics["loss"])
+            self.checkpoints.poll()
+            self.skipped.look(step, metrics)
             if step % self.config.train.log_every == 0 or step == self.config.train.num_steps:
                 self.reporter.train(step, metrics)
 
@@ -276,7 +290,13 @@ def _bound_of(row: dict[str, Any] | None) -> dict[str, Any] | None:
     return {name: row[name] for name in names} | {"by_level": by_level}
 
 
-def train(config: ConfigDict, path: str | Path, profile: tuple[int, int] | None = None) -> dict[str, Any]:
+def train(
+    config: ConfigDict,
+    path: str | Path,
+    *,
+    profile: tuple[int, int] | None = None,
+    allow_config_change: bool = False,
+) -> dict[str, Any]:
     """Trains a config in a directory; the same call takes up where an earlier one stopped.
 
     SIGTERM ends it after the step at hand, saved, with exit status 143.
@@ -285,22 +305,27 @@ def train(config: ConfigDict, path: str | Path, profile: tuple[int, int] | None 
       config: the whole config.
       path: the workdir: `checkpoints/`, `samples/`, `tensorboard/`, `history.jsonl`, `result.json`.
       profile: the first and the last step to trace, into `profile/`.
+      allow_config_change: go on from a checkpoint of another config, see `resumption`.
 
     Returns:
       What `result.json` holds.
 
     Raises:
-      ConfigError: the config cannot make a run, or the workdir cannot be written.
-      CheckpointError: the workdir's checkpoints cannot be read, or are of another model.
+      ConfigError: the config cannot make a run or is not the checkpoint's; the workdir cannot be written or is used.
+      CheckpointError: the workdir's checkpoints cannot be read, are of another model, or the last cannot be saved.
+      NotFiniteError: too many steps in a row were skipped.
       DataError: the images are not there, cannot be read (what was trained is saved first), or are others than those
         the checkpoint was trained on.
     """
-    run = _Run(config, workdir.open_workdir(path), profile)
-    run.describe()
-    with run.termination.noticed(), run.clock.section("training"):
-        run.train()
-    result = run.result()
-    run.close()
-    workdir.write_json(run.directory / RESULT, result)
-    say(f"done: {run.directory / RESULT}")
+    directory = workdir.open_workdir(path)
+    with lock.only_run(directory):
+        run = _Run(config, directory, profile, allow_config_change)
+        run.describe()
+        with run.termination.noticed():  # until all is on disk: SIGTERM changes nothing about an end that is near
+            with run.clock.section("training"):
+                run.train()
+            result = run.result()
+            run.close()
+        workdir.write_json(directory / RESULT, result)
+        say(f"done: {directory / RESULT}")
     return result

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,11 @@ WAITED_LONG = 0.05  # of the time: what is worth a word
 def say(line: str) -> None:
     """One line on stdout, at once."""
     print(line, flush=True)
+
+
+def complain(line: str) -> None:
+    """One line on stderr, at once, of what a run survives."""
+    print(f"error: {line}", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
@@ -87,9 +93,9 @@ class History:
     behind.
     """
 
-    def __init__(self, workdir: Path, step: int):
+    def __init__(self, workdir: Path, step: int, name: str = HISTORY):
         """Takes up the file of a run restored at `step`: rows after it, or half-written, are dropped."""
-        self._path = workdir / HISTORY
+        self._path = workdir / name
         self.rows: list[dict[str, Any]] = []
         for line in self._path.read_text().splitlines() if self._path.exists() else ():
             with contextlib.suppress(ValueError):

@@ -1,0 +1,88 @@
+"""What a checkpoint's files are: written down once all of them are final, compared before any is believed."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+SEAL = "seal.json"
+PARTS = ("state", "config", "metadata")
+
+_SIZES = "sizes.json"  # what older checkpoints have in the seal's stead: sizes alone
+
+
+class CheckpointError(Exception):
+    """A checkpoint that is missing, incomplete, damaged or of another model; named, with what to do."""
+
+
+def _describe(file: Path) -> dict[str, Any]:
+    with file.open("rb") as content:
+        return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
+
+
+def is_sealed(directory: Path) -> bool:
+    """Whether the files of a step are written down."""
+    return (directory / SEAL).exists()
+
+
+def seal(directory: Path) -> None:
+    """Writes down size and SHA-256 of every file of a step, all at once or not at all.
+
+    Args:
+      directory: of a step that is complete: what is written later is not looked at by `check`.
+
+    Raises:
+      OSError: a file cannot be read, or the seal not written.
+    """
+    files = sorted(path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(SEAL))
+    described = {str(file.relative_to(directory)): _describe(file) for file in files}
+    partial = directory / f"{SEAL}.tmp"
+    partial.write_text(json.dumps(described, indent=1))
+    os.replace(partial, directory / SEAL)
+
+
+def check(directory: Path) -> None:
+    """Compares the files of a step with its seal. Without one, only that its parts are there is known.
+
+    A process that was killed between committing a step and sealing it leaves one without; the step is complete.
+
+    Raises:
+      CheckpointError: naming the file that is missing, cut short or changed.
+    """
+    for part in PARTS:
+        if not (directory / part).is_dir():
+            raise CheckpointError(f"{directory / part} is missing: copy the step again, or use another one")
+    for name, expected in _sealed(directory).items():
+        problem = _problem(directory / name, expected)
+        if problem:
+            raise CheckpointError(f"{directory / name} {problem}: copy the step again, or use another")
+
+
+def _problem(file: Path, expected: Mapping[str, Any]) -> str | None:
+    try:
+        size = file.stat().st_size
+        if size != expected["bytes"]:
+            return f"has {size}, not its {expected['bytes']} bytes"
+        if "sha256" in expected and _describe(file) != expected:
+            return "is damaged (its SHA-256 is another)"
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return None
+
+
+def _sealed(directory: Path) -> dict[str, dict[str, Any]]:
+    """{file: {"bytes", "sha256"}}; older checkpoints without the latter, unsealed ones empty."""
+    file = directory / SEAL
+    if not file.exists():
+        file = directory / _SIZES
+    try:
+        stored = json.loads(file.read_text())
+        return {name: value if isinstance(value, dict) else {"bytes": value} for name, value in stored.items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError, OSError) as error:
+        raise CheckpointError(f"{file} cannot be read ({error}): copy the step again, or use another") from error

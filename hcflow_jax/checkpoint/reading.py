@@ -1,0 +1,190 @@
+"""Reading a step: its files compared with their seal, its config before its arrays, errors that name a file."""
+
+import dataclasses
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from ml_collections import ConfigDict
+
+from hcflow_jax.checkpoint import files
+from hcflow_jax.checkpoint.files import CheckpointError
+from hcflow_jax.config import ConfigError, config_from_plain
+
+CHECKPOINTS = "checkpoints"
+
+_log = logging.getLogger(__name__)
+
+
+class OtherModelError(CheckpointError):
+    """Whole, but of another model: an older step will not do either."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """What was read.
+
+    Attributes:
+      step: steps done when it was written.
+      config: the config it was trained with, locked.
+      arrays: what was asked for, such as {"ema": params}, or the whole state in the shape of a template.
+      metadata: `step`, `next_index` (first position of the data order not yet used), `data` (the training set;
+        older checkpoints lack it), `versions` of the libraries.
+    """
+
+    step: int
+    config: ConfigDict
+    arrays: Any
+    metadata: Mapping[str, Any]
+
+
+def _handlers() -> dict[str, Any]:
+    return {
+        "state": ocp.PyTreeCheckpointHandler(),
+        "config": ocp.JsonCheckpointHandler(),
+        "metadata": ocp.JsonCheckpointHandler(),
+    }
+
+
+def open_manager(root: Path, **options: Any) -> ocp.CheckpointManager:
+    """Orbax's manager of the steps in a directory."""
+    return ocp.CheckpointManager(root, options=ocp.CheckpointManagerOptions(**options), item_handlers=_handlers())
+
+
+def _check_shapes(directory: Path, stored: Any, wanted: Any) -> None:
+    def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+        leaves = jax.tree_util.tree_leaves_with_path(tree)
+        return {jax.tree_util.keystr(p, simple=True, separator="/"): leaf.shape for p, leaf in leaves}
+
+    here, there = shapes(wanted), shapes(stored)
+    for name in sorted(here.keys() | there.keys()):
+        if here.get(name) != there.get(name):
+            raise OtherModelError(
+                f"{directory} is of another model: {name} is {there.get(name, 'missing')} there and "
+                f"{here.get(name, 'missing')} in this config; use its own config, or another workdir"
+            )
+
+
+def _placed(tree: Any) -> Any:
+    """Shapes with a place, which is said because a checkpoint may come from other devices."""
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+    def place(leaf: Any) -> jax.ShapeDtypeStruct:
+        sharding = getattr(leaf, "sharding", None)
+        known = isinstance(sharding, jax.sharding.Sharding)  # Orbax describes a stored array's in its own way
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding if known else here)
+
+    return jax.tree.map(place, tree)
+
+
+def any_config(config: ConfigDict) -> None:
+    """Any config will do."""
+
+
+def read_step(
+    manager: ocp.CheckpointManager,
+    step: int,
+    template: Any,
+    parts: Iterable[str] = (),
+    accept: Callable[[ConfigDict], None] = any_config,
+) -> Checkpoint:
+    """Reads one step.
+
+    Args:
+      manager: from `open_manager`.
+      step: its number.
+      template: a tree of arrays or shapes like the whole state; None for some of its parts.
+      parts: which, then.
+      accept: is given the step's config before its arrays are read; raises ConfigError if it will not do.
+
+    Raises:
+      CheckpointError: it is incomplete, damaged or of another model.
+      ConfigError: from `accept`.
+    """
+    directory = Path(manager.directory) / str(step)
+    files.check(directory)
+    try:
+        described = manager.restore(
+            step, args=ocp.args.Composite(config=ocp.args.JsonRestore(), metadata=ocp.args.JsonRestore())
+        )
+        config = config_from_plain(described["config"])
+        accept(config)
+        stored = dict(manager.item_metadata(step)["state"].tree)
+        if template is None:
+            template = {name: stored[name] for name in parts}
+        else:
+            _check_shapes(directory, stored, template)
+        target = _placed(template)
+        how = ocp.checkpoint_utils.construct_restore_args(target)
+        restore = ocp.args.PyTreeRestore(target, restore_args=how, partial_restore=True)
+        arrays = manager.restore(step, args=ocp.args.Composite(state=restore))["state"]
+    except (CheckpointError, ConfigError):
+        raise
+    except Exception as error:  # Orbax, TensorStore and json each raise their own
+        named = re.findall(r'local file "([^"]+)"', str(error))
+        raise CheckpointError(
+            f"{named[-1] if named else directory} cannot be read: copy it again, or use another ({reason(error)})"
+        ) from error
+    return Checkpoint(step, config, arrays, described["metadata"])
+
+
+def reason(error: BaseException) -> str:
+    """The first line of another library's error."""
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__
+
+
+def read_newest(manager: ocp.CheckpointManager, read: Callable[[int], Checkpoint]) -> Checkpoint | None:
+    """The newest step that can be read, with a warning for each that cannot; None if there is none at all."""
+    steps = sorted(manager.all_steps(), reverse=True)
+    problems = []
+    for step in steps:
+        try:
+            return read(step)
+        except OtherModelError:
+            raise
+        except CheckpointError as error:
+            problems.append(str(error))
+            _log.warning("checkpoint %d cannot be used: %s; trying the one before it", step, error)
+    if steps:
+        raise CheckpointError(f"{manager.directory}: none of its {len(steps)} steps can be read: {problems[0]}")
+    return None
+
+
+def load(path: str | Path, parts: Iterable[str] = ("ema",)) -> Checkpoint:
+    """Reads a trained model.
+
+    Args:
+      path: a workdir (its newest step that can be read), or one step in its `checkpoints/`.
+      parts: which parts of the training state: "ema", "params", "opt_state", "step".
+
+    Returns:
+      The checkpoint, its arrays keyed by part, on this process's first device.
+
+    Raises:
+      CheckpointError: there is none, or it is incomplete.
+    """
+    path = Path(path).absolute()
+    parts = tuple(parts)
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such directory; give a workdir, or one step in its {CHECKPOINTS}/")
+    if path.parent.name == CHECKPOINTS and path.name.isdigit():
+        root, step = path.parent, int(path.name)
+    else:
+        root, step = (path if path.name == CHECKPOINTS else path / CHECKPOINTS), None
+    if not root.is_dir():
+        raise CheckpointError(f"{path}: no {CHECKPOINTS}/ in it; give a workdir, or one step in its {CHECKPOINTS}/")
+    manager = open_manager(root, create=False)
+    try:
+        read = partial(read_step, manager, template=None, parts=parts)
+        found = read(step) if step is not None else read_newest(manager, read)
+    finally:
+        manager.close()
+    if found is None:
+        raise CheckpointError(f"{root}: nothing was saved in it yet; train first, or give another workdir")
+    return found

@@ -1,0 +1,214 @@
+"""Saving: asynchronous and all or nothing; the steps before a save that fails stay as they are."""
+
+import importlib.metadata
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from ml_collections import ConfigDict
+
+from hcflow_jax.checkpoint import files
+from hcflow_jax.checkpoint.files import CheckpointError
+from hcflow_jax.checkpoint.reading import (
+    CHECKPOINTS,
+    Checkpoint,
+    any_config,
+    open_manager,
+    read_newest,
+    read_step,
+    reason,
+)
+from hcflow_jax.config import config_to_plain
+
+UNREADABLE = "unreadable"
+
+_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_log = logging.getLogger(__name__)
+
+
+class _RaisedAnyhow(logging.Filter):
+    """Leaves out what Orbax logs, with whole tracebacks, of errors that it raises too: they are told in a line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and "orbax" in record.pathname)
+
+
+logging.getLogger("absl").addFilter(_RaisedAnyhow())
+
+
+def _seal(directory: Path) -> None:
+    """Seals a step that is complete, which is whole without a seal too: not being able to is worth a warning."""
+    if jax.process_index() == 0:
+        try:
+            files.seal(directory)
+        except OSError as error:
+            _log.warning("%s has no checksums (%s): damage to it would not be noticed", directory, error)
+
+
+class _Saving(threading.Thread):
+    """Waits for a step to be complete, then seals it; `error` is what went wrong, once it has ended."""
+
+    def __init__(self, manager: ocp.CheckpointManager, step: int) -> None:
+        super().__init__(name=f"saving step {step}")
+        self.step, self.error = step, None
+        self._manager = manager
+
+    def run(self) -> None:
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            self.error: Exception | None = error
+        else:
+            _seal(Path(self._manager.directory) / str(self.step))
+
+
+class Checkpoints:
+    """The checkpoints of a run, for the process that writes them.
+
+    Saving returns once the arrays are copied off the device; they are written meanwhile. Closing waits for
+    that. A save that fails leaves the steps before it as they are, and the next one is tried as if nothing was.
+    """
+
+    def __init__(
+        self, workdir: str | Path, keep: int, keep_every: int = 0, tell: Callable[[str], None] = _log.error
+    ) -> None:
+        """Opens WORKDIR/checkpoints, making it if need be.
+
+        Args:
+          workdir: the run's.
+          keep: how many of the newest steps are kept.
+          keep_every: of the others, the multiples of this are kept too; 0: none.
+          tell: is given a line for a save that failed with others to come, see `poll`.
+        """
+        self.root = Path(workdir).absolute() / CHECKPOINTS
+        self.root.mkdir(parents=True, exist_ok=True)
+        managers = ocp.checkpoint_managers
+        kept = [managers.LatestN(keep), *([managers.EveryNSteps(keep_every)] if keep_every else [])]
+        policy = managers.AnyPreservationPolicy(kept)
+        self._options = dict(preservation_policy=policy, cleanup_tmp_directories=True)
+        self._manager = open_manager(self.root, **self._options)
+        self._tell = tell
+        self._saving: _Saving | None = None
+        self._failure: CheckpointError | None = None
+
+    def steps(self) -> list[int]:
+        """The steps that are there, oldest first; the one that is being written is not."""
+        unfinished = self._saving.step if self._saving else None
+        return sorted(step for step in self._manager.all_steps() if step != unfinished)
+
+    def save(self, step: int, state: Any, config: ConfigDict, position: Mapping[str, Any] | None = None) -> None:
+        """Saves a step, unless it is there; what goes wrong is told by `poll` or raised by `wait`.
+
+        Args:
+          step: its number.
+          state: a tree of arrays, which may be donated once this returns.
+          config: the whole config.
+          position: what else goes into the metadata.
+        """
+        self._finish()
+        self.poll()
+        if step in self.steps():
+            return
+        metadata = {
+            "step": step,
+            "next_index": step * config.train.batch_size,
+            **(position or {}),
+            "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+        }
+        items = ocp.args.Composite(
+            state=ocp.args.PyTreeSave(state),
+            config=ocp.args.JsonSave(config_to_plain(config)),
+            metadata=ocp.args.JsonSave(metadata),
+        )
+        try:
+            self._manager.save(step, args=items)
+        except Exception as error:  # the disk's, through Orbax and TensorStore
+            self._fail(step, error)
+        else:
+            self._saving = _Saving(self._manager, step)
+            self._saving.start()
+
+    def _finish(self) -> None:
+        if self._saving is not None:
+            self._saving.join()
+            saved, self._saving = self._saving, None
+            if saved.error is not None:
+                self._fail(saved.step, saved.error)
+
+    def _fail(self, step: int, error: Exception) -> None:
+        self._failure = CheckpointError(
+            f"{self.root / str(step)} could not be saved: see to its disk; the steps before it are as they were "
+            f"({reason(error)})"
+        )
+        self._failure.__cause__ = error
+        if jax.process_count() == 1:  # several would have to do so together, and the others may know of no failure
+            self._reopen()
+
+    def _reopen(self) -> None:
+        """Sees what is there anew: what was half written is removed, what was to be removed is known again."""
+        with suppress(Exception):  # that of the failed save, once more
+            self._manager.close()
+        self._manager = open_manager(self.root, **self._options)
+
+    def poll(self) -> None:
+        """Tells of a save that has failed since this was last called. Never waits."""
+        if self._saving is not None and not self._saving.is_alive():
+            self._finish()
+        if self._failure is not None:
+            self._tell(str(self._failure))
+            self._failure = None
+
+    def restore_latest(self, template: Any, accept: Callable[[ConfigDict], None] = any_config) -> Checkpoint | None:
+        """The newest step that can be read, `arrays` being a tree like `template` (arrays or shapes).
+
+        Steps that cannot be read are moved out of the way, to WORKDIR/unreadable, since the run will come to
+        save under their number again.
+
+        Args:
+          template: the state's tree.
+          accept: is given the step's config before its arrays are read; raises ConfigError if it will not do.
+
+        Returns:
+          None if nothing was saved yet.
+
+        Raises:
+          CheckpointError: no step can be read, or the newest is of another model.
+          ConfigError: from `accept`.
+        """
+        found = read_newest(self._manager, lambda step: read_step(self._manager, step, template, accept=accept))
+        if found is not None and not files.is_sealed(self.root / str(found.step)):
+            _seal(self.root / str(found.step))
+        bad = [step for step in self.steps() if found and step > found.step]
+        for step in bad:
+            target = self.root.parent / UNREADABLE / str(step)
+            while target.exists():
+                target = target.with_name(target.name + "_")
+            target.parent.mkdir(exist_ok=True)
+            (self.root / str(step)).rename(target)
+            _log.warning("moved %s to %s", self.root / str(step), target)
+        if bad:
+            self._reopen()
+        return found
+
+    def wait(self) -> None:
+        """Returns once everything saved is on disk.
+
+        Raises:
+          CheckpointError: the last step could not be saved, and `poll` did not tell.
+        """
+        self._finish()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def close(self) -> None:
+        """Waits, as `wait`, then lets go of the directory."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()

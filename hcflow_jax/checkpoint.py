@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from hcflow_jax import config as schema
@@ -241,7 +242,8 @@ class Checkpoints:
         """
         found = _read_newest(self._manager, template, ())
         bad = [step for step in self.steps() if found and step > found.step]
-        for step in bad:
+        multihost_utils.sync_global_devices("the newest checkpoint was found")
+        for step in bad if jax.process_index() == 0 else ():
             target = self.root.parent / UNREADABLE / str(step)
             while target.exists():
                 target = target.with_name(target.name + "_")
@@ -249,6 +251,7 @@ class Checkpoints:
             (self.root / str(step)).rename(target)
             _log.warning("moved %s to %s", self.root / str(step), target)
         if bad:
+            multihost_utils.sync_global_devices("checkpoints that cannot be read were moved")
             self._manager.close()
             self._manager = _manager(self.root, **self._options)
         return found
@@ -258,7 +261,8 @@ class Checkpoints:
         self._manager.wait_until_finished()
         if self._unsealed is not None:
             directory = self.root / str(self._unsealed)
-            (directory / SIZES).write_text(json.dumps(_files(directory), indent=1))
+            if jax.process_index() == 0:
+                (directory / SIZES).write_text(json.dumps(_files(directory), indent=1))
             self._unsealed = None
 
     def close(self) -> None:

@@ -136,6 +136,7 @@ def _train() -> ConfigDict:
     return ConfigDict(
         dict(
             batch_size=16,  # global; a multiple of model.statistics_group
+            accumulate=1,  # micro-batches that a device takes its share of the batch in, one after the other
             num_steps=1_000_000,
             images_per_epoch=0,  # an epoch, in images; 0: the training set's size
             init_images=64,  # images that initialise the actnorms; a multiple of model.statistics_group
@@ -203,13 +204,14 @@ def default() -> ConfigDict:
 
 
 def with_fields_of_today(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored config's fields, with those of `execution` and `data` that there are now.
+    """A stored config's fields, with those of `execution`, `data` and `train` that there are now.
 
-    How a model is computed and where its images lie is no part of what it is, so an older checkpoint need not name
-    every choice: a field that came since takes its default, one that went is dropped. A missing group stays missing.
+    How a model is computed, where its images lie and how it was trained is no part of what it is, so an older
+    checkpoint need not name every choice: a field that came since takes its default, one that went is dropped. A
+    missing group stays missing.
     """
     groups = {}
-    for group in ("execution", "data"):
+    for group in ("execution", "data", "train"):
         if group in plain:
             fields = default()[group].to_dict()
             kept = {name: value for name, value in plain[group].items() if name in fields}

@@ -13,14 +13,14 @@ from ml_collections import ConfigDict
 from hcflow_jax import data
 from hcflow_jax.checkpoint import Checkpoints
 from hcflow_jax.data import pipeline
-from hcflow_jax.evaluation import bits_per_dim
-from hcflow_jax.models import factory, objective
-from hcflow_jax.training import position, samples, sharding, state, workdir
+from hcflow_jax.models import factory
+from hcflow_jax.training import distributed, initialise, position, samples, sharding, state, workdir
+from hcflow_jax.training.held_out import HeldOut
 from hcflow_jax.training.metrics import Clock, Reporter, say
 from hcflow_jax.training.optimizer import count_by_group
 from hcflow_jax.training.programs import Programs
 from hcflow_jax.training.schedule import schedule
-from hcflow_jax.training.step import INIT_STREAM, augment, make_train_step, root_key, sample_keys
+from hcflow_jax.training.step import make_train_step
 from hcflow_jax.training.termination import TERMINATED, Interrupted, Termination
 
 RESULT = "result.json"
@@ -41,11 +41,10 @@ class _Run:
             frozen: make_train_step(self.model, config, self.schedule, self.mesh, frozen=frozen)
             for frozen in (False, True)
         }
-        self.batch_bound = bits_per_dim.make_batch_bound(self.model, config)
-        self.prepare = jax.jit(self.model.prepare)
+        self.bound = HeldOut(self.model, config, self.programs, self.mesh)
         self.sampler = samples.Sampler(self.model, config, self.programs, self.mesh)
         self.checkpoints = Checkpoints(directory, config.train.keep_checkpoints)
-        self.termination = Termination()
+        self.termination = Termination(distributed.Votes(self.mesh) if jax.process_count() > 1 else None)
         self.state, self.start, self.used = self._take_up()
         self.done = self.start
         self.reporter = Reporter(
@@ -55,20 +54,6 @@ class _Run:
             batch_size=config.train.batch_size,
             clock=self.clock,
         )
-
-    def _initialise(self) -> state.TrainState:
-        """The state at step 0, from the first images of the data order and a stream of its own."""
-        images = pipeline.init_images(self.config, self.images)
-        params_key, images_key = jax.random.split(jax.random.fold_in(root_key(self.config.seed), INIT_STREAM))
-
-        def calibrate(params: Any, images: Any) -> Any:
-            data_keys, noise_keys = sample_keys(images_key, images.shape[0])
-            x = augment(self.config, data_keys, images)
-            return self.model.calibrate(params, x, objective.draw_noise(self.model, noise_keys))
-
-        created = self.model.create(params_key)
-        params = self.programs("the initialisation", jax.jit(calibrate), created, images, once=True)
-        return state.create(params, self.config)
 
     def _take_up(self) -> tuple[state.TrainState, int, int]:
         """The newest checkpoint, else a fresh start: state, step, and the images of the order used by then."""
@@ -85,8 +70,10 @@ class _Run:
                     if other := position.check(found.metadata.get("data"), self.images, self.config.data):
                         say(f"  {other}")
                     return found.arrays, found.step, found.metadata["next_index"]
+            images = pipeline.init_images(self.config, self.images)
             # Placed like a restored state, so that a resumed run finds the programs of this one in the cache.
-            fresh = jax.block_until_ready(jax.device_put(self._initialise(), sharding.replicated(self.mesh)))
+            fresh = initialise.initialise(self.model, self.config, images, self.programs, self.mesh)
+            jax.block_until_ready(fresh)
         seconds = self.clock.seconds("initialising")
         say(f"initialised on {self.config.train.init_images} images in {seconds:.0f} s")
         return fresh, 0, 0
@@ -103,23 +90,12 @@ class _Run:
         device = jax.devices()[0]
         say(f"{len(self.images):,} training images, {len(self.held_out):,} held out; on {device.device_kind}")
 
-    def _prepared(self) -> Any:
-        return self.programs("the mixings' kernels", self.prepare, self.state.ema)
-
     def evaluate(self, step: int) -> None:
         """The bound with the EMA's parameters."""
         check = self.termination.check
-        batches = pipeline.eval_batches(self.config, source=self.held_out, while_waiting=check)
+        batches = pipeline.eval_batches(self.config, **distributed.share(), source=self.held_out, while_waiting=check)
         with self.clock.section("evaluating"), closing(batches):
-            bound = bits_per_dim.bound(
-                self.model,
-                self._prepared(),
-                self.termination.interrupts(batches),
-                self.config,
-                lambda params, *batch: self.programs(
-                    "the bound", self.batch_bound, params, *sharding.spread(self.mesh, batch)
-                ),
-            )
+            bound = self.bound.bound(self.bound.prepare(self.state.ema), self.termination.interrupts(batches))
         self.reporter.evaluation(step, bound.as_dict())
         say(f"step {step}  {bound}")
 
@@ -134,14 +110,14 @@ class _Run:
         def due(every: int) -> bool:
             return last or (every > 0 and step % every == 0)
 
-        if (step == 0 or due(train.eval_every)) and not self._evaluated(step):
+        if (step == 0 or due(train.eval_every)) and distributed.from_first(not self._evaluated(step)):
             with suppress(Interrupted):
                 self.evaluate(step)
         path = samples.sheet_path(self.directory, step)
-        wanted = step > 0 and due(train.sample_every) and not path.exists()
+        wanted = step > 0 and due(train.sample_every) and distributed.from_first(not path.exists())
         if wanted and not self.termination.requested:
             with self.clock.section("sampling"):
-                sheet = self.sampler.sheet(self._prepared(), path)
+                sheet = self.sampler.sheet(self.bound.prepare(self.state.ema), path)
             self.reporter.images(step, {"samples": sheet})
 
     def _evaluated(self, step: int) -> dict[str, Any] | None:
@@ -163,6 +139,7 @@ class _Run:
             batches = pipeline.train_batches(
                 self.config,
                 self.next_index(self.start),
+                **distributed.share(),
                 source=self.images,
                 place=lambda batch: jax.block_until_ready(sharding.spread(self.mesh, batch["images"])),
                 while_waiting=self.termination.check,
@@ -170,7 +147,8 @@ class _Run:
             with closing(batches):
                 self._steps(batches)
         except data.DataError:
-            if self.done > self.start:
+            # Saving takes all processes, and the others wait for this one's share of a step.
+            if self.done > self.start and jax.process_count() == 1:
                 self.save(self.done)
                 self.close()
                 say(f"saved step {self.done}; the same command resumes there")
@@ -194,6 +172,7 @@ class _Run:
                 raise
             self.state, metrics = self.programs(name, self.steps[frozen], self.state, images)
             pending = self._read(pending)
+            self.termination.vote()
             self.done = done = step + 1
             pending = done, metrics
             saves = done % train.checkpoint_every == 0 or done == train.num_steps or self.termination.requested

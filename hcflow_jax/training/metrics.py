@@ -20,8 +20,9 @@ WAITED_LONG = 0.05  # of the time: what is worth a word
 
 
 def say(line: str) -> None:
-    """One line on stdout, at once."""
-    print(line, flush=True)
+    """One line on stdout, at once; from the first of several processes."""
+    if jax.process_index() == 0:
+        print(line, flush=True)
 
 
 def duration(seconds: float) -> str:
@@ -88,7 +89,10 @@ class History:
     """
 
     def __init__(self, workdir: Path, step: int):
-        """Takes up the file of a run restored at `step`: rows after it, or half-written, are dropped."""
+        """Takes up the file of a run restored at `step`: rows after it, or half-written, are dropped.
+
+        Of several processes the first writes.
+        """
         self._path = workdir / HISTORY
         self.rows: list[dict[str, Any]] = []
         for line in self._path.read_text().splitlines() if self._path.exists() else ():
@@ -96,15 +100,18 @@ class History:
                 row = json.loads(line)
                 if row["step"] <= step:
                     self.rows.append(row)
-        partial = self._path.with_suffix(".tmp")
-        partial.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
-        os.replace(partial, self._path)
+        self._writes = jax.process_index() == 0
+        if self._writes:
+            partial = self._path.with_suffix(".tmp")
+            partial.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+            os.replace(partial, self._path)
 
     def write(self, row: dict[str, Any]) -> None:
         """Adds a row."""
         self.rows.append(row)
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        if self._writes:
+            with self._path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
 
 
 class Reporter:

@@ -137,6 +137,7 @@ def _train() -> ConfigDict:
     return ConfigDict(
         dict(
             batch_size=16,  # global; a multiple of model.statistics_group
+            accumulate=1,  # micro-batches that a device takes its share of the batch in, one after the other
             num_steps=1_000_000,
             images_per_epoch=0,  # an epoch, in images; 0: the training set's size
             init_images=64,  # images that initialise the actnorms; a multiple of model.statistics_group

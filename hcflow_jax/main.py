@@ -44,6 +44,10 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
         "Train on from a checkpoint of a config that differs in more than may (see docs/training.md).",
         flag_values=values,
     )
+    several = "For several processes, where no cluster is detected: "
+    flags.DEFINE_string("coordinator_address", None, f"{several}HOST:PORT of process 0.", flag_values=values)
+    flags.DEFINE_integer("num_processes", None, f"{several}how many there are.", flag_values=values)
+    flags.DEFINE_integer("process_id", None, f"{several}which this is, from 0.", flag_values=values)
     flags.DEFINE_bool("help", False, "Show this and stop.", flag_values=values)
     rest = values(argv)[1:]
     if rest:
@@ -97,13 +101,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Imported here: a misspelt flag should not wait for jax.
     from hcflow_jax.checkpoint import CheckpointError
     from hcflow_jax.data import DataError
-    from hcflow_jax.training import evaluate, loop
+    from hcflow_jax.training import distributed, evaluate, loop
     from hcflow_jax.training.programs import enable_compilation_cache
     from hcflow_jax.training.skipped import NotFiniteError
     from hcflow_jax.training.trace import parse_steps
 
     enable_compilation_cache()
     try:
+        distributed.start(values.coordinator_address, values.num_processes, values.process_id)
         if values.mode == "train":
             loop.train(
                 values.config,

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from hcflow_jax.checkpoint import files
@@ -184,7 +185,8 @@ class Checkpoints:
         if found is not None and not files.is_sealed(self.root / str(found.step)):
             _seal(self.root / str(found.step))
         bad = [step for step in self.steps() if found and step > found.step]
-        for step in bad:
+        multihost_utils.sync_global_devices("the newest checkpoint was found")
+        for step in bad if jax.process_index() == 0 else ():
             target = self.root.parent / UNREADABLE / str(step)
             while target.exists():
                 target = target.with_name(target.name + "_")
@@ -192,6 +194,7 @@ class Checkpoints:
             (self.root / str(step)).rename(target)
             _log.warning("moved %s to %s", self.root / str(step), target)
         if bad:
+            multihost_utils.sync_global_devices("checkpoints that cannot be read were moved")
             self._reopen()
         return found
 

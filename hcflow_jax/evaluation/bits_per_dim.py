@@ -51,12 +51,13 @@ class Bound:
         return f"held-out bits/dim {bits}{error}  loss {loss}  ({self.images} images)"
 
 
-def make_batch_bound(model: Any, config: ConfigDict) -> BatchBound:
+def make_batch_bound(model: Any, config: ConfigDict, where: jax.sharding.Sharding | None = None) -> BatchBound:
     """The bound of every image of a batch, jitted; make it once and share it between evaluations.
 
     Args:
       model: a Hierarchy.
       config: the whole config.
+      where: what it gives is to lie; None: wherever the compiler leaves it.
 
     Returns:
       (params, images (B, R, R, 3) uint8, indices (B,) int32) -> {"loss", "bits_per_dim", "bits/LEVEL": (B,)}.
@@ -74,11 +75,11 @@ def make_batch_bound(model: Any, config: ConfigDict) -> BatchBound:
         by_level = {f"bits/{level}": bits for level, bits in result.bits_by_level.items()}
         return {"loss": result.loss, "bits_per_dim": result.bits_per_dim, **by_level}
 
-    return jax.jit(batch_bound)
+    return jax.jit(batch_bound, out_shardings=where)
 
 
-def _valid(values: Mapping[str, Array], valid: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: np.asarray(v, np.float64)[valid] for name, v in values.items()}
+def _valid(values: Mapping[str, Array], valid: np.ndarray | Array) -> dict[str, np.ndarray]:
+    return {name: np.asarray(v, np.float64)[np.asarray(valid)] for name, v in values.items()}
 
 
 def _mean(values: np.ndarray) -> float | None:
@@ -99,7 +100,7 @@ def bound(
       model: a Hierarchy.
       params: its parameters (the EMA, as a rule), prepared or not; prepared ones save work in every batch.
       batches: as `data.pipeline.eval_batches` gives them: images (B, R, R, 3) uint8, indices (B,), valid (B,)
-        bool.
+        bool; on the host or on devices.
       config: the whole config.
       batch_bound: what `make_batch_bound` returned, where it is at hand.
 

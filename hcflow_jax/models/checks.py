@@ -111,7 +111,7 @@ def _check_training(config: ConfigDict) -> None:
     size = config.eval.batch_size
     _need_count("eval.batch_size", size)
     need("eval.batch_size", size % group == 0, f"be a multiple of model.statistics_group={group}", size)
-    for name in ("num_steps", "log_every", "checkpoint_every", "keep_checkpoints"):
+    for name in ("accumulate", "num_steps", "log_every", "checkpoint_every", "keep_checkpoints"):
         _need_count(f"train.{name}", train[name])
     for name in (
         "images_per_epoch",

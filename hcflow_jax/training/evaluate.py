@@ -4,16 +4,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from hcflow_jax import checkpoint
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data import pipeline
-from hcflow_jax.evaluation import bits_per_dim
 from hcflow_jax.models import factory
-from hcflow_jax.training import workdir
-from hcflow_jax.training.metrics import say
+from hcflow_jax.training import distributed, sharding, workdir
+from hcflow_jax.training.held_out import HeldOut
+from hcflow_jax.training.metrics import Clock, say
+from hcflow_jax.training.programs import Programs
 
 EVAL = "eval.json"
 
@@ -31,7 +31,8 @@ def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, An
 
     Raises:
       CheckpointError: there is no checkpoint.
-      ConfigError: the model is another one than the checkpoint's; or the workdir cannot be written.
+      ConfigError: the model is another one than the checkpoint's; `eval.batch_size` does not split over the devices;
+        or the workdir cannot be written.
       DataError: the held-out images are not there.
     """
     found = checkpoint.load(path)
@@ -44,9 +45,11 @@ def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, An
         say(f"a field that differs from the checkpoint's: {change}")
     config = config or found.config
     model = factory.build(config)
-    with closing(pipeline.eval_batches(config)) as batches:
-        params = jax.jit(model.prepare)(found.arrays["ema"])
-        bound = bits_per_dim.bound(model, params, batches, config)
+    mesh = sharding.make_mesh(config, ("eval",))
+    held_out = HeldOut(model, config, Programs(Clock()), mesh)
+    with closing(pipeline.eval_batches(config, **distributed.share())) as batches:
+        params = held_out.prepare(sharding.place(sharding.replicated(mesh), found.arrays["ema"]))
+        bound = held_out.bound(params, batches)
     result = {"step": found.step, **bound.as_dict()}
     workdir.write_json(directory / EVAL, result)
     say(f"step {found.step}  {bound}")

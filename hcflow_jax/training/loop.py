@@ -13,19 +13,30 @@ from ml_collections import ConfigDict
 from hcflow_jax import data
 from hcflow_jax.checkpoint import Checkpoints
 from hcflow_jax.data import pipeline
-from hcflow_jax.evaluation import bits_per_dim
-from hcflow_jax.models import factory, objective
-from hcflow_jax.training import lock, position, resumption, samples, sharding, state, watch, workdir
+from hcflow_jax.models import factory
+from hcflow_jax.training import (
+    distributed,
+    initialise,
+    lock,
+    position,
+    result,
+    resumption,
+    samples,
+    sharding,
+    state,
+    watch,
+    workdir,
+)
+from hcflow_jax.training.held_out import HeldOut
 from hcflow_jax.training.metrics import Clock, Reporter, complain, say
 from hcflow_jax.training.optimizer import count_by_group
 from hcflow_jax.training.programs import Programs
+from hcflow_jax.training.result import RESULT
 from hcflow_jax.training.schedule import schedule
 from hcflow_jax.training.skipped import NotFiniteError, Skipped
-from hcflow_jax.training.step import INIT_STREAM, augment, make_train_step, root_key, sample_keys
+from hcflow_jax.training.step import make_train_step
 from hcflow_jax.training.termination import TERMINATED, Interrupted, Termination
 from hcflow_jax.training.trace import Trace
-
-RESULT = "result.json"
 
 
 class _Run:
@@ -50,11 +61,11 @@ class _Run:
             frozen: make_train_step(self.model, config, self.schedule, self.mesh, frozen=frozen)
             for frozen in (False, True)
         }
-        self.batch_bound = bits_per_dim.make_batch_bound(self.model, config)
-        self.prepare, self.watched = jax.jit(self.model.prepare), jax.jit(watch.flows)
+        self.bound = HeldOut(self.model, config, self.programs, self.mesh)
+        self.watched = jax.jit(watch.flows)
         self.sampler = samples.Sampler(self.model, config, self.programs, self.mesh)
         self.checkpoints = Checkpoints(directory, config.train.keep_checkpoints, config.train.keep_every, complain)
-        self.termination = Termination()
+        self.termination = Termination(distributed.Votes(self.mesh) if jax.process_count() > 1 else None)
         self.state, self.start, self.used = self._take_up()
         self.done = self.start
         self.trace = Trace(profile, directory, start=self.start, num_steps=config.train.num_steps)
@@ -66,20 +77,6 @@ class _Run:
             clock=self.clock,
         )
         self.skipped = Skipped(directory, self.start, config, self.images, self.next_index)
-
-    def _initialise(self) -> state.TrainState:
-        """The state at step 0, from the first images of the data order and a stream of its own."""
-        images = pipeline.init_images(self.config, self.images)
-        params_key, images_key = jax.random.split(jax.random.fold_in(root_key(self.config.seed), INIT_STREAM))
-
-        def calibrate(params: Any, images: Any) -> Any:
-            data_keys, noise_keys = sample_keys(images_key, images.shape[0])
-            x = augment(self.config, data_keys, images)
-            return self.model.calibrate(params, x, objective.draw_noise(self.model, noise_keys))
-
-        created = self.model.create(params_key)
-        params = self.programs("the initialisation", jax.jit(calibrate), created, images, once=True)
-        return state.create(params, self.config)
 
     def _take_up(self) -> tuple[state.TrainState, int, int]:
         """The newest checkpoint, else a fresh start: state, step, and the images of the order used by then."""
@@ -96,8 +93,10 @@ class _Run:
                     if other := position.check(found.metadata.get("data"), self.images, self.config.data):
                         say(f"  {other}")
                     return found.arrays, found.step, found.metadata["next_index"]
+            images = pipeline.init_images(self.config, self.images)
             # Placed like a restored state, so that a resumed run finds the programs of this one in the cache.
-            fresh = jax.block_until_ready(jax.device_put(self._initialise(), sharding.replicated(self.mesh)))
+            fresh = initialise.initialise(self.model, self.config, images, self.programs, self.mesh)
+            jax.block_until_ready(fresh)
         seconds = self.clock.seconds("initialising")
         say(f"initialised on {self.config.train.init_images} images in {seconds:.0f} s")
         return fresh, 0, 0
@@ -114,13 +113,10 @@ class _Run:
         device = jax.devices()[0]
         say(f"{len(self.images):,} training images, {len(self.held_out):,} held out; on {device.device_kind}")
 
-    def _prepared(self, params: Any = None) -> Any:
-        return self.programs("the mixings' kernels", self.prepare, self.state.ema if params is None else params)
-
     def watch(self, step: int) -> None:
         """The flows' scales and conditioning, of the parameters that learn."""
         with self.clock.section("evaluating"):
-            prepared = {"flows": self._prepared(self.state.params)["flows"]}
+            prepared = {"flows": self.bound.prepare(self.state.params)["flows"]}
             watched = jax.device_get(self.programs("the look at the flows", self.watched, prepared))
         if watched:
             self.reporter.watch(step, watched)
@@ -128,17 +124,9 @@ class _Run:
     def evaluate(self, step: int) -> None:
         """The bound with the EMA's parameters."""
         check = self.termination.check
-        batches = pipeline.eval_batches(self.config, source=self.held_out, while_waiting=check)
+        batches = pipeline.eval_batches(self.config, **distributed.share(), source=self.held_out, while_waiting=check)
         with self.clock.section("evaluating"), closing(batches):
-            bound = bits_per_dim.bound(
-                self.model,
-                self._prepared(),
-                self.termination.interrupts(batches),
-                self.config,
-                lambda params, *batch: self.programs(
-                    "the bound", self.batch_bound, params, *sharding.spread(self.mesh, batch)
-                ),
-            )
+            bound = self.bound.bound(self.bound.prepare(self.state.ema), self.termination.interrupts(batches))
         self.reporter.evaluation(step, bound.as_dict())
         say(f"step {step}  {bound}")
 
@@ -147,31 +135,24 @@ class _Run:
 
         SIGTERM cuts it short: whoever resumes finds it still to be done.
         """
-        train = self.config.train
+        train, history = self.config.train, self.reporter.history
         last = step == train.num_steps
 
         def due(every: int) -> bool:
             return last or (every > 0 and step % every == 0)
 
-        if (step == 0 or due(train.eval_every)) and not self._evaluated(step):
+        if (step == 0 or due(train.eval_every)) and distributed.from_first(not history.of("eval", step)):
             with suppress(Interrupted):
                 self.evaluate(step)
         wanted = step > 0 and train.watch_every > 0 and due(train.watch_every)
-        if wanted and not self.termination.requested and not self._rows("watch", step):
+        if wanted and distributed.from_first(not history.of("watch", step)) and not self.termination.requested:
             self.watch(step)
         path = samples.sheet_path(self.directory, step)
-        wanted = step > 0 and due(train.sample_every) and not path.exists()
+        wanted = step > 0 and due(train.sample_every) and distributed.from_first(not path.exists())
         if wanted and not self.termination.requested:
             with self.clock.section("sampling"):
-                sheet = self.sampler.sheet(self._prepared(), path)
+                sheet = self.sampler.sheet(self.bound.prepare(self.state.ema), path)
             self.reporter.images(step, {"samples": sheet})
-
-    def _evaluated(self, step: int) -> dict[str, Any] | None:
-        rows = self._rows("eval", step)
-        return rows[-1] if rows else None
-
-    def _rows(self, kind: str, step: int) -> list[dict[str, Any]]:
-        return [row for row in self.reporter.history.rows if row["kind"] == kind and row["step"] == step]
 
     def save(self, step: int) -> None:
         """Saves the state."""
@@ -188,6 +169,7 @@ class _Run:
             batches = pipeline.train_batches(
                 self.config,
                 self.next_index(self.start),
+                **distributed.share(),
                 source=self.images,
                 place=lambda batch: jax.block_until_ready(sharding.spread(self.mesh, batch["images"])),
                 while_waiting=self.termination.check,
@@ -195,7 +177,8 @@ class _Run:
             with closing(batches):
                 self._steps(batches)
         except data.DataError:
-            if self.done > self.start:
+            # Saving takes all processes, and the others wait for this one's share of a step.
+            if self.done > self.start and jax.process_count() == 1:
                 self.save(self.done)
                 self.close()
                 say(f"saved step {self.done}; the same command resumes there")
@@ -223,6 +206,7 @@ class _Run:
             with self.trace.step(step + 1):
                 self.state, metrics = self.programs(name, self.steps[frozen], self.state, images)
             pending = self._read(pending)
+            self.termination.vote()
             self.done = done = step + 1
             pending = done, metrics
             self.trace.after(done, metrics)
@@ -260,35 +244,6 @@ class _Run:
             self.checkpoints.close()
         self.reporter.close()
 
-    def result(self) -> dict[str, Any]:
-        """What `result.json` holds; seconds and rates are of this process."""
-        train = self.config.train
-        kinds = ("compiling", "initialising", "training", "waiting", "evaluating", "sampling", "saving")
-        seconds = {kind: round(self.clock.seconds(kind), 3) for kind in kinds}
-        steps, spent = train.num_steps - self.start, seconds["training"] + seconds["waiting"]
-        rate = steps / spent if spent > 0 else 0.0
-        return {
-            "steps": train.num_steps,
-            "images": self.next_index(train.num_steps),
-            "resumed_from": self.start or None,
-            "parameters": count_by_group(self.state.params),
-            "start": _bound_of(self._evaluated(0)),
-            "end": _bound_of(self._evaluated(train.num_steps)),
-            "seconds": {**seconds, "total": round(sum(seconds.values()), 3)},
-            "steps_per_second": rate,
-            "images_per_second": rate * train.batch_size,
-            "device": jax.devices()[0].device_kind,
-        }
-
-
-def _bound_of(row: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A history row of kind "eval" as `Bound.as_dict` had it."""
-    if row is None:
-        return None
-    names = ("bits_per_dim", "standard_error", "loss", "images")
-    by_level = {name.removeprefix("bits/"): bits for name, bits in row.items() if name.startswith("bits/")}
-    return {name: row[name] for name in names} | {"by_level": by_level}
-
 
 def train(
     config: ConfigDict,
@@ -324,8 +279,15 @@ def train(
         with run.termination.noticed():  # until all is on disk: SIGTERM changes nothing about an end that is near
             with run.clock.section("training"):
                 run.train()
-            result = run.result()
+            made = result.describe(
+                config,
+                run.reporter.history,
+                run.clock,
+                run.state.params,
+                start=run.start,
+                images=run.next_index(config.train.num_steps),
+            )
             run.close()
-        workdir.write_json(directory / RESULT, result)
+        workdir.write_json(directory / RESULT, made)
         say(f"done: {directory / RESULT}")
-    return result
+    return made

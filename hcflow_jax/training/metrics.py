@@ -21,8 +21,9 @@ WAITED_LONG = 0.05  # of the time: what is worth a word
 
 
 def say(line: str) -> None:
-    """One line on stdout, at once."""
-    print(line, flush=True)
+    """One line on stdout, at once; from the first of several processes."""
+    if jax.process_index() == 0:
+        print(line, flush=True)
 
 
 def complain(line: str) -> None:
@@ -94,7 +95,10 @@ class History:
     """
 
     def __init__(self, workdir: Path, step: int, name: str = HISTORY):
-        """Takes up the file of a run restored at `step`: rows after it, or half-written, are dropped."""
+        """Takes up the file of a run restored at `step`: rows after it, or half-written, are dropped.
+
+        Of several processes the first writes.
+        """
         self._path = workdir / name
         self.rows: list[dict[str, Any]] = []
         for line in self._path.read_text().splitlines() if self._path.exists() else ():
@@ -102,15 +106,22 @@ class History:
                 row = json.loads(line)
                 if row["step"] <= step:
                     self.rows.append(row)
-        partial = self._path.with_suffix(".tmp")
-        partial.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
-        os.replace(partial, self._path)
+        self._writes = jax.process_index() == 0
+        if self._writes:
+            partial = self._path.with_suffix(".tmp")
+            partial.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+            os.replace(partial, self._path)
 
     def write(self, row: dict[str, Any]) -> None:
         """Adds a row."""
         self.rows.append(row)
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        if self._writes:
+            with self._path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+
+    def of(self, kind: str, step: int) -> list[dict[str, Any]]:
+        """The rows of a kind and step."""
+        return [row for row in self.rows if row["kind"] == kind and row["step"] == step]
 
 
 class Reporter:

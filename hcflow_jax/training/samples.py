@@ -46,8 +46,8 @@ class Sampler:
         for start in range(0, count, chunk):
             # the last chunk is completed with the first latents: one shape, one program
             rows = np.arange(start, start + chunk) % count
-            part = sharding.spread(self._mesh, {name: latents[rows] for name, latents in z.items()})
-            x.append(np.asarray(self._programs("the sampler", self._decode, params, part)))
+            part = sharding.place(sharding.split(self._mesh), {n: latents[rows] for n, latents in z.items()})
+            x.append(sharding.fetch(self._programs("the sampler", self._decode, params, part)))
         return np.concatenate(x)[:count]
 
     def to_uint8(self, x: Float[np.ndarray, "N R R 3"]) -> UInt8[np.ndarray, "N R R 3"]:
@@ -61,13 +61,14 @@ class Sampler:
         return self.to_uint8(self.decode(params, z))
 
     def sheet(self, params: Any, path: Path) -> pictures.Sheet:
-        """Writes a sheet.
+        """Writes a sheet; of several processes, which all have to call it, the first does.
 
         Returns:
           The sheet, (H, W, 3) uint8.
         """
         images = self.images(params)
         sheet = pictures.grid(images, round(len(images) ** 0.5))
-        path.parent.mkdir(exist_ok=True)
-        pictures.save_png(path, sheet)
+        if jax.process_index() == 0:
+            path.parent.mkdir(exist_ok=True)
+            pictures.save_png(path, sheet)
         return sheet

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from hcflow_jax.data import preprocessing
 from hcflow_jax.models import objective
-from hcflow_jax.training import optimizer, sharding
+from hcflow_jax.training import accumulate, optimizer, sharding
 from hcflow_jax.training.packing import Packed, Packing
 from hcflow_jax.training.schedule import GROUPS, Schedule
 from hcflow_jax.training.state import TrainState
@@ -62,7 +62,8 @@ def make_train_step(
 ) -> TrainStep:
     """The step of Section 5's loss under Section 6's optimizer, jitted, with the state donated.
 
-    Each device of the mesh takes a run of the batch; gradients and metrics are averaged over it.
+    Each device of the mesh takes a run of the batch, in `train.accumulate` runs one after the other; gradients and
+    metrics are averaged over all.
 
     A step whose loss or gradient norm is not finite changes nothing but the step number.
 
@@ -87,10 +88,8 @@ def make_train_step(
         result = objective.objective(model, params, x, noise)
         return jnp.mean(result.loss), result
 
-    def gradients(params: Any, step: Array, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:
-        """Of one device's run of the batch, averaged over all."""
-        step_key = jax.random.fold_in(root_key(config.seed), step)
-        first = jax.lax.axis_index(sharding.BATCH) * images.shape[0]
+    def of_run(params: Any, step_key: Array, first: Array, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:
+        """Of images at [first, first + b) of the batch."""
         data_keys, noise_keys = sample_keys(step_key, images.shape[0], first)
         x = augment(config, data_keys, images)
         noise = objective.draw_noise(model, noise_keys)
@@ -100,7 +99,16 @@ def make_train_step(
             "bits_per_dim": jnp.mean(result.bits_per_dim),
             **{f"bits/{level}": jnp.mean(bits) for level, bits in result.bits_by_level.items()},
         }
-        return jax.lax.pmean((Packing.of(params).pack(grads), means), sharding.BATCH)
+        return Packing.of(params).pack(grads), means
+
+    def gradients(params: Any, step: Array, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:
+        """Of one device's run of the batch, averaged over all."""
+        step_key = jax.random.fold_in(root_key(config.seed), step)
+        first = jax.lax.axis_index(sharding.BATCH) * images.shape[0]
+        mean = accumulate.mean_over_runs(
+            lambda at, run: of_run(params, step_key, first + at, run), images, config.train.accumulate
+        )
+        return jax.lax.pmean(mean, sharding.BATCH)
 
     one, run = PartitionSpec(), PartitionSpec(sharding.BATCH)
     # Nothing to gain from tracking what varies over the mesh: the only collective is the average at the end.

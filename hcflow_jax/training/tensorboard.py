@@ -10,6 +10,7 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 _REPLACED = "clu.metric_writers.summary_writer"
@@ -92,5 +93,10 @@ class TensorBoardWriter(metric_writers.MetricWriter):
 
 
 def make_writer(logdir: str, purge_step: int | None = None) -> metric_writers.MetricWriter:
-    """A writer that does its work in a thread, so that the training loop does not wait for the disk."""
+    """A writer that does its work in a thread, so that the training loop does not wait for the disk.
+
+    Of several processes the first writes.
+    """
+    if jax.process_index() > 0:
+        return metric_writers.MultiWriter(())
     return metric_writers.AsyncWriter(TensorBoardWriter(logdir, purge_step))

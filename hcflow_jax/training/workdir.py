@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from hcflow_jax import checkpoint
@@ -23,14 +24,19 @@ def open_workdir(path: str | Path) -> Path:
         workdir.mkdir(parents=True, exist_ok=True)
         probe = workdir / f".writable-{os.getpid()}"
         probe.write_bytes(b"")
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # a process of another host may have the same number
     except OSError as error:
         raise ConfigError(f"--workdir={path} cannot be written ({error.strerror}): name another") from error
     return workdir
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Writes JSON so that a reader finds the old file or the new one, never half of it."""
+    """Writes JSON so that a reader finds the old file or the new one, never half of it.
+
+    Of several processes the first writes.
+    """
+    if jax.process_index() > 0:
+        return
     partial = path.with_name(path.name + ".tmp")
     partial.write_text(json.dumps(value, indent=2) + "\n")
     os.replace(partial, path)

@@ -1,0 +1,45 @@
+"""The state at step 0: random parameters, and actnorms initialised from the first images of the data order."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import UInt8
+from ml_collections import ConfigDict
+
+from hcflow_jax.models import objective
+from hcflow_jax.training import sharding, state
+from hcflow_jax.training.programs import Programs
+from hcflow_jax.training.step import INIT_STREAM, augment, root_key, sample_keys
+
+
+def initialise(
+    model: Any, config: ConfigDict, images: UInt8[np.ndarray, "N R R 3"], programs: Programs, mesh: Mesh
+) -> state.TrainState:
+    """A fresh state on every device, drawn from a stream of its own.
+
+    The images are cut over the devices, as many of them as can have whole statistics groups each, and the compiler
+    adds up their statistics. So the state is the same for any number of devices, but for the rounding of sums.
+
+    Args:
+      model: a Hierarchy.
+      config: the whole config.
+      images: what `data.pipeline.init_images` gives; whole in every process.
+      programs: what compiles.
+      mesh: from `sharding.make_mesh`.
+    """
+    params_key, images_key = jax.random.split(jax.random.fold_in(root_key(config.seed), INIT_STREAM))
+
+    def calibrate(params: Any, images: Any) -> Any:
+        data_keys, noise_keys = sample_keys(images_key, images.shape[0])
+        x = augment(config, data_keys, images)
+        return model.calibrate(params, x, objective.draw_noise(model, noise_keys))
+
+    everywhere = sharding.replicated(mesh)
+    created = sharding.place(everywhere, model.create(params_key))
+    groups = len(images) // config.model.statistics_group
+    placed = sharding.place(sharding.split(sharding.over(mesh, groups)), images)
+    params = programs("the initialisation", jax.jit(calibrate, out_shardings=everywhere), created, placed, once=True)
+    return jax.jit(partial(state.create, config=config), out_shardings=everywhere)(params)

@@ -1,0 +1,53 @@
+"""What a run leaves to be read by a program: `result.json`."""
+
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from hcflow_jax.training.metrics import Clock, History
+from hcflow_jax.training.optimizer import count_by_group
+
+RESULT = "result.json"
+_KINDS = ("compiling", "initialising", "training", "waiting", "evaluating", "sampling", "saving")
+
+
+def describe(
+    config: ConfigDict, history: History, clock: Clock, params: Any, *, start: int, images: int
+) -> dict[str, Any]:
+    """What `result.json` holds; seconds and rates are of this process.
+
+    Args:
+      config: the whole config.
+      history: the run's, with the bounds before and after.
+      clock: its sections.
+      params: the parameters, which are counted.
+      start: the step at which this process took over.
+      images: of the training order, used by the end.
+    """
+    train = config.train
+    seconds = {kind: round(clock.seconds(kind), 3) for kind in _KINDS}
+    steps, spent = train.num_steps - start, seconds["training"] + seconds["waiting"]
+    rate = steps / spent if spent > 0 else 0.0
+    return {
+        "steps": train.num_steps,
+        "images": images,
+        "resumed_from": start or None,
+        "parameters": count_by_group(params),
+        "start": _bound(history, 0),
+        "end": _bound(history, train.num_steps),
+        "seconds": {**seconds, "total": round(sum(seconds.values()), 3)},
+        "steps_per_second": rate,
+        "images_per_second": rate * train.batch_size,
+        "device": jax.devices()[0].device_kind,
+    }
+
+
+def _bound(history: History, step: int) -> dict[str, Any] | None:
+    """The last bound of a step as `Bound.as_dict` had it; None if there is none."""
+    rows = history.of("eval", step)
+    if not rows:
+        return None
+    names = ("bits_per_dim", "standard_error", "loss", "images")
+    by_level = {name.removeprefix("bits/"): bits for name, bits in rows[-1].items() if name.startswith("bits/")}
+    return {name: rows[-1][name] for name in names} | {"by_level": by_level}

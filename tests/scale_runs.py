@@ -1,0 +1,97 @@
+"""Ten steps of the least model there is, over meshes of several sizes: what `test_scale` runs in other processes.
+
+    python tests/scale_runs.py OUT.npz MESH:ACCUMULATE...            meshes over the devices of this process
+    python tests/scale_runs.py OUT.npz 2:1 HOST:PORT PROCESS         one mesh over two processes
+
+Process 0 writes, for every mesh: the loss of each step, the first step's gradient, the parameters at the start and at
+the end; a vector each.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jax.sharding import AxisType, Mesh
+from ml_collections import ConfigDict
+
+from hcflow_jax import config as schema
+from hcflow_jax.models import factory
+from hcflow_jax.training import distributed, initialise, sharding, step
+from hcflow_jax.training.metrics import Clock
+from hcflow_jax.training.programs import Programs, enable_compilation_cache
+from hcflow_jax.training.schedule import schedule
+
+BATCH, STEPS = 32, 10
+
+
+def config() -> ConfigDict:
+    """One level of 8 pixels."""
+    found = schema.default()
+    row = schema.level(channels=3, steps=("channel",), hidden=4, condition=2, encoder=4, decoder=4, style=True)
+    found.model.levels = schema.levels({8: row})
+    top = found.model.top
+    top.dims, top.style_width, top.style_layers, top.base_masked = 8, 4, 1, (0, 8)
+    top.prior.update(dict(dims=2, steps=1, hidden=4))
+    top.y1.update(dict(steps=1, hidden=4, condition=2))
+    found.data.resolution = 8
+    # Four statistics groups to initialise from: half of eight devices do what the others do.
+    found.train.update(dict(batch_size=BATCH, init_images=16, warmup_steps=100))
+    return found
+
+
+def images(seed: int, count: int) -> np.ndarray:
+    """Grey ramps with noise."""
+    rng = np.random.default_rng(seed)
+    ramps = rng.uniform(0, 200, (count, 1, 1, 3)) + np.arange(8)[:, None] * rng.uniform(0, 5, (count, 1, 1, 1))
+    return np.clip(ramps + rng.normal(0, 10, (count, 8, 8, 3)), 0, 255).astype(np.uint8)
+
+
+def run(mesh: Mesh, accumulate: int) -> dict[str, np.ndarray]:
+    """Initialises and trains."""
+    found = config()
+    found.train.accumulate = accumulate
+    model: Any = factory.build(found)
+    programs = Programs(Clock())
+    state = initialise.initialise(model, found, images(0, found.train.init_images), programs, mesh)
+
+    def vector(tree: Any) -> np.ndarray:
+        return np.asarray(ravel_pytree(sharding.fetch(tree))[0])
+
+    start = vector(state.params)
+    train = step.make_train_step(model, found, schedule(found, 1000), mesh)
+    losses, gradient = [], None
+    own = BATCH // jax.process_count()
+    for number in range(STEPS):
+        batch = images(1 + number, BATCH)[jax.process_index() * own :][:own]
+        state, metrics = programs("the step", train, state, sharding.spread(mesh, batch), once=True)
+        losses.append(float(metrics["loss"]))
+        if gradient is None:
+            # Adam's first moment after one step is the (clipped) gradient, but for a factor.
+            moments = {k: group.inner_state[0].mu for k, group in state.opt_state[1].inner_states.items()}
+            gradient = vector(moments) / (1 - found.train.adam_b1)
+    assert gradient is not None
+    return {"losses": np.array(losses), "gradient": gradient, "start": start, "end": vector(state.params)}
+
+
+def main(out: str, *arguments: str) -> None:
+    """See the top."""
+    runs = [argument for argument in arguments if argument.replace(":", "").isdigit()]
+    others = [argument for argument in arguments if argument not in runs]
+    enable_compilation_cache()
+    if others:
+        *runs, process = runs
+        distributed.start(others[0], 2, int(process))
+    results = {}
+    for name in runs:
+        size, accumulate = (int(number) for number in name.split(":"))
+        mesh = Mesh(np.array(jax.devices()[:size]), (sharding.BATCH,), axis_types=(AxisType.Auto,))
+        results |= {f"{name}/{key}": value for key, value in run(mesh, accumulate).items()}
+    if jax.process_index() == 0:
+        np.savez(Path(out), **results)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,142 @@
+"""Several processes as one: found or refused in one line, agreed on when to end; and a batch in several runs."""
+
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import training_fakes as fakes
+
+from hcflow_jax.config import ConfigError
+from hcflow_jax.training import accumulate, distributed, sharding
+from hcflow_jax.training import state as states
+from hcflow_jax.training import step as steps
+from hcflow_jax.training.schedule import schedule
+from hcflow_jax.training.termination import Interrupted, Termination
+
+NO_TPU = {"TPU_SKIP_MDS_QUERY": "1"}
+SLURM = {"SLURM_NTASKS": "4", "SLURM_STEP_NODELIST": "node[1-4]", **NO_TPU}
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [
+        (NO_TPU, None),
+        (SLURM, "SLURM"),
+        ({**SLURM, "SLURM_NTASKS": "1"}, None),
+        ({"SLURM_NTASKS": "4", **NO_TPU}, None),  # the batch script itself, outside of srun
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "0", **NO_TPU}, "Kubernetes"),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1", **NO_TPU}, None),
+        ({}, "a TPU pod"),
+        ({"JAX_PLATFORMS": "tpu,cpu"}, "a TPU pod"),
+        ({"JAX_PLATFORMS": "cpu"}, None),
+    ],
+)
+def test_a_cluster_is_found_where_it_is(environment, found, monkeypatch):
+    monkeypatch.setattr(distributed, "find_spec", lambda name: name == "libtpu")
+    assert distributed.cluster(environment) == found
+
+
+@pytest.mark.parametrize(
+    ("environment", "devices"),
+    [
+        ({"SLURM_STEP_TASKS_PER_NODE": "1(x4)"}, []),
+        ({"SLURM_STEP_TASKS_PER_NODE": "8(x2)", "CUDA_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7"}, None),
+        ({"SLURM_STEP_TASKS_PER_NODE": "8(x2)", "CUDA_VISIBLE_DEVICES": "0"}, []),
+        ({"SLURM_STEP_TASKS_PER_NODE": "8(x2)"}, None),
+    ],
+)
+def test_the_devices_of_a_task(environment, devices):
+    assert distributed._own_devices(environment) == devices
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((None, 2, None), "--coordinator_address and --process_id missing"),
+        (("here", 2, 0), "--coordinator_address=here: expected HOST:PORT"),
+        (("here:80", 0, 0), "--num_processes=0: expected at least 1"),
+        (("here:80", 2, 2), "--process_id=2: expected 0 to 1"),
+    ],
+)
+def test_flags_that_cannot_be(flags, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        distributed.start(*flags)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("found", "hint"), [(None, "--coordinator_address=here:80"), ("SLURM", "SLURM was found")])
+def test_others_that_are_not_reached(monkeypatch, found, hint):
+    def initialize(**how):
+        assert how["initialization_timeout"] == distributed.CONNECT_SECONDS
+        raise RuntimeError("DEADLINE_EXCEEDED:\n no answer")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    monkeypatch.setattr(distributed, "cluster", lambda: found)
+    with pytest.raises(ConfigError, match=rf"{hint}.*not reached.*\(DEADLINE_EXCEEDED: no answer\)"):
+        distributed.start(None if found else "here:80", None if found else 2, None if found else 0)
+    assert not jax.config.jax_enable_preemption_service  # pyright: ignore
+    jax.config.update("jax_enable_preemption_service", True)
+
+
+def test_a_laptop_is_left_alone(monkeypatch):
+    monkeypatch.setattr(distributed, "cluster", lambda: None)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **how: pytest.fail("initialised"))
+    distributed.start(None, None, None)
+
+
+def test_votes_are_known_with_the_next_call(tmp_path):
+    votes = distributed.Votes(sharding.make_mesh(fakes.config(tmp_path)))
+    assert [votes(wish) for wish in (False, True, False, False)] == [False, False, True, False]
+
+
+def test_a_wish_to_end_waits_for_the_vote():
+    outcomes = iter([False, True, False])
+    termination = Termination(lambda wish: next(outcomes) and wish)
+    with termination.noticed():
+        os.kill(os.getpid(), signal.SIGTERM)
+    termination.check()
+    assert not termination.requested
+    items = termination.interrupts("abc")
+    assert next(items) == "a" and not termination.requested
+    with pytest.raises(Interrupted):
+        next(items)
+    termination.vote()
+    assert termination.requested  # once agreed on it stays so
+
+
+def test_the_mean_over_runs_is_that_of_the_whole():
+    batch = jnp.asarray(np.random.default_rng(0).normal(size=(12, 3)), jnp.float32)
+
+    def compute(first, run):
+        places = first + jnp.arange(run.shape[0])
+        return {"mean": jnp.mean(run, 0), "weighted": jnp.mean(run * places[:, None])}
+
+    whole = compute(0, batch)
+    for runs in (1, 3, 12):
+        found = accumulate.mean_over_runs(compute, batch, runs)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, whole)
+
+
+def test_accumulation_changes_nothing_but_rounding(monkeypatch, tmp_path):
+    fakes.install(monkeypatch.setattr)
+    found = {}
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3), dtype=np.uint8))
+    for count in (1, 4):
+        config = fakes.config(tmp_path / "images", batch_size=16, accumulate=count)
+        step = steps.make_train_step(fakes.Model(), config, schedule(config, 24), sharding.make_mesh(config))
+        state, metrics = step(states.create(fakes.Model().create(jax.random.key(0)), config), images)
+        found[count] = {"params": state.params, "metrics": metrics}
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), found[1], found[4])
+
+
+def test_micro_batches_that_are_no_whole_groups_are_refused(tmp_path):
+    config = fakes.config(tmp_path / "images", batch_size=24)
+    for count, nearest in ((4, 3), (5, 6), (7, 6)):
+        config.train.accumulate = count
+        with pytest.raises(ConfigError, match=rf"train\.accumulate={count} must divide 6: .* does is {nearest}$"):
+            sharding.make_mesh(config)
+    config.train.accumulate = 3
+    assert sharding.make_mesh(config).size == 1

@@ -1,0 +1,77 @@
+"""Two processes train as one, stop as one, and take up where they stopped."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hcflow_jax import checkpoint
+
+RUN = """
+import pathlib, sys
+import training_fakes as fakes
+from hcflow_jax.training import distributed, loop, metrics
+fakes.install()
+folder, port, process = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+if process >= 0:
+    distributed.start(f"localhost:{port}", 2, process)
+config = fakes.config(folder / f"images{process}", batch_size=8, eval_every=2, sample_every=3)
+config.eval.batch_size = 8
+config.train.num_steps = int(sys.argv[4])
+loop.train(config, folder / ("alone" if process < 0 else "run"))
+"""
+
+
+def _start(folder: Path, port: int, process: int, steps: int) -> subprocess.Popen[bytes]:
+    here = Path(__file__).parent
+    command = [sys.executable, "-c", RUN, str(folder), str(port), str(process), str(steps)]
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": f"{here}:{here.parent}"})
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        return found.getsockname()[1]
+
+
+def _history(directory: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (directory / "history.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.full
+def test_two_processes_are_one_run_and_end_at_the_same_step(tmp_path):
+    """With shares of every batch; the second, told to end, takes the first along, and both resume."""
+    port = _free_port()
+    processes = [_start(tmp_path, 0, -1, 6), *(_start(tmp_path, port, i, 6) for i in (0, 1))]
+    try:
+        assert [process.wait(300) for process in processes] == [0, 0, 0]
+        alone, together = (_history(tmp_path / name) for name in ("alone", "run"))
+        for one, other in zip(alone, together, strict=True):
+            assert one["step"] == other["step"] and one["loss"] == pytest.approx(other["loss"], rel=1e-5)
+        sheets = sorted(path.name for path in (tmp_path / "run" / "samples").iterdir())
+        assert sheets == ["step_000003.png", "step_000006.png"]
+
+        port = _free_port()
+        processes = [_start(tmp_path, port, i, 1_000_000) for i in (0, 1)]
+        deadline = time.monotonic() + 300
+        while len(_history(tmp_path / "run")) < len(together) + 5:
+            assert all(process.poll() is None for process in processes) and time.monotonic() < deadline
+            time.sleep(0.1)
+        processes[1].send_signal(signal.SIGTERM)
+        assert [process.wait(60) for process in processes] == [143, 143]
+        stopped = checkpoint.load(tmp_path / "run").step
+        assert stopped > 6
+
+        port = _free_port()
+        processes = [_start(tmp_path, port, i, stopped + 2) for i in (0, 1)]
+        assert [process.wait(300) for process in processes] == [0, 0]
+        assert checkpoint.load(tmp_path / "run").step == stopped + 2
+    finally:
+        for process in processes:
+            process.kill()

@@ -59,6 +59,7 @@ def test_train_then_eval(command, tmp_path):
         (["--wrkdir=x"], "Unknown command line flag 'wrkdir'"),
         (["--mode=test"], "flag --mode=test: value should be one of <train|eval>"),
         (["stray"], "stray"),
+        (["--num_processes=2"], "--coordinator_address and --process_id missing: several processes need all of"),
         (["--config.data.path=/nowhere"], "/nowhere: no such folder; data.path names the folder of images"),
         (["--config.data.source=ffhq"], "data.source is 'ffhq': expected portraits, prepared, folder"),
         (["--config.train.init_images=400"], "train.init_images is 400"),

@@ -64,7 +64,7 @@ def test_two_processes_are_one_run_and_end_at_the_same_step(tmp_path):
             assert all(process.poll() is None for process in processes) and time.monotonic() < deadline
             time.sleep(0.1)
         processes[1].send_signal(signal.SIGTERM)
-        assert [process.wait(60) for process in processes] == [143, 143]
+        assert [process.wait(300) for process in processes] == [143, 143]
         stopped = checkpoint.load(tmp_path / "run").step
         assert stopped > 6
 

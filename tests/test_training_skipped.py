@@ -33,7 +33,7 @@ def install(setattr_, *, bad=lambda x: jnp.zeros(x.shape[0], bool), gradient_onl
         bits = {**result.bits_by_level, "8": spoilt}
         return fakes.Result(result.loss + 0 * spoilt, result.bits_per_dim + 0 * spoilt, bits)
 
-    for module in ("hcflow_jax.training.loop", "hcflow_jax.training.step"):
+    for module in ("hcflow_jax.training.initialise", "hcflow_jax.training.step"):
         setattr_(sys.modules[module], "objective", type(fakes.OBJECTIVE)(objective=objective, draw_noise=_noise))
 
 

@@ -14,6 +14,7 @@ from hcflow_jax import checkpoint
 
 HERE = Path(__file__).parent
 PARTS = ("step", "params", "opt_state", "ema")
+CLOCKED = ("seconds", "input_wait", "images_per_second", "images_per_second_per_device")
 
 
 def start(workdir: Path, *arguments: object, **environment: str) -> subprocess.Popen[str]:
@@ -62,7 +63,7 @@ def steps(workdir: Path) -> list[int]:
 def history(workdir: Path) -> list[dict]:
     """The rows, but for what is measured with a clock."""
     rows = [json.loads(line) for line in (workdir / "history.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k not in ("seconds", "input_wait")} for row in rows]
+    return [{k: v for k, v in row.items() if k not in CLOCKED} for row in rows]
 
 
 def assert_same(left: Path, right: Path) -> None:

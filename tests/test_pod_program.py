@@ -25,7 +25,7 @@ def test_256_chips_average_gradients_and_gather_nothing(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(out.read_text())
     assert found["devices"] == 256 and found["other_collectives"] == 0
-    # An all-reduce or more of all that learns in float32, but for what has no effect, and of a loss by level beside it.
+    # All-reduces of all that learns in float32, but for what has no effect, and of a loss by level beside it.
     learns = 4e-6 * sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(factory.build(_config()).shapes()))
     assert found["all_reduces"]["number"] >= 1
     assert 0.98 * learns <= found["all_reduces"]["megabytes"] <= learns + 1e-3

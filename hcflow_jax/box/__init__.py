@@ -8,3 +8,8 @@ NAMES = ("portraits",)
 def path(name: str) -> Path:
     """The weights file of a model in the box; its card lies beside it, ending in .md."""
     return Path(__file__).with_name(f"{name}.safetensors")
+
+
+def card(name: str) -> Path:
+    """The model card of a model in the box, Markdown."""
+    return path(name).with_suffix(".md")

@@ -18,11 +18,11 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from benchmarks import box_card
+from benchmarks.round_trip import all_round_trips, held_out
 from hcflow_jax import api, box, checkpoint, data, pictures
 from hcflow_jax.compiling import enable_compilation_cache
 from hcflow_jax.config import config_from_plain, config_to_plain, default
 from hcflow_jax.evaluation.nearest import nearest
-from hcflow_jax.evaluation.round_trip import round_trip, strange_images
 
 ROUND_TRIPS = 1_000  # held-out pictures
 SCALE = 2  # screen pixels a pixel on sheets
@@ -69,9 +69,8 @@ def measure(name: str, workdir: Path | None) -> dict[str, Any]:
     """Every figure of the card."""
     model = api.load(name)
     config = model.config
-    held_out, train = (data.open_source(config, split) for split in ("eval", "train"))
-    shown = np.stack([held_out[i] for i in range(len(held_out))])
-    seen = np.stack([train[i] for i in range(len(shown))])
+    train, shown = data.open_source(config, "train"), held_out(config, config.data.eval_images)
+    seen = np.stack([train[i] for i in range(min(len(shown), len(train)))])
     results: dict[str, Any] = {
         "name": name,
         "bytes": box.path(name).stat().st_size,
@@ -84,15 +83,7 @@ def measure(name: str, workdir: Path | None) -> dict[str, Any]:
     if workdir is not None:
         whole = checkpoint.load(workdir)
         results["held_out_float32"] = _bits(api.Model(whole.config, whole.arrays["ema"]), shown)
-    first = shown[:ROUND_TRIPS]
-    results["round_trips"] = {
-        f"{len(first)} held-out pictures, {dtype} decoding": round_trip(model, first, dtype).as_dict()
-        for dtype in ("float32", "bfloat16")
-    } | {
-        f"{kind}, {dtype} decoding": round_trip(model, images, dtype).as_dict()
-        for kind, images in strange_images(model.resolution)
-        for dtype in ("float32", "bfloat16")
-    }
+    results["round_trips"] = all_round_trips(model, shown[:ROUND_TRIPS])
     return results
 
 
@@ -111,8 +102,7 @@ def draw(name: str, folder: Path) -> dict[str, Any]:
     some = samples[:16]
     with tqdm(total=len(source), desc="nearest training pictures", unit=" pictures") as bar:
         found, _, distance = nearest(some, source, tell=lambda done: bar.update(done - bar.n))
-    held_out = data.open_source(model.config, "eval")
-    real = np.stack([held_out[i] for i in range(16)])
+    real = held_out(model.config, 16)
     with tqdm(total=len(source), desc="of held-out pictures", unit=" pictures") as bar:
         _, _, of_real = nearest(real, source, tell=lambda done: bar.update(done - bar.n))
     pictures.save_png(

@@ -59,10 +59,10 @@ def put(workdir: Path, name: str) -> None:
     }
     source = found.config.train.init_from
     if source:
-        before = checkpoint.load(box.path(name) if source == name else source).metadata
+        before = checkpoint.load(box.find(source)).metadata
         metadata |= {key: metadata[key] + before.get(key, 0) for key in ("step", "images", "hours")}
     config = shipped_config(found.config)
-    checkpoint.save_file(box.path(name), found.arrays["ema"], config, metadata, dtype=np.float16)
+    checkpoint.save_file(box.weights(name), found.arrays["ema"], config, metadata, dtype=np.float16)
 
 
 def measure(name: str, workdir: Path | None) -> dict[str, Any]:
@@ -73,8 +73,8 @@ def measure(name: str, workdir: Path | None) -> dict[str, Any]:
     seen = np.stack([train[i] for i in range(min(len(shown), len(train)))])
     results: dict[str, Any] = {
         "name": name,
-        "bytes": box.path(name).stat().st_size,
-        "metadata": dict(checkpoint.load(box.path(name)).metadata),
+        "bytes": box.weights(name).stat().st_size,
+        "metadata": dict(checkpoint.load(box.weights(name)).metadata),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(model._raw)),
         "pictures": len(shown),
         "held_out": _bits(model, shown),

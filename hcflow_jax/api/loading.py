@@ -26,8 +26,7 @@ def load(path: str | Path | None = None, *, dtype: str = "float32") -> Model:
       ConfigError: its config is not of this version.
       ValueError: for another dtype.
     """
-    name = str(path or BOXED[0])
-    where = box.path(name) if name in BOXED and not Path(name).exists() else Path(name).expanduser()
+    where = box.find(path or BOXED[0])
     found = checkpoint.load(where)
     _check(where, factory.build(found.config).shapes(), found.arrays["ema"])
     return Model(found.config, found.arrays["ema"], dtype)

@@ -1,7 +1,6 @@
 """The state at step 0: random parameters, with actnorms initialised from images; or those of a trained model."""
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,7 +9,7 @@ from jax.sharding import Mesh
 from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
-from hcflow_jax import checkpoint
+from hcflow_jax import box, checkpoint
 from hcflow_jax.config import ConfigError
 from hcflow_jax.models import objective
 from hcflow_jax.training import sharding, state, workdir
@@ -63,7 +62,7 @@ def from_checkpoint(config: ConfigDict, mesh: Mesh) -> state.TrainState:
     """
     path = config.train.init_from
     try:
-        found = checkpoint.load(Path(path).expanduser())
+        found = checkpoint.load(box.find(path))
     except checkpoint.CheckpointError as error:
         raise ConfigError(f"train.init_from: {error}") from error
     others = [change for change in workdir.changes(found.config, config) if change.startswith("model.")]

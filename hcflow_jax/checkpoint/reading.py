@@ -12,7 +12,7 @@ import jax
 import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
-from hcflow_jax.checkpoint import files, weights
+from hcflow_jax.checkpoint import files, weights_file
 from hcflow_jax.checkpoint.files import CheckpointError
 from hcflow_jax.config import ConfigError, config_from_plain
 
@@ -172,7 +172,7 @@ def load(path: str | Path, parts: Iterable[str] = ("ema",)) -> Checkpoint:
     """
     path = Path(path).absolute()
     parts = tuple(parts)
-    if path.suffix == weights.SUFFIX and not path.is_dir():
+    if path.suffix == weights_file.SUFFIX and not path.is_dir():
         return _load_file(path, parts)
     if not path.is_dir():
         raise CheckpointError(f"{path}: no such directory; give a workdir, or one step in its {CHECKPOINTS}/")
@@ -196,5 +196,5 @@ def load(path: str | Path, parts: Iterable[str] = ("ema",)) -> Checkpoint:
 def _load_file(path: Path, parts: tuple[str, ...]) -> Checkpoint:
     if other := [part for part in parts if part != "ema"]:
         raise CheckpointError(f"{path} holds the EMA's weights alone, not {other[0]}: give the workdir it is from")
-    config, params, metadata = weights.read_file(path)
+    config, params, metadata = weights_file.read_file(path)
     return Checkpoint(int(metadata.get("step", 0)), config, {"ema": params}, metadata)

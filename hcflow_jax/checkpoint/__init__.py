@@ -8,6 +8,7 @@ then it is sealed (`files`): what was cut short or changed later is noticed, and
 from hcflow_jax.checkpoint.files import CheckpointError
 from hcflow_jax.checkpoint.reading import CHECKPOINTS, Checkpoint, load
 from hcflow_jax.checkpoint.saving import UNREADABLE, Checkpoints
+from hcflow_jax.checkpoint.weights import check_new, save_weights
 from hcflow_jax.config import config_from_plain, config_to_plain
 
 __all__ = [
@@ -16,7 +17,9 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "Checkpoints",
+    "check_new",
     "config_from_plain",
     "config_to_plain",
     "load",
+    "save_weights",
 ]

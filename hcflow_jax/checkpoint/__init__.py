@@ -9,6 +9,7 @@ handed on is one file instead, its weights and its config (`weights_file`).
 from hcflow_jax.checkpoint.files import CheckpointError
 from hcflow_jax.checkpoint.reading import CHECKPOINTS, Checkpoint, load
 from hcflow_jax.checkpoint.saving import UNREADABLE, Checkpoints
+from hcflow_jax.checkpoint.weights import check_new, save_weights
 from hcflow_jax.checkpoint.weights_file import save_file
 from hcflow_jax.config import config_from_plain, config_to_plain
 
@@ -18,8 +19,10 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "Checkpoints",
+    "check_new",
     "config_from_plain",
     "config_to_plain",
     "load",
     "save_file",
+    "save_weights",
 ]

@@ -26,9 +26,9 @@ from jax.sharding import AxisType, Mesh
 
 from benchmarks import absent, absent_programs, hlo, roofline
 from benchmarks.step_programs import assignments, load_config
+from hcflow_jax.compiling import compile_options
 from hcflow_jax.models import factory
 from hcflow_jax.training import sharding
-from hcflow_jax.training.programs import compile_options
 
 
 @dataclasses.dataclass(frozen=True)

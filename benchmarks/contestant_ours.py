@@ -7,8 +7,8 @@ from typing import Any
 import jax
 
 from benchmarks import train_step
+from hcflow_jax.compiling import compile_options
 from hcflow_jax.models import factory
-from hcflow_jax.training.programs import compile_options
 
 
 class Ours:

@@ -23,11 +23,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from hcflow_jax import flows, parameters, pictures
+from hcflow_jax.compiling import compile_options
 from hcflow_jax.flows.reversible import BACKWARD
 from hcflow_jax.models.factory import PRESETS
 from hcflow_jax.nets.coupling_nets import ConvConditioner
 from hcflow_jax.nets.layers import Execution
-from hcflow_jax.training.programs import compile_options
 
 LENGTHS = (8, 16, 32, 64)
 MIB = 2**20

@@ -26,8 +26,8 @@ from ml_collections import ConfigDict
 
 from benchmarks import flops, kernel_profile, level_programs
 from benchmarks.step_programs import WHOLE, assignments, load_config, prepare
+from hcflow_jax.compiling import compile_options
 from hcflow_jax.models import factory
-from hcflow_jax.training.programs import compile_options
 
 # Dense peak of the multiply units, FLOP/s, (bfloat16, float32 as TF32 or bf16 passes), from the vendors' data sheets.
 PEAKS = {

@@ -141,6 +141,10 @@ def _train() -> ConfigDict:
             num_steps=1_000_000,
             images_per_epoch=0,  # an epoch, in images; 0: the training set's size
             init_images=64,  # images that initialise the actnorms; a multiple of model.statistics_group
+            # A workdir, a step in its checkpoints/, a weights file, or the name of a model in the box: whose EMA a
+            # fresh run starts from, its actnorms as they are. "": none. A run that has a checkpoint of its own
+            # resumes from that.
+            init_from="",
             learning_rate=dict(encoder=5e-4, decoder=2e-3, flows=5e-3),
             decay=dict(encoder=0.92, decoder=0.95, flows=0.95),  # factor at every even epoch above decay_after
             decay_after=10,  # epochs

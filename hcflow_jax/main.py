@@ -100,9 +100,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     # Imported here: a misspelt flag should not wait for jax.
     from hcflow_jax.checkpoint import CheckpointError
+    from hcflow_jax.compiling import enable_compilation_cache
     from hcflow_jax.data import DataError
     from hcflow_jax.training import distributed, evaluate, loop
-    from hcflow_jax.training.programs import enable_compilation_cache
     from hcflow_jax.training.skipped import NotFiniteError
     from hcflow_jax.training.trace import parse_steps
 

@@ -18,10 +18,11 @@ from jax.sharding import AxisType, Mesh
 from ml_collections import ConfigDict
 
 from hcflow_jax import config as schema
+from hcflow_jax.compiling import enable_compilation_cache
 from hcflow_jax.models import factory
 from hcflow_jax.training import distributed, initialise, sharding, step
 from hcflow_jax.training.metrics import Clock
-from hcflow_jax.training.programs import Programs, enable_compilation_cache
+from hcflow_jax.training.programs import Programs
 from hcflow_jax.training.schedule import schedule
 
 BATCH, STEPS = 32, 10

@@ -115,7 +115,7 @@ def test_help(command):
 
 
 def test_compiled_programs_are_kept(command, monkeypatch, tmp_path):
-    from hcflow_jax.training.programs import enable_compilation_cache
+    from hcflow_jax.compiling import enable_compilation_cache
 
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -12,7 +12,7 @@ import jax
 import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
-from hcflow_jax.checkpoint import files
+from hcflow_jax.checkpoint import files, weights_file
 from hcflow_jax.checkpoint.files import CheckpointError
 from hcflow_jax.config import ConfigError, config_from_plain
 
@@ -160,17 +160,20 @@ def load(path: str | Path, parts: Iterable[str] = ("ema",)) -> Checkpoint:
     """Reads a trained model.
 
     Args:
-      path: a workdir (its newest step that can be read), or one step in its `checkpoints/`.
+      path: a workdir (its newest step that can be read), one step in its `checkpoints/`, or a weights file, which
+        holds the EMA alone.
       parts: which parts of the training state: "ema", "params", "opt_state", "step".
 
     Returns:
-      The checkpoint, its arrays keyed by part, on this process's first device.
+      The checkpoint, its arrays keyed by part, on this process's first device (a weights file's: numpy's).
 
     Raises:
       CheckpointError: there is none, or it is incomplete.
     """
     path = Path(path).absolute()
     parts = tuple(parts)
+    if path.suffix == weights_file.SUFFIX and not path.is_dir():
+        return _load_file(path, parts)
     if not path.is_dir():
         raise CheckpointError(f"{path}: no such directory; give a workdir, or one step in its {CHECKPOINTS}/")
     if path.parent.name == CHECKPOINTS and path.name.isdigit():
@@ -188,3 +191,10 @@ def load(path: str | Path, parts: Iterable[str] = ("ema",)) -> Checkpoint:
     if found is None:
         raise CheckpointError(f"{root}: nothing was saved in it yet; train first, or give another workdir")
     return found
+
+
+def _load_file(path: Path, parts: tuple[str, ...]) -> Checkpoint:
+    if other := [part for part in parts if part != "ema"]:
+        raise CheckpointError(f"{path} holds the EMA's weights alone, not {other[0]}: give the workdir it is from")
+    config, params, metadata = weights_file.read_file(path)
+    return Checkpoint(int(metadata.get("step", 0)), config, {"ema": params}, metadata)

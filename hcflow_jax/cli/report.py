@@ -16,12 +16,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hcflow_jax import checkpoint, data, pictures
+from hcflow_jax.compiling import enable_compilation_cache
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data import preprocessing
 from hcflow_jax.models import factory
 from hcflow_jax.training import sharding
 from hcflow_jax.training.metrics import Clock, say
-from hcflow_jax.training.programs import Programs, enable_compilation_cache
+from hcflow_jax.training.programs import Programs
 from hcflow_jax.training.samples import Sampler
 
 PICTURES = 64  # held-out pictures that are encoded and decoded

@@ -15,8 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 from ml_collections import ConfigDict
 
-from hcflow_jax.data import preprocessing
-from hcflow_jax.models import objective
+from hcflow_jax.api.bound import make_image_bound
 
 BatchBound = Callable[[Any, UInt8[np.ndarray, "B R R 3"], Int[np.ndarray, " B"]], dict[str, Float[Array, " B"]]]
 
@@ -63,19 +62,7 @@ def make_batch_bound(model: Any, config: ConfigDict, where: jax.sharding.Shardin
       (params, images (B, R, R, 3) uint8, indices (B,) int32) -> {"loss", "bits_per_dim", "bits/LEVEL": (B,)}.
       `params` may be prepared.
     """
-    root = jax.random.key(config.eval.seed, impl="threefry2x32")
-
-    def batch_bound(params: Any, images: Array, indices: Array) -> dict[str, Array]:
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(root, indices)
-        data_keys, noise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-        x = preprocessing.augment(
-            data_keys, images, bits=config.data.bits, noise_std=config.data.noise_std, flip=False
-        )
-        result = objective.objective(model, params, x, objective.draw_noise(model, noise_keys))
-        by_level = {f"bits/{level}": bits for level, bits in result.bits_by_level.items()}
-        return {"loss": result.loss, "bits_per_dim": result.bits_per_dim, **by_level}
-
-    return jax.jit(batch_bound, out_shardings=where)
+    return jax.jit(make_image_bound(model, config), out_shardings=where)
 
 
 def _valid(values: Mapping[str, Array], valid: np.ndarray | Array) -> dict[str, np.ndarray]:

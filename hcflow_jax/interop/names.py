@@ -13,7 +13,7 @@ from hcflow_jax.models.factory import level_rows
 
 # Theirs that change nothing: masks and resampling kernels stored as parameters, and biases multiplied by 0.
 WITHOUT_EFFECT = (
-    r".*\.mask_(in|out)|_mask_for_(style|base)|.*interp_K.*",
+    r".*\.mask_(in|out)|(.*\.)?_mask_for_(style|base)|.*interp_K.*",
     r".*\.conv_d_pred_[23]\.b",
 )
 FULLY_MASKED = r"endblock_split_conv\.w"  # without effect only where the base mask hides all of y_top

@@ -8,6 +8,10 @@ from ml_collections import ConfigDict
 from hcflow_jax import config as schema
 from hcflow_jax.config import ConfigError
 
+MOST_STEPS = 256  # of a flow
+WIDEST = 2**16  # channels
+FINEST = 4_096  # pixels
+
 _CHECKERS = {"blocks": "checker2", "lblocks": "checker4", "hblocks": "checker8"}
 
 
@@ -18,19 +22,25 @@ def to_config(settings: Mapping[str, Any]) -> ConfigDict:
       settings: {"GENERAL": ..., "MODEL_PARAMETERS": ..., ...} as in the release's preset files.
 
     Raises:
-      ConfigError: naming a setting that is missing or that this implementation does not have.
+      ConfigError: naming a setting that is missing or that this implementation does not have; or they are not of
+        the release's form.
     """
     try:
         return _to_config(settings)
     except KeyError as error:
         raise ConfigError(f"the settings have no {error.args[0]}") from error
+    except ConfigError:
+        raise
+    except (TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise ConfigError(f"the settings are not of the form that the release's have ({said})") from error
 
 
 def _to_config(settings: Mapping[str, Any]) -> ConfigDict:
     model, general = settings["MODEL_PARAMETERS"], settings["GENERAL"]
     end = model["ENDBLOCK_SETTINGS"]
     config = schema.default()
-    resolutions = model["RESOLUTIONS"]
+    resolutions = [_count("RESOLUTIONS", r, FINEST) for r in model["RESOLUTIONS"]]
     config.model.levels = schema.levels({r: _level(model, i) for i, r in enumerate(resolutions)})
     config.data.resolution = resolutions[0]
     config.model.encoder_multiplier = float(model["ENCODER_LR_SCALE"])
@@ -39,22 +49,23 @@ def _to_config(settings: Mapping[str, Any]) -> ConfigDict:
     for holder, name in ((config.train, "init_images"), (config.eval, "batch_size")):
         holder[name] = max(1, holder[name] // group) * group
     top = config.model.top
-    dims, prior = end["ENDBLOCK_TOT_CHANNELS"], end["CHANNELS"][0]
+    dims = _count("ENDBLOCK_TOT_CHANNELS", end["ENDBLOCK_TOT_CHANNELS"], WIDEST)
+    prior = _count("CHANNELS", end["CHANNELS"][0], dims)
     _need("AUTOENCODER_CHANNELS", end["AUTOENCODER_CHANNELS"], dims)
     _need("GLOBAL_STATE_HIDDEN_CHANNELS", end["GLOBAL_STATE_HIDDEN_CHANNELS"], model["GLOBAL_NET_CHANNELS"])
     _need("ENDRES", end["ENDRES"], 1)
     top.dims = dims
-    top.style_width = model["GLOBAL_NET_CHANNELS"]
+    top.style_width = _count("GLOBAL_NET_CHANNELS", model["GLOBAL_NET_CHANNELS"], WIDEST)
     top.style_multiplier = float(end["MAPPING_NETWORK_LR_SCALE"])
     top.style_masked = tuple(end["MASK_FOR_STYLE_IND"])
     top.base_masked = tuple(end["MASK_FOR_BASE_IND"])
     top.mixing_multiplier = float(end["PERMUTE_SCALING"])
     top.orthogonal = bool(end["USE_UNITARY_PERMUTE"])
     top.prior.dims = prior
-    top.y1.condition = end["COND_OUTPUT_CHANNELS"][1]
+    top.y1.condition = _count("COND_OUTPUT_CHANNELS", end["COND_OUTPUT_CHANNELS"][1], WIDEST)
     for j, (part, own) in enumerate(((top.prior, prior), (top.y1, dims - prior))):
-        part.steps = end["LAYERS"][j]
-        part.hidden = end["RNVP_CHANNELS"][j]
+        part.steps = _count("LAYERS", end["LAYERS"][j], MOST_STEPS)
+        part.hidden = _count("RNVP_CHANNELS", end["RNVP_CHANNELS"][j], WIDEST)
         part.flow_noise = float(end["STYLE_REL_NOISES"][j])
         part.decoder_noise = part.flow_noise * end["STYLE_REL_NOISE_SCALE"]
         part.weight = 1 / own  # the release's; the paper prints 1/512 for both
@@ -74,16 +85,16 @@ def _level(model: Mapping[str, Any], i: int) -> ConfigDict:
     no_style = "_NO_STYLE" in model["AUGMENTATION_TYPES"][i]
     no_norm = "_NO_NORM" in model["AUGMENTATION_TYPES"][i]
     return schema.level(
-        channels=model["CHANNELS"][i],
+        channels=_count("CHANNELS", model["CHANNELS"][i], WIDEST),
         steps=steps,
-        hidden=model["RNVP_CHANNELS"][i],
-        condition=model["COND_OUT_C"][i],
-        encoder=model["ENCODER_CHANNELS"][i],
-        decoder=model["DECODER_CHANNELS"][i],
+        hidden=_count("RNVP_CHANNELS", model["RNVP_CHANNELS"][i], WIDEST),
+        condition=_count("COND_OUT_C", model["COND_OUT_C"][i], WIDEST),
+        encoder=_count("ENCODER_CHANNELS", model["ENCODER_CHANNELS"][i], WIDEST),
+        decoder=_count("DECODER_CHANNELS", model["DECODER_CHANNELS"][i], WIDEST),
         unet_growth=float(model["UNET_C_MULT"][i]),
-        unet_scales=model["UNET_N_DOWNSCALES"][i],
+        unet_scales=_count("UNET_N_DOWNSCALES", model["UNET_N_DOWNSCALES"][i], 12),
         unet_halvings=2 if pooling.endswith("_double") else 1,
-        skip=model["SKIPS_CHANNELS"][i - 1] if i else 0,
+        skip=_count("SKIPS_CHANNELS", model["SKIPS_CHANNELS"][i - 1], WIDEST) if i else 0,
         end_unets="NOEUNET" not in kinds and model["RESOLUTIONS"][i] > 8,
         style=not no_style,
         norm=not no_norm,
@@ -98,7 +109,7 @@ def _level(model: Mapping[str, Any], i: int) -> ConfigDict:
 def _steps(split_types: str, count: int) -> tuple[str, ...]:
     """Their list counts from the latent side, in equal shares; ours from the data side."""
     kinds = split_types.split("-")
-    if count % len(kinds):
+    if _count("NUM_LAYERS", count, MOST_STEPS) % len(kinds):
         raise ConfigError(f"NUM_LAYERS={count} must be a multiple of the kinds in FLOW_SPLIT_TYPES={split_types!r}")
     for kind in kinds:
         if kind != "channels" and kind not in _CHECKERS:
@@ -121,6 +132,13 @@ def _training(config: ConfigDict, general: Mapping[str, Any]) -> None:
     train.clip_norm = general["GRAD_CLIP"]
     config.data.bits = general["DISCRETIZATION_BITS"]
     config.data.noise_std = general["ADDED_NOISE_STD"]
+
+
+def _count(name: str, value: object, most: int) -> int:
+    """A whole number, up to what anything is made for: it is asked before as many steps or pixels are."""
+    if type(value) is not int or not 1 <= value <= most:
+        raise ConfigError(f"{name} must be whole numbers from 1 to {most}, not {str(value)[:40]}")
+    return value
 
 
 def _need(name: str, value: object, wanted: object) -> None:

@@ -1,4 +1,4 @@
-"""The state at step 0: random parameters, and actnorms initialised from the first images of the data order."""
+"""The state at step 0: random parameters, with actnorms initialised from images; or those of a trained model."""
 
 from functools import partial
 from typing import Any
@@ -9,8 +9,11 @@ from jax.sharding import Mesh
 from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
+from hcflow_jax import box, checkpoint
+from hcflow_jax.config import ConfigError
 from hcflow_jax.models import objective
-from hcflow_jax.training import sharding, state
+from hcflow_jax.training import sharding, state, workdir
+from hcflow_jax.training.metrics import say
 from hcflow_jax.training.programs import Programs
 from hcflow_jax.training.step import INIT_STREAM, augment, root_key, sample_keys
 
@@ -42,4 +45,37 @@ def initialise(
     groups = len(images) // config.model.statistics_group
     placed = sharding.place(sharding.split(sharding.over(mesh, groups)), images)
     params = programs("the initialisation", jax.jit(calibrate, out_shardings=everywhere), created, placed, once=True)
-    return jax.jit(partial(state.create, config=config), out_shardings=everywhere)(params)
+    return _create(params, config, mesh)
+
+
+def from_checkpoint(config: ConfigDict, mesh: Mesh) -> state.TrainState:
+    """A state whose parameters and EMA are the EMA of a checkpoint, on every device; all else is fresh.
+
+    The actnorms were initialised for the checkpoint and learned since: they stay as they are.
+
+    Args:
+      config: the whole config; `train.init_from` is what `checkpoint.load` takes.
+      mesh: from `sharding.make_mesh`.
+
+    Raises:
+      ConfigError: the checkpoint cannot be read, or its model is another than the config's; naming the fields.
+    """
+    path = config.train.init_from
+    try:
+        found = checkpoint.load(box.find(path))
+    except checkpoint.CheckpointError as error:
+        raise ConfigError(f"train.init_from: {error}") from error
+    others = [change for change in workdir.changes(found.config, config) if change.startswith("model.")]
+    if others:
+        raise ConfigError(
+            f"train.init_from={path}: its model is another than this config's: {'; '.join(others)}; set it back, or "
+            "name another checkpoint"
+        )
+    placed = sharding.place(sharding.replicated(mesh), found.arrays["ema"])
+    say(f"starting from the EMA of {path}, step {found.step}")
+    return _create(placed, config, mesh)
+
+
+def _create(params: Any, config: ConfigDict, mesh: Mesh) -> state.TrainState:
+    """Placed like a restored state, so that a resumed run finds the programs of this one in the cache."""
+    return jax.jit(partial(state.create, config=config), out_shardings=sharding.replicated(mesh))(params)

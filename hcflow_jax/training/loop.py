@@ -79,7 +79,7 @@ class _Run:
         self.skipped = Skipped(directory, self.start, config, self.images, self.next_index)
 
     def _take_up(self) -> tuple[state.TrainState, int, int]:
-        """The newest checkpoint, else a fresh start: state, step, and the images of the order used by then."""
+        """The newest checkpoint, else `train.init_from`, else a fresh start: state, step, images used by then."""
         with self.clock.section("initialising"):
             if self.checkpoints.steps():
                 shapes = jax.eval_shape(partial(state.create, config=self.config), self.model.shapes())
@@ -93,8 +93,9 @@ class _Run:
                     if other := position.check(found.metadata.get("data"), self.images, self.config.data):
                         say(f"  {other}")
                     return found.arrays, found.step, found.metadata["next_index"]
+            if self.config.train.init_from:
+                return initialise.from_checkpoint(self.config, self.mesh), 0, 0
             images = pipeline.init_images(self.config, self.images)
-            # Placed like a restored state, so that a resumed run finds the programs of this one in the cache.
             fresh = initialise.initialise(self.model, self.config, images, self.programs, self.mesh)
             jax.block_until_ready(fresh)
         seconds = self.clock.seconds("initialising")
@@ -254,7 +255,8 @@ def train(
 ) -> dict[str, Any]:
     """Trains a config in a directory; the same call takes up where an earlier one stopped.
 
-    SIGTERM ends it after the step at hand, saved, with exit status 143.
+    SIGTERM ends it after the step at hand, saved, with exit status 143. A run that finds a checkpoint of its own in
+    the directory resumes from that and ignores `train.init_from`.
 
     Args:
       config: the whole config.
@@ -266,7 +268,8 @@ def train(
       What `result.json` holds.
 
     Raises:
-      ConfigError: the config cannot make a run or is not the checkpoint's; the workdir cannot be written or is used.
+      ConfigError: the config cannot make a run or is not the checkpoint's, nor the model that of `train.init_from`;
+        the workdir cannot be written or is used.
       CheckpointError: the workdir's checkpoints cannot be read, are of another model, or the last cannot be saved.
       NotFiniteError: too many steps in a row were skipped.
       DataError: the images are not there, cannot be read (what was trained is saved first), or are others than those

@@ -5,9 +5,10 @@ from ml_collections import ConfigDict
 from hcflow_jax.config import ConfigError
 from hcflow_jax.training import workdir
 
-# What is trained is the same whatever these are: how long, what is written down, kept and measured on the way, how
-# it is computed, and where the images lie (which they are is compared by themselves, see `position`).
+# What is trained is the same whatever these are: where it began, how long, what is written down, kept and measured on
+# the way, how it is computed, and where the images lie (which they are is compared by themselves, see `position`).
 FREE = (
+    "train.init_from",
     "train.num_steps",
     "train.log_every",
     "train.eval_every",

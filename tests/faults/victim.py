@@ -17,8 +17,9 @@ from typing import Any
 import training_fakes as fakes
 from orbax.checkpoint._src.path import atomicity
 
+from hcflow_jax import compiling
 from hcflow_jax.checkpoint import files, saving
-from hcflow_jax.training import loop, programs
+from hcflow_jax.training import loop
 
 Temporary = atomicity.AtomicRenameTemporaryPath  # a directory until it is complete
 STEPS = 100
@@ -103,7 +104,7 @@ def main(workdir: str, images: str, *rest: str) -> None:
         shapes = fakes.Model().shapes()
         fakes.Model.shapes = lambda self: shapes
         fakes.Model.create = fakes.Model.calibrate = None  # pyright: ignore
-    programs.enable_compilation_cache()
+    compiling.enable_compilation_cache()
     given = config(Path(images))
     given.train.update({a.split("=")[0]: int(a.split("=")[1]) for a in rest if "=" in a})
     points = [a for a in rest if "=" not in a]

@@ -1,0 +1,137 @@
+"""Puts a trained model in the box: its weights file, and a card whose every figure and picture is made here.
+
+    python -m benchmarks.box --workdir=runs/portraits --name=portraits --notes=NOTES.md
+
+NOTES.md says in words what a person saw in the samples; it becomes a section of the card. Without --workdir the model
+that is in the box is measured again, and its card written anew.
+"""
+
+import argparse
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from benchmarks import box_card
+from benchmarks.round_trip import all_round_trips, held_out
+from hcflow_jax import api, box, checkpoint, data, pictures
+from hcflow_jax.compiling import enable_compilation_cache
+from hcflow_jax.config import config_from_plain, config_to_plain, default
+from hcflow_jax.evaluation.nearest import nearest
+
+ROUND_TRIPS = 1_000  # held-out pictures
+SCALE = 2  # screen pixels a pixel on sheets
+
+
+def seconds_spent(history: list[dict[str, Any]]) -> float:
+    """Seconds of a run over all its processes; each counts from 0."""
+    total = last = 0.0
+    for row in history:
+        if row["seconds"] < last:
+            total += last
+        last = row["seconds"]
+    return total + last
+
+
+def shipped_config(config: ConfigDict) -> ConfigDict:
+    """The config as another machine should have it: no paths of this one, no choices of how it was computed."""
+    plain = config_to_plain(config)
+    plain["data"]["path"] = plain["train"]["init_from"] = ""
+    plain["execution"] = config_to_plain(default())["execution"]
+    return config_from_plain(plain)
+
+
+def put(workdir: Path, name: str) -> None:
+    """Writes the weights file, in half precision."""
+    found = checkpoint.load(workdir)
+    history = [json.loads(line) for line in (workdir / "history.jsonl").read_text().splitlines()]
+    metadata = {
+        "step": found.step,
+        "images": found.metadata["next_index"],
+        "hours": seconds_spent(history) / 3600,
+        "device": f"{jax.devices()[0].device_kind}, {platform.machine()}",
+        "versions": dict(found.metadata["versions"]),
+    }
+    source = found.config.train.init_from
+    if source:
+        before = checkpoint.load(box.find(source)).metadata
+        metadata |= {key: metadata[key] + before.get(key, 0) for key in ("step", "images", "hours")}
+    config = shipped_config(found.config)
+    checkpoint.save_file(box.weights(name), found.arrays["ema"], config, metadata, dtype=np.float16)
+
+
+def measure(name: str, workdir: Path | None) -> dict[str, Any]:
+    """Every figure of the card."""
+    model = api.load(name)
+    config = model.config
+    train, shown = data.open_source(config, "train"), held_out(config, config.data.eval_images)
+    seen = np.stack([train[i] for i in range(min(len(shown), len(train)))])
+    results: dict[str, Any] = {
+        "name": name,
+        "bytes": box.weights(name).stat().st_size,
+        "metadata": dict(checkpoint.load(box.weights(name)).metadata),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(model._raw)),
+        "pictures": len(shown),
+        "held_out": _bits(model, shown),
+        "training": _bits(model, seen),
+    }
+    if workdir is not None:
+        whole = checkpoint.load(workdir)
+        results["held_out_float32"] = _bits(api.Model(whole.config, whole.arrays["ema"]), shown)
+    results["round_trips"] = all_round_trips(model, shown[:ROUND_TRIPS])
+    return results
+
+
+def _bits(model: api.Model, images: np.ndarray) -> dict[str, float]:
+    bits = model.bits_per_dim(images)
+    error = float(bits["total"].std(ddof=1) / len(images) ** 0.5)
+    return {name: float(values.mean()) for name, values in bits.items()} | {"standard_error": error}
+
+
+def draw(name: str, folder: Path) -> dict[str, Any]:
+    """The card's pictures: samples, samples beside their nearest training pictures, cumulative zeroing."""
+    model = api.load(name)
+    samples = model.sample(64, seed=0)
+    pictures.save_png(folder / f"{name}_samples.png", pictures.grid(samples, 16, scale=SCALE))
+    source = data.open_source(model.config, "train")
+    some = samples[:16]
+    with tqdm(total=len(source), desc="nearest training pictures", unit=" pictures") as bar:
+        found, _, distance = nearest(some, source, tell=lambda done: bar.update(done - bar.n))
+    real = held_out(model.config, 16)
+    with tqdm(total=len(source), desc="of held-out pictures", unit=" pictures") as bar:
+        _, _, of_real = nearest(real, source, tell=lambda done: bar.update(done - bar.n))
+    pictures.save_png(
+        folder / f"{name}_nearest.png", pictures.rows([some, found], ["sample", "nearest\nin training"], scale=SCALE)
+    )
+    latents, rows, labels = model.encode(real), [real], ["original"]
+    for count in range(1, len(model.level_names)):
+        gone = model.level_names[-count:]
+        rows.append(model.decode(model.zero(latents, gone)))
+        labels.append(f"z_{gone[0]} = 0" + (" too" if count > 1 else ""))
+    pictures.save_png(folder / f"{name}_zeroing.png", pictures.rows(rows, labels, scale=SCALE))
+    return {"nearest": {"samples": float(np.median(distance)), "held_out": float(np.median(of_real))}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--workdir", type=Path, help="of the run that made the model")
+    parser.add_argument("--name", choices=box.NAMES, default=box.NAMES[0])
+    parser.add_argument("--pictures", type=Path, default=Path("docs/pictures"), help="folder of the card's pictures")
+    parser.add_argument("--notes", type=Path, required=True, help="what a person saw in the samples")
+    arguments = parser.parse_args()
+    enable_compilation_cache()
+    if arguments.workdir:
+        put(arguments.workdir, arguments.name)
+    results = measure(arguments.name, arguments.workdir) | draw(arguments.name, arguments.pictures)
+    print(json.dumps(results, indent=1))
+    text = box_card.write(results, api.load(arguments.name).config, arguments.notes.read_text().strip())
+    box.card(arguments.name).write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The sampler as one file of StableHLO, which samples where this package is not.
+
+    import jax
+    with open("faces.jaxexport", "rb") as file:
+        sampler = jax.export.deserialize(bytearray(file.read()))
+    images = sampler.call(jax.numpy.uint32(seed), jax.numpy.uint32(first), sigmas)
+
+`seed`, `first` and the images are those of `Model.sample`; `sigmas` has a value a level, coarse to fine, the first
+two (of the 1x1 vector) being 1 as a rule.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+from ml_collections import ConfigDict
+
+from hcflow_jax.api.programs import Programs
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+# What every platform's compiler takes and does well.
+_EXECUTION = dict(preset="gpu", loop="scan", conv="xla", resample="taps", gain="weights", halves="one")
+
+
+def write(path: str | Path, config: ConfigDict, params: Any, dtype: str, n: int) -> None:
+    """Writes the sampler of a model, its prepared parameters in it.
+
+    Args:
+      path: of the file.
+      config: the whole config.
+      params: prepared.
+      dtype: of the networks' arithmetic.
+      n: images a call.
+
+    Raises:
+      ValueError: for no images.
+      OSError: the file cannot be written.
+    """
+    if n < 1:
+        raise ValueError(f"n is {n}: at least one image a call")
+    programs = Programs(config, dtype, _EXECUTION)
+    constants = jax.tree.map(np.asarray, params)
+
+    def sampler(seed: Any, first: Any, sigmas: Any) -> Any:
+        return programs.sample_images(constants, seed, first + jnp.arange(n, dtype=jnp.uint32), sigmas)
+
+    scalar = jax.ShapeDtypeStruct((), jnp.uint32)
+    sigmas = jax.ShapeDtypeStruct((len(programs.model.level_names),), jnp.float32)
+    precision = "highest" if dtype == "float32" else "default"
+    with jax.default_matmul_precision(precision):
+        exported = export.export(jax.jit(sampler), platforms=PLATFORMS)(scalar, scalar, sigmas)
+    Path(path).write_bytes(exported.serialize())

@@ -1,0 +1,86 @@
+"""A model in one file, to be handed on: the EMA's parameters and the config, as safetensors."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from hcflow_jax.checkpoint.files import CheckpointError
+from hcflow_jax.config import config_from_plain, config_to_plain
+
+SUFFIX = ".safetensors"
+_KEYS = ("config", "metadata", "empty")
+
+
+def save_file(
+    path: str | Path, params: Any, config: ConfigDict, metadata: Mapping[str, Any], dtype: Any = np.float32
+) -> None:
+    """Writes a weights file, all at once or not at all.
+
+    Args:
+      path: of the file, ending in .safetensors.
+      params: the parameters, nested dicts of arrays.
+      config: the whole config.
+      metadata: plain values: `step`, and whatever else is to be known of the model.
+      dtype: what the values are stored as; float16 halves the file and keeps 11 bits of each.
+
+    Raises:
+      ValueError: a parameter is not finite, as it is or in `dtype`.
+      OSError: the file cannot be written.
+    """
+    path = Path(path)
+    tensors, empty = {}, []
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_empty):
+        name = jax.tree_util.keystr(keys, simple=True, separator="/")
+        if isinstance(leaf, dict):
+            empty.append(name)  # of a bijector without parameters: part of the tree, and no tensor
+            continue
+        with np.errstate(over="ignore"):
+            tensors[name] = np.ascontiguousarray(np.asarray(leaf).astype(dtype))
+        if not np.isfinite(tensors[name]).all():
+            raise ValueError(f"{path}: {name} is not finite as {np.dtype(dtype).name}")
+    values = dict(config=config_to_plain(config), metadata=dict(metadata), empty=empty)
+    texts = {key: json.dumps(value) for key, value in values.items()}
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(save(tensors, texts))
+    os.replace(partial, path)
+
+
+def read_file(path: Path) -> tuple[ConfigDict, Any, Mapping[str, Any]]:
+    """Reads a weights file.
+
+    Returns:
+      Its config, its parameters as nested dicts of float32 numpy arrays, and its metadata.
+
+    Raises:
+      CheckpointError: it cannot be read, or is not a file that `save_file` wrote.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            texts = file.metadata() or {}
+            if missing := [key for key in _KEYS if key not in texts]:
+                raise CheckpointError(f"{path} has no {missing[0]} in it: it is not a weights file of this package")
+            config, metadata = config_from_plain(json.loads(texts["config"])), json.loads(texts["metadata"])
+            flat: dict[str, Any] = {name: {} for name in json.loads(texts["empty"])}
+            flat |= {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} cannot be read as a weights file: get it again ({error})") from error
+    params: dict[str, Any] = {}
+    for name, value in flat.items():
+        *groups, leaf = name.split("/")
+        holder = params
+        for group in groups:
+            holder = holder.setdefault(group, {})
+        holder[leaf] = value
+    return config, params, metadata
+
+
+def _is_empty(node: Any) -> bool:
+    return isinstance(node, dict) and not node

@@ -1,0 +1,93 @@
+"""How exactly decoding undoes encoding: on a set's images, and on images that no set would hold."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from hcflow_jax.api import Model
+
+Images = UInt8[np.ndarray, "n R R 3"]
+
+
+@dataclasses.dataclass(frozen=True)
+class RoundTrip:
+    """What came back of some images.
+
+    Attributes:
+      images: how many.
+      worst_error: largest absolute difference of x, one level of an 8-bit value being 1/256; None if a value that
+        came back is not finite.
+      median_error: of the images' largest differences.
+      same_values: share of the 8-bit values that came back as they were.
+      same_images: share of the images of which all did.
+      finite: whether every value that came back is.
+    """
+
+    images: int
+    worst_error: float | None
+    median_error: float | None
+    same_values: float
+    same_images: float
+    finite: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+
+def round_trip(model: Model, images: Images, dtype: str = "float32") -> RoundTrip:
+    """Encodes images in float32 and decodes their latents.
+
+    Args:
+      model: from `api.load`.
+      images: uint8, (n, R, R, 3).
+      dtype: of the decoding networks' arithmetic.
+    """
+    errors, same = [], []
+    for start in range(0, len(images), model.batch_size):
+        batch = images[start : start + model.batch_size]
+        decoded = model.decode(model.encode(batch), as_float=True, dtype=dtype)
+        errors.append(np.abs(decoded - (batch.astype(np.float32) + 0.5) / 256).max((1, 2, 3)))
+        values = np.clip(np.floor(256 * np.nan_to_num(decoded)), 0, 255)
+        same.append((np.isfinite(decoded) & (values == batch)).reshape(len(batch), -1))
+    worst, equal = np.concatenate(errors), np.concatenate(same)
+    finite = bool(np.isfinite(worst).all())
+    return RoundTrip(
+        images=len(images),
+        worst_error=float(worst.max()) if finite else None,
+        median_error=float(np.median(worst)) if finite else None,
+        same_values=float(equal.mean()),
+        same_images=float(equal.all(1).mean()),
+        finite=finite,
+    )
+
+
+def strange_images(resolution: int, count: int = 8, seed: int = 0) -> Iterator[tuple[str, Images]]:
+    """Images far from any set of pictures, by what they are.
+
+    Args:
+      resolution: R, pixels.
+      count: of each kind.
+      seed: what is drawn at random.
+    """
+    rng = np.random.default_rng(seed)
+    shape = (count, resolution, resolution, 3)
+    yield "noise", rng.integers(0, 256, shape).astype(np.uint8)
+    levels = np.linspace(0, 255, count).round().astype(np.uint8)
+    yield "constant", np.broadcast_to(levels[:, None, None, None], shape).copy()
+    rows, columns = np.indices((resolution, resolution))
+    squares = [((rows // 2**i + columns // 2**i) % 2 * 255).astype(np.uint8) for i in range(count)]
+    yield "checkerboard", np.stack([np.repeat(square[..., None], 3, -1) for square in squares])
+    yield "text", np.stack([_page(resolution, i) for i in range(count)])
+
+
+def _page(resolution: int, number: int) -> UInt8[np.ndarray, "R R 3"]:
+    page = Image.new("RGB", (resolution, resolution), "white")
+    draw, size = ImageDraw.Draw(page), max(8, resolution // 8)
+    for line in range(resolution // size + 1):
+        draw.text((0, line * size), f"z = f(x) {number * 7 + line}", fill="black", font=ImageFont.load_default(size))
+    return np.array(page)

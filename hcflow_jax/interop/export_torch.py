@@ -1,0 +1,103 @@
+"""A checkpoint for the authors' network: `python -m hcflow_jax.interop.export_torch CHECKPOINT --out FILE`.
+
+FILE ends in .safetensors, or in .pt for PyTorch's own format (`torch.load` reads it with weights_only=True; it is
+written without PyTorch). It is a plain state_dict under the authors' names, of the averaged weights: exact in all
+that learns, masks and resampling kernels as their network makes them, zeros for what has no effect.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from ml_collections import ConfigDict
+from safetensors.numpy import save_file
+
+from hcflow_jax import checkpoint
+from hcflow_jax.checkpoint import CheckpointError
+from hcflow_jax.config import ConfigError
+from hcflow_jax.interop import arrays, torch_zip
+from hcflow_jax.interop.constants import constants, without_effect
+
+USAGE_ERROR = 2
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(
+        prog="python -m hcflow_jax.interop.export_torch",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a workdir, or one step in its checkpoints/")
+    parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="FILE.safetensors or FILE.pt")
+    return parser.parse_args(argv)
+
+
+def state_dict(tree: Any, config: ConfigDict) -> dict[str, np.ndarray]:
+    """Everything that the authors' network has under its names, sorted: float32, each array one whole piece.
+
+    Args:
+      tree: the parameters.
+      config: of the same model.
+    """
+    learnt = arrays.to_torch(tree, config)
+    flat = {**learnt, **without_effect(learnt, config), **dict(constants(config))}
+    return {name: np.ascontiguousarray(flat[name], np.float32) for name in sorted(flat)}
+
+
+def _writer(file: Path) -> Any:
+    if file.suffix == ".pt":
+        return torch_zip.write
+    if file.suffix == ".safetensors":
+        return lambda path, flat: save_file(flat, path, {"format": "pt"})
+    raise ConfigError(f"--out {file}: expected a name that ends in .safetensors or .pt")
+
+
+def export_torch(path: str, file: Path) -> str:
+    """Writes a checkpoint's averaged weights; returns a line that says what.
+
+    Raises:
+      CheckpointError: there is no such checkpoint.
+      ConfigError: the file is there already, or cannot be written.
+    """
+    write = _writer(file)
+    if file.exists():
+        raise ConfigError(f"--out {file}: is there already, and nothing is written over; name another")
+    found = checkpoint.load(path)
+    flat = state_dict(found.arrays["ema"], found.config)
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        write(partial, flat)
+        os.replace(partial, file)
+    except OSError as error:
+        raise ConfigError(f"--out {file} cannot be written ({error.strerror}): name another") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+    numbers = sum(array.size for array in flat.values())
+    return f"{file}: {len(flat)} tensors of {numbers:,} numbers, of step {found.step}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0, or 2 after one line on stderr for what the user can put right."""
+    try:
+        values = _parse(sys.argv[1:] if argv is None else argv)
+        print(export_torch(values.checkpoint, values.out))
+    except (ConfigError, CheckpointError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return USAGE_ERROR
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

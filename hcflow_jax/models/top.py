@@ -1,0 +1,37 @@
+"""The 1x1 vector by itself: between its latents and y_top = [y_prior | y_1], without any of the levels above."""
+
+from typing import Any
+
+from jaxtyping import Array, Float
+
+from hcflow_jax.models.hierarchy import ByLevel, Hierarchy, Params
+
+TOP = ("prior", "y1")
+
+
+def to_features(model: Hierarchy, params: Params, z: ByLevel) -> ByLevel:
+    """y of "prior" and "y1" from their latents.
+
+    Args:
+      model: the model.
+      params: prepared, or not.
+      z: latents of the two (others are not looked at), (b, dims) each.
+    """
+    prior, y1 = (model.level(n).flow for n in TOP)
+    y_prior, _ = prior.inverse(params["flows"]["prior"], z["prior"])
+    y_1, _ = y1.inverse(params["flows"]["y1"], z["y1"], _condition(model, params, y_prior))
+    return {"prior": y_prior, "y1": y_1}
+
+
+def to_latents(model: Hierarchy, params: Params, y: ByLevel) -> ByLevel:
+    """Latents of "prior" and "y1" from their y: the inverse of `to_features`."""
+    prior, y1 = (model.level(n).flow for n in TOP)
+    z_prior, _ = prior.forward(params["flows"]["prior"], y["prior"])
+    z_1, _ = y1.forward(params["flows"]["y1"], y["y1"], _condition(model, params, y["prior"]))
+    return {"prior": z_prior, "y1": z_1}
+
+
+def _condition(model: Hierarchy, params: Params, y_prior: Float[Array, "b p"]) -> Array:
+    """What the flow over y_1 is conditioned on."""
+    decoder: Any = model.level("y1").decoder
+    return decoder.apply({"params": params["decoder"]["y1"]}, y_prior)

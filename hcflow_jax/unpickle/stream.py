@@ -1,0 +1,118 @@
+"""One stream of PyTorch's older serialisation: five pickles, then the numbers of every storage, in order.
+
+The pickles are a magic number, the protocol, what machine wrote it, the object, and the storages' keys; after them
+comes each storage: how many elements (8 bytes), then the elements. All little-endian.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from hcflow_jax.unpickle import machine
+from hcflow_jax.unpickle.source import Source, UnpickleError, shown
+from hcflow_jax.unpickle.values import DTYPES, Named, Storage, Tensor, is_count
+
+MAGIC = 0x1950A86A20F9469CFC6C
+PROTOCOL = 1001
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """What a stream holds.
+
+    Attributes:
+      object: dicts, lists, plain values, `Tensor`s, and a `Module` for every module.
+      places: storage key -> where in the file its first element is.
+      source: the file.
+    """
+
+    object: Any
+    places: dict[str, int]
+    source: Source
+
+    def array(self, tensor: Tensor) -> np.ndarray:
+        """A tensor's elements, in the file itself: read only, maybe not aligned, no memory of its own."""
+        storage = tensor.storage
+        whole = np.frombuffer(self.source.bytes, storage.dtype, storage.count, self.places[storage.key])
+        strides = [stride * storage.dtype.itemsize for stride in tensor.strides]
+        part = whole[tensor.offset :]
+        return np.lib.stride_tricks.as_strided(part, tensor.shape, strides, writeable=False)
+
+
+def read_stream(source: Source) -> Stream:
+    """Reads the stream at which a source is, and leaves the source after it.
+
+    Raises:
+      UnpickleError: it is none, is cut short or damaged, or has anything but tensors, plain values and modules.
+    """
+    if machine.load(source) != MAGIC:
+        raise UnpickleError("it does not begin with PyTorch's magic number: it is of another format, or damaged")
+    if (protocol := machine.load(source)) != PROTOCOL:
+        raise UnpickleError(f"its protocol is {_number(protocol)}, expected {PROTOCOL}")
+    system = machine.load(source)
+    if not isinstance(system, dict) or system.get("little_endian") is not True:
+        raise UnpickleError("it was written on a machine that is not little-endian, or is damaged")
+    found = _Found(source)
+    root = machine.load(source, found.persistent)
+    keys = machine.load(source)
+    return Stream(root, _places(source, keys, found.storages), source)
+
+
+class _Found:
+    """What an object refers to by persistent ids: storages, and the classes of its modules."""
+
+    def __init__(self, source: Source) -> None:
+        self.storages: dict[str, Storage] = {}
+        self._source = source
+
+    def persistent(self, identity: Any) -> Storage | Named:
+        """What an id stands for.
+
+        Args:
+          identity: ("storage", type, key, location, count, None), or ("module", class, file, source) where PyTorch
+            keeps a class's source text beside the class.
+        """
+        kind, *rest = identity if isinstance(identity, tuple) and identity else (None,)
+        if kind == "storage" and len(rest) == 5:
+            return self._storage(*rest)
+        if kind == "module" and len(rest) == 3 and isinstance(rest[0], Named) and rest[0].is_class:
+            return rest[0]
+        raise UnpickleError("it refers to something outside of it that is neither a storage nor a module's class")
+
+    def _storage(self, kind: Any, key: Any, location: Any, count: Any, view: Any) -> Storage:
+        numbers = isinstance(kind, Named) and kind.module == "torch" and kind.name in DTYPES
+        if not (numbers and type(key) is str and type(location) is str and is_count(count) and view is None):
+            raise UnpickleError("it refers to a storage of a kind that PyTorch does not write")
+        made = Storage(key, np.dtype(DTYPES[kind.name]), count)
+        if made.count * made.dtype.itemsize > self._source.left:
+            raise UnpickleError(f"storage {shown(key)} claims more than the file has: it is cut short or damaged")
+        known = self.storages.setdefault(key, made)
+        if (known.dtype, known.count) != (made.dtype, made.count):
+            raise UnpickleError(f"storage {shown(key)} is of two types or sizes")
+        return known
+
+
+def _places(source: Source, keys: Any, storages: dict[str, Storage]) -> dict[str, int]:
+    """Where each storage's elements are; passes over them."""
+    if not isinstance(keys, list) or not all(type(key) is str for key in keys):
+        raise UnpickleError("its list of storages is not a list of names")
+    places: dict[str, int] = {}
+    for key in keys:
+        storage = storages.get(key)
+        if storage is None or key in places:
+            raise UnpickleError(f"storage {shown(key)} is listed {'twice' if storage else 'but not used'}")
+        try:
+            count = source.number(8)
+            if count != storage.count:
+                raise UnpickleError(f"it has {count} elements here and {storage.count} in the object")
+            places[key] = source.skip(count * storage.dtype.itemsize)
+        except UnpickleError as error:
+            raise UnpickleError(f"storage {shown(key)} ({len(places) + 1} of {len(keys)}): {error}") from None
+    if missing := storages.keys() - places.keys():
+        raise UnpickleError(f"storage {shown(min(missing))} is used but not in the list of storages")
+    return places
+
+
+def _number(value: Any) -> str:
+    return str(value) if type(value) is int and abs(value) < 10**9 else f"a {shown(value)}"

@@ -1,0 +1,238 @@
+"""The model for use: latents, samples, edits, the bound, and what will not do."""
+
+import jax
+import numpy as np
+import pytest
+from api_model import config, images, model, params, save
+
+from hcflow_jax import api, checkpoint
+from hcflow_jax.api import latents as points
+from hcflow_jax.api.programs import bucket, in_batches
+from hcflow_jax.checkpoint import CheckpointError
+from hcflow_jax.config import config_to_plain
+from hcflow_jax.models import factory
+
+LEVELS = ("prior", "y1", "8", "16")
+
+
+@pytest.fixture(scope="module")
+def six():
+    shown = images(6)
+    return shown, model().encode(shown)
+
+
+def test_latents_are_named_coarse_to_fine_and_stay_so_through_jit(six):
+    _, z = six
+    assert z.names == LEVELS == model().level_names
+    assert [z[n].shape for n in LEVELS] == [(6, 4), (6, 12), (6, 8, 8, 4), (6, 16, 16, 3)]
+    doubled = jax.jit(lambda tree: jax.tree.map(lambda a: 2 * a, tree))(z)
+    assert doubled.names == LEVELS
+    np.testing.assert_array_equal(doubled["8"], 2 * z["8"])
+    names = [jax.tree_util.keystr(path, simple=True) for path, _ in jax.tree_util.tree_leaves_with_path(z)]
+    assert names == list(LEVELS)
+
+
+def test_some_of_the_latents(six):
+    _, z = six
+    assert len(z[2:5]) == 3 and len(z[-1]) == 1 and len(list(z)) == 6
+    np.testing.assert_array_equal(z[-1]["y1"], z["y1"][5:])
+    np.testing.assert_array_equal(api.concatenate([z[:2], z[2:]])["16"], z["16"])
+    with pytest.raises(KeyError, match="no level '4'; there are prior, y1, 8, 16"):
+        z["4"]
+
+
+def test_decoding_undoes_encoding_for_bytes_and_for_floats(six):
+    shown, z = six
+    np.testing.assert_array_equal(model().decode(z), shown)
+    floats = (shown.astype(np.float32) + 0.5) / 256
+    np.testing.assert_allclose(model().decode(z, as_float=True), floats, atol=1e-4)
+    np.testing.assert_allclose(model().encode(floats)["8"], z["8"], atol=1e-5)
+
+
+def test_an_image_is_the_same_alone_as_among_others(six):
+    shown, z = six
+    np.testing.assert_allclose(model().encode(shown[3])["16"], z["16"][3:4], atol=1e-4)
+
+
+def test_log_dets_are_those_of_the_model(six):
+    shown, _ = six
+    _, log_dets = model().encode(shown, log_dets=True)
+    x = (shown.astype(np.float32) + 0.5) / 256 - 0.5
+    _, expected = jax.jit(factory.build(config()).encode)(params(), x)
+    assert tuple(log_dets) == LEVELS
+    for name in LEVELS:
+        np.testing.assert_allclose(log_dets[name], expected[name], rtol=1e-5, atol=1e-3)
+
+
+def test_samples_depend_on_seed_and_number_alone():
+    four = model().sample(4, seed=5)
+    assert four.dtype == np.uint8 and four.shape == (4, 16, 16, 3)
+    np.testing.assert_array_equal(model().sample(2, seed=5, first=2), four[2:])
+    assert (model().sample(4, seed=6) != four).any()
+    np.testing.assert_array_equal(model().decode(model().draw(4, seed=5)), four)
+
+
+def test_sigma_is_for_the_levels_above_the_top_or_by_name():
+    drawn = {key: model().draw(4, sigma=sigma) for key, sigma in (("one", 1.0), ("half", 0.5), ("named", {"8": 0.0}))}
+    np.testing.assert_array_equal(drawn["half"]["prior"], drawn["one"]["prior"])
+    np.testing.assert_allclose(drawn["half"]["16"], drawn["one"]["16"] / 2, rtol=1e-6)
+    assert not drawn["named"]["8"].any()
+    np.testing.assert_array_equal(drawn["named"]["16"], drawn["one"]["16"])
+
+
+def test_bfloat16_samples_are_close_and_not_the_same():
+    low = api.Model(config(), params(), dtype="bfloat16")
+    z = model().draw(4, sigma=0.3)
+    exact, rounded = model().decode(z, as_float=True), low.decode(z, as_float=True, dtype="bfloat16")
+    difference = np.abs(exact - rounded) / exact.std()
+    assert 0 < np.median(difference) < 0.01
+    np.testing.assert_array_equal(low.decode(z), model().decode(z))
+
+
+@pytest.mark.parametrize("how", ["linear", "spherical"])
+@pytest.mark.parametrize("space", ["z", "y_top"])
+def test_an_interpolation_goes_from_one_image_to_the_other(six, how, space):
+    shown, z = six
+    way = model().interpolate(z[0], z[1], 5, how=how, space=space)
+    assert way.shape == (5, 16, 16, 3)
+    assert np.abs(way[[0, -1]].astype(int) - shown[:2]).max() <= 1
+    assert (way[2] != way[0]).any() and (way[2] != way[4]).any()
+
+
+def test_the_ways_differ(six):
+    _, z = six
+    ways = [
+        model().interpolate(z[0], z[1], 5, how, space)[2]
+        for how, space in (("linear", "z"), ("spherical", "z"), ("linear", "y_top"))
+    ]
+    assert (ways[0] != ways[1]).any() and (ways[0] != ways[2]).any()
+
+
+def test_an_arc_keeps_its_length_and_a_line_is_where_there_is_no_arc():
+    a, b = np.array([3.0, 0.0]), np.array([0.0, 3.0])
+    arc = points.between(a, b, np.linspace(0, 1, 7), "spherical")
+    np.testing.assert_allclose(np.linalg.norm(arc, axis=1), 3, rtol=1e-6)
+    np.testing.assert_allclose(arc[3], 3 / np.sqrt([2, 2]), rtol=1e-6)
+    np.testing.assert_allclose(points.between(a, 2 * a, np.array([0.5]), "spherical"), [[4.5, 0]])
+    np.testing.assert_allclose(points.between(a, 0 * a, np.array([0.5]), "spherical"), [[1.5, 0]])
+
+
+def test_levels_are_resampled_and_zeroed(six):
+    _, z = six
+    drawn = model().resample(z, ["8", "y1"], seed=3, sigma=0.5)
+    np.testing.assert_array_equal(drawn["8"], model().draw(6, 3, 0.5)["8"])
+    assert (drawn["y1"] != z["y1"]).any()
+    np.testing.assert_array_equal(drawn["16"], z["16"])
+    zeroed = model().zero(z, "16")
+    assert not zeroed["16"].any() and (zeroed["8"] == z["8"]).all() and z["16"].any()
+
+
+def test_the_bound_is_shared_out_by_level_and_counts_left_over_images():
+    shown = images(6)
+    bits = model().bits_per_dim(shown)
+    assert tuple(bits) == ("total", *LEVELS)
+    np.testing.assert_allclose(sum(bits[n] for n in LEVELS) + 8, bits["total"], rtol=1e-5)
+    eight = model().bits_per_dim(images(8))
+    np.testing.assert_allclose(bits["total"][:4], eight["total"][:4], rtol=1e-5)
+    assert bits["total"].shape == (6,)
+    floats = (shown.astype(np.float32) + 0.5) / 256
+    np.testing.assert_allclose(model().bits_per_dim(floats)["total"], bits["total"], rtol=1e-6)
+
+
+def test_any_number_of_images_takes_few_programs():
+    sizes = []
+
+    def call(array):
+        sizes.append(len(array))
+        return {"twice": 2 * array}
+
+    for count in (1, 2, 3, 5, 16, 17, 70):
+        got = in_batches(call, 64, np.arange(count))
+        np.testing.assert_array_equal(got["twice"], 2 * np.arange(count))
+    assert set(sizes) <= {1, 4, 16, 64}
+    assert [bucket(n, 16) for n in (1, 2, 4, 5, 16)] == [1, 4, 4, 16, 16]
+
+
+def _encode(value, dtype, shape=(1, 16, 16, 3)):
+    return lambda: model().encode(np.full(shape, value, dtype))
+
+
+BAD = {
+    "another resolution": (_encode(0, np.uint8, (2, 8, 8, 3)), "the model takes .n, 16, 16, 3."),
+    "no images": (_encode(0, np.uint8, (0, 16, 16, 3)), "shape"),
+    "integers": (_encode(0, np.int64), "int64; the model takes uint8"),
+    "floats beyond 1": (_encode(255, np.float32), r"in \[0, 1\], these in \[255, 255\]"),
+    "not a number": (_encode(np.nan, np.float32), "nan"),
+    "no samples": (lambda: model().sample(0), "at least one image"),
+    "a level of another model": (lambda: model().sample(1, sigma={"32": 1.0}), "no level '32'"),
+    "a negative sigma": (lambda: model().sample(1, sigma=-1.0), "sigma is -1.0"),
+    "a negative seed": (lambda: model().sample(1, seed=-1), "seed is -1"),
+    "one image": (lambda: model().interpolate(model().draw(1), model().draw(1), 1), "two ends"),
+    "two for one": (lambda: model().interpolate(model().draw(2), model().draw(1), 3), "one image each"),
+    "another way": (lambda: model().interpolate(*[model().draw(1)] * 2, 3, how="cubic"), "not 'cubic'"),  # type: ignore[arg-type]
+    "another space": (lambda: model().interpolate(*[model().draw(1)] * 2, 3, space="x"), "not 'x'"),  # type: ignore[arg-type]
+    "fewer than a group": (lambda: model().bits_per_dim(images(3)), "at least 4 images"),
+    "latents of another model": (lambda: model().decode(api.Latents({"8": np.zeros((1, 8, 8, 4))})), "levels 8; the"),
+    "another arithmetic": (lambda: api.Model(config(), params(), dtype="float16"), "not 'float16'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_will_not_do_is_said(case):
+    call, message = BAD[case]
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_latents_of_a_wrong_shape_are_named():
+    z = model().draw(2)
+    with pytest.raises(ValueError, match="level 8 have shape"):
+        model().decode(z.replace(**{"8": z["8"][:1]}))
+
+
+def test_a_weights_file_holds_the_model(tmp_path):
+    loaded = api.load(save(tmp_path / "least.safetensors"))
+    jax.tree.map(np.testing.assert_array_equal, loaded._raw, params())
+    assert config_to_plain(loaded.config) == config_to_plain(config())
+    found = checkpoint.load(tmp_path / "least.safetensors")
+    assert found.step == 7
+    with pytest.raises(CheckpointError, match="EMA's weights alone, not params"):
+        checkpoint.load(tmp_path / "least.safetensors", ("params",))
+
+
+def test_half_the_bytes_keep_eleven_bits(tmp_path):
+    checkpoint.save_file(tmp_path / "half.safetensors", params(), config(), {}, dtype=np.float16)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=2**-11, atol=1e-7),
+        *(checkpoint.load(tmp_path / "half.safetensors").arrays["ema"], params()),
+    )
+    with pytest.raises(ValueError, match="style/layer_0/b is not finite as float16"):
+        large = {"style": {"layer_0": {"b": np.full(3, 1e6, np.float32)}}}
+        checkpoint.save_file(tmp_path / "large.safetensors", large, config(), {}, dtype=np.float16)
+    assert not (tmp_path / "large.safetensors").exists()
+
+
+def test_a_weights_file_that_is_none_is_refused_by_name(tmp_path):
+    whole = save(tmp_path / "least.safetensors").read_bytes()
+    for name, content in (("cut", whole[:-9]), ("empty", b""), ("text", b"these are not weights at all")):
+        file = tmp_path / f"{name}.safetensors"
+        file.write_bytes(content)
+        with pytest.raises(CheckpointError, match=f"{name}.safetensors cannot be read as a weights file"):
+            api.load(file)
+    with pytest.raises(CheckpointError, match="nothing.safetensors"):
+        api.load(tmp_path / "nothing.safetensors")
+
+
+def test_weights_that_do_not_fit_their_config_are_refused(tmp_path):
+    other = {**params(), "style": {}}
+    checkpoint.save_file(tmp_path / "other.safetensors", other, config(), {})
+    with pytest.raises(CheckpointError, match="does not fit its own config: style/layer_0/b is missing there"):
+        api.load(tmp_path / "other.safetensors")
+
+
+def test_a_workdir_and_a_step_of_it_load_alike(tmp_path):
+    saved = checkpoint.Checkpoints(tmp_path, keep=2)
+    saved.save(3, {"ema": params()}, config())
+    saved.close()
+    for path in (tmp_path, tmp_path / "checkpoints" / "3"):
+        jax.tree.map(np.testing.assert_array_equal, api.load(path)._raw, params())

@@ -1,12 +1,6 @@
-"""What a trained model does, in pictures and figures: `python -m hcflow_jax.cli.report --workdir=DIR`.
+"""The report's sheets and figures, from a run's newest checkpoint and its held-out pictures."""
 
-Writes to DIR/report/: samples, reconstructions beside originals, the cumulative zeroing of a real picture's levels,
-and the loss curve; prints the bound before and after training and the worst error of encode -> decode.
-"""
-
-import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +10,6 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hcflow_jax import checkpoint, data, pictures
-from hcflow_jax.compiling import enable_compilation_cache
-from hcflow_jax.config import ConfigError
 from hcflow_jax.data import preprocessing
 from hcflow_jax.models import factory
 from hcflow_jax.training import sharding
@@ -124,21 +116,3 @@ class Report:
             bits = row.get("bits_per_dim")
             figure = "undefined" if bits is None else f"{bits:.3f}"
             say(f"held-out bits/dim at step {row['step']}: {figure} ({row['images']} pictures)")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Returns the exit status: 0, or 2 after one line on stderr."""
-    parser = argparse.ArgumentParser(prog="hcflow_jax.cli.report", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--workdir", required=True, type=Path, help="of a run that saved a checkpoint")
-    arguments = parser.parse_args(argv)
-    enable_compilation_cache()
-    try:
-        Report(arguments.workdir).write()
-    except (ConfigError, checkpoint.CheckpointError, data.DataError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,43 @@
+"""What a trained model does, in pictures and figures.
+
+    hcflow report --workdir runs/demo          (or python -m hcflow_jax.cli.report)
+
+Writes to WORKDIR/report/: samples, reconstructions beside originals, the cumulative zeroing of a real picture's
+levels, and the loss curve; prints the bound before and after training and the worst error of encode -> decode.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hcflow_jax.cli import command
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the subcommand takes."""
+    parser.add_argument("--workdir", required=True, type=Path, help="of a run that saved a checkpoint")
+
+
+def run(values: argparse.Namespace) -> int:
+    """Does it; returns the exit status."""
+    from hcflow_jax.checkpoint import CheckpointError
+    from hcflow_jax.cli.arguments import UsageError
+    from hcflow_jax.cli.report_sheets import Report
+    from hcflow_jax.compiling import enable_compilation_cache
+
+    enable_compilation_cache()
+    try:
+        Report(values.workdir).write()
+    except CheckpointError as error:
+        raise UsageError(str(error)) from error
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The same as `hcflow report`; returns the exit status."""
+    return command.main(["report", *(sys.argv[1:] if argv is None else argv)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SOURCES = sorted(
     path.relative_to(ROOT).as_posix()
-    for folder in ("hcflow_jax", "configs", "tests", "benchmarks")
+    for folder in ("hcflow_jax", "configs", "tests", "benchmarks", "examples")
     for path in (ROOT / folder).rglob("*.py")
 )
 SCRIPTS = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("launch/*.sh"), ROOT / ".ci/run"])
@@ -24,8 +24,8 @@ LONGEST_FILE = 300  # lines
 # Imports every module while the packages of the extras cannot be found, and prints those that fail.
 IMPORT_ALL = """
 import importlib, pkgutil, sys, traceback
-for name in ("dicebear", "dicebear_core", "dicebear_styles", "matplotlib", "resvg_py", "tensorboard",
-             "tensorflow", "torch"):
+for name in ("dicebear", "dicebear_core", "dicebear_styles", "imageio_ffmpeg", "matplotlib", "resvg_py",
+             "tensorboard", "tensorflow", "torch"):
     sys.modules[name] = None
 import hcflow_jax
 failed = 0

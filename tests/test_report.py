@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from hcflow_jax.cli.report import SHOWN, Report
+from hcflow_jax.cli.report_sheets import SHOWN, Report
 
 
 def test_zeroing_takes_the_finest_level_first():

@@ -1,0 +1,1 @@
+"""Small programs that build on the pieces of hcflow_jax."""

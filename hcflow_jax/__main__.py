@@ -1,0 +1,8 @@
+"""The command where its script is not installed: `python -m hcflow_jax sample --count 16`."""
+
+import sys
+
+from hcflow_jax.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

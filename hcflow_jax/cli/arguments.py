@@ -1,0 +1,145 @@
+"""What subcommands share of the command line: how values are read, and errors of one line."""
+
+import argparse
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+DTYPES = ("float32", "bfloat16")
+_SEEDS = 2**32
+
+Sigma = float | dict[str, float]
+
+
+class UsageError(Exception):
+    """Something that the user has to put right; the message is one line that names it."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, whose errors are raised, and whose help shows every default."""
+
+    def __init__(self, prog: str, about: str, **options: Any):
+        """Args:
+        prog: the command's name.
+        about: shown by --help.
+        **options: argparse's own.
+        """
+        raw = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog=prog, description=about, formatter_class=raw, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UsageError."""
+        raise UsageError(f"{message} ({self.prog} --help tells what there is)")
+
+
+def add_model(parser: argparse.ArgumentParser, default: str = "the one in the box") -> None:
+    """--checkpoint and --dtype."""
+    where = f"a model in the box by its name, a workdir, a step in it, or a weights file; default: {default}"
+    parser.add_argument("--checkpoint", metavar="WHERE", help=where)
+    parser.add_argument(
+        "--dtype", choices=DTYPES, default=DTYPES[0], help="of the networks when sampling; %(default)s"
+    )
+
+
+def add_sigma(parser: argparse.ArgumentParser) -> None:
+    """--sigma, for what draws latents; 0.7 is the paper's in Figures 4 and 11."""
+    text = "std of the latents above 1x1, or by level as 8=0.7,32=0.5 (others 1); default %(default)s"
+    parser.add_argument("--sigma", type=sigma, default=0.7, help=text)
+
+
+def whole(least: int, what: str, below: float = math.inf) -> Callable[[str], int]:
+    """Reads a whole number from `least` on."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number < below:
+            top = "" if below == math.inf else f" to {int(below) - 1}"
+            raise argparse.ArgumentTypeError(f"{text!r}: expected {what}, a whole number from {least}{top or ' on'}")
+        return number
+
+    return read
+
+
+seed = whole(0, "a seed", below=_SEEDS)
+count = whole(1, "a count")
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """Reads 0,1,2."""
+    return tuple(seed(part) for part in text.split(","))
+
+
+def levels(text: str) -> tuple[str, ...]:
+    """Reads names of levels, 8,32; whether the model has them is known once it is loaded."""
+    names = tuple(part.strip() for part in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected levels such as 8,32")
+    return names
+
+
+def sigma(text: str) -> Sigma:
+    """Reads 0.7, or 8=0.7,32=0.5."""
+    if "=" not in text:
+        return _std(text, text)
+    parts = [part.partition("=") for part in text.split(",")]
+    if not all(name.strip() for name, _, _ in parts) or len({name.strip() for name, _, _ in parts}) < len(parts):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number, or one a level as 8=0.7,32=0.5")
+    return {name.strip(): _std(value, text) for name, _, value in parts}
+
+
+def _std(value: str, text: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: expected a number that is not negative, or one a level as 8=0.7,32=0.5"
+        )
+    return number
+
+
+def check_levels(option: str, names: Iterable[str], known: tuple[str, ...]) -> None:
+    """Refuses levels that the model has not got.
+
+    Raises:
+      UsageError: naming the option and the levels that there are.
+    """
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{option}: no level {name!r}; this model has {', '.join(known)}")
+
+
+def check_out(option: str, path: Path, endings: tuple[str, ...] = ()) -> Path:
+    """Tries, before anything is computed, whether a file can be written; makes the folders above it.
+
+    Args:
+      option: named in errors.
+      path: of the file; of a folder where `endings` are empty.
+      endings: those that the file may have.
+
+    Returns:
+      The path, `~` expanded.
+
+    Raises:
+      UsageError: it has another ending, or cannot be written.
+    """
+    path = path.expanduser()
+    if endings and path.suffix.lower() not in endings:
+        raise UsageError(f"{option} {path}: must end in {' or '.join(endings)}")
+    if endings and path.is_dir():
+        raise UsageError(f"{option} {path}: is a folder; name a file")
+    folder = path.parent if endings else path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".hcflow-writable"
+        probe.write_bytes(b"")
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
+        raise UsageError(f"{option} {path}: cannot be written ({reason}); name another") from error
+    return path

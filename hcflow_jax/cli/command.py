@@ -1,0 +1,51 @@
+"""Which subcommand is meant, and one line and a status for whatever a person can put right."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from hcflow_jax.cli.arguments import Parser, UsageError
+
+USAGE_ERROR, INTERRUPTED = 2, 130
+COMMANDS = {
+    "sample": "images of the model's own making",
+    "reconstruct": "images encoded and decoded, beside the originals",
+    "interpolate": "the way from one image to another, as a video, a gif or a strip",
+    "edit": "images with some levels of detail drawn anew or at zero",
+    "encode": "images to a file of latents",
+    "decode": "a file of latents to images",
+    "report": "what a run's model does, in pictures and figures",
+}
+
+
+def _run(argv: Sequence[str]) -> int:
+    """The arguments' subcommand; only its own file is imported, and jax only once it has read its arguments."""
+    if argv and argv[0] in COMMANDS:
+        name = argv[0]
+        command = importlib.import_module(f"hcflow_jax.cli.{name}")
+        parser = Parser(f"hcflow {name}", command.__doc__ or "")
+        command.add_arguments(parser)
+        return command.run(parser.parse_args(argv[1:]))
+    parser = Parser("hcflow", "An invertible hierarchical model of images: sample, encode, edit, interpolate.")
+    which = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        which.add_parser(name, prog=f"hcflow {name}", about="", help=summary)
+    parser.parse_args(argv)
+    raise UsageError("the subcommand comes first: hcflow COMMAND ...")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a subcommand.
+
+    Returns:
+      The process's exit status: 0; 2 after one line on stderr for what the user can put right; 130 if interrupted.
+    """
+    try:
+        return _run(sys.argv[1:] if argv is None else argv)
+    # ValueError: configs, data, checkpoints and the API say in one what was wrong with what they were given.
+    except (UsageError, ValueError, ImportError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED

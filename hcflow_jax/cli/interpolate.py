@@ -1,0 +1,83 @@
+"""Goes from one image to another through their latents; the ending of --out says how it is shown.
+
+    hcflow interpolate a.jpg b.jpg --out way.mp4
+    hcflow interpolate seed:3 seed:8 --how spherical --steps 9 --out way.png
+
+An end is a picture file, or seed:N, the first image that `hcflow sample --seed N` draws.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hcflow_jax import pictures
+from hcflow_jax.cli import arguments, inputs
+from hcflow_jax.cli.progress import bar
+
+if TYPE_CHECKING:
+    from hcflow_jax import api
+
+ENDINGS = (".mp4", ".gif", ".png")
+_SEED = "seed:"
+_STEPS_OF_STRIP, _STEPS = 9, 60
+_PIXELS = 256  # about, of a video's side
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the subcommand takes."""
+    parser.add_argument("ends", metavar="END", nargs=2, type=_end, help="a picture file, or seed:N")
+    parser.add_argument(
+        "--out", metavar="FILE", type=Path, required=True, help="ends in .mp4, .gif or .png (a strip)"
+    )
+    steps = f"images, both ends among them; default {_STEPS}, of a strip {_STEPS_OF_STRIP}"
+    parser.add_argument("--steps", type=arguments.whole(2, "a count"), help=steps)
+    how = "on lines, or on arcs that keep the latents' length; default %(default)s"
+    parser.add_argument("--how", choices=("linear", "spherical"), default="linear", help=how)
+    space = "what goes linearly or on an arc at 1x1: latents, or the encoder's vector; default %(default)s"
+    parser.add_argument("--space", choices=("z", "y_top"), default="z", help=space)
+    parser.add_argument(
+        "--fps", type=arguments.whole(1, "frames a second", below=101), default=20, help="%(default)s"
+    )
+    arguments.add_sigma(parser)
+    arguments.add_model(parser)
+
+
+def _end(text: str) -> str | int:
+    """A picture's path, or a seed."""
+    return arguments.seed(text.removeprefix(_SEED)) if text.startswith(_SEED) else text
+
+
+def _latents(model: "api.Model", ends: Sequence[str | int], sigma: arguments.Sigma) -> "list[api.Latents]":
+    files = [end for end in ends if isinstance(end, str)]
+    images = iter(inputs.read(files, model.resolution) if files else ())
+    return [
+        model.encode(next(images)[None]) if isinstance(end, str) else model.draw(1, seed=end, sigma=sigma)
+        for end in ends
+    ]
+
+
+def run(values: argparse.Namespace) -> int:
+    """Does it; returns the exit status."""
+    out = arguments.check_out("--out", values.out, ENDINGS)
+    ending = out.suffix.lower()
+    if ending == ".mp4":
+        pictures.check_mp4(out)
+    from hcflow_jax.cli import use
+
+    model = use.load(values)
+    if isinstance(values.sigma, dict):
+        arguments.check_levels("--sigma", values.sigma, model.level_names)
+    steps = values.steps or (_STEPS_OF_STRIP if ending == ".png" else _STEPS)
+    a, b = _latents(model, values.ends, values.sigma)
+    with bar(steps, "interpolating") as progress:
+        images = model.interpolate(a, b, steps, how=values.how, space=values.space)
+        progress.update(steps)
+    if ending == ".png":
+        pictures.save_png(out, pictures.strip(images, scale=use.scale(model)))
+    else:
+        save = pictures.save_mp4 if ending == ".mp4" else pictures.save_gif
+        larger = use.scale(model, _PIXELS)
+        save(out, images.repeat(larger, 1).repeat(larger, 2), fps=values.fps)
+    print(f"{out}: {steps} images")
+    return 0

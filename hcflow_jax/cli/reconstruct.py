@@ -1,0 +1,46 @@
+"""Encodes images and decodes them again: a sheet of originals and what comes back, and how far off it is.
+
+hcflow reconstruct faces/*.jpg --out reconstructions.png
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from hcflow_jax import pictures
+from hcflow_jax.cli import arguments, inputs
+
+COLUMNS = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the subcommand takes."""
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, WebP, GIF or BMP files")
+    parser.add_argument(
+        "--out", metavar="FILE.png", type=Path, default=Path("reconstructions.png"), help="%(default)s"
+    )
+    arguments.add_model(parser)
+
+
+def run(values: argparse.Namespace) -> int:
+    """Does it; returns the exit status."""
+    out = arguments.check_out("--out", values.out, (".png",))
+    from hcflow_jax.cli import use
+
+    model = use.load(values)
+    images = inputs.read(values.images, model.resolution)
+    floats = use.decode(model, use.encode(model, images), as_float=True)
+    # x + 0.5, as the images are: a value v is the middle of its bin, and one bin is 1/256.
+    error = float(np.abs(floats - (images.astype(np.float32) + 0.5) / 256).max())
+    decoded = np.clip(np.floor(256 * floats), 0, 255).astype(np.uint8)
+    changed = int((decoded != images).sum())
+    rows, labels = [], []
+    for start in range(0, len(images), COLUMNS):
+        rows += [images[start : start + COLUMNS], decoded[start : start + COLUMNS]]
+        labels += ["original", "decoded"]
+    pictures.save_png(out, pictures.rows(rows, labels, scale=use.scale(model)))
+    print(f"worst error {error:.1e} in units of x (one 8-bit value is 1/256)")
+    print(f"changed 8-bit values: {changed} of {images.size}")
+    print(f"{out}: {len(images)} images")
+    return 0

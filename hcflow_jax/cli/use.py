@@ -1,0 +1,57 @@
+"""The model behind the subcommands. Importing this imports jax: they do so once their arguments are read."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hcflow_jax import api
+from hcflow_jax.checkpoint import CheckpointError
+from hcflow_jax.cli.arguments import UsageError
+from hcflow_jax.cli.inputs import Images
+from hcflow_jax.cli.progress import batches
+from hcflow_jax.compiling import enable_compilation_cache
+
+SHOWN_AT = 96  # pixels, about, that an image has on a sheet
+
+
+def load(values: argparse.Namespace) -> api.Model:
+    """The model that --checkpoint and --dtype ask for; its compiled programs are kept for the next command.
+
+    Raises:
+      UsageError: there is no such model, or it cannot be read.
+    """
+    enable_compilation_cache()
+    try:
+        return api.load(values.checkpoint, dtype=values.dtype)
+    except CheckpointError as error:
+        raise UsageError(f"--checkpoint: {error}") from error
+
+
+def scale(model: api.Model, pixels: int = SHOWN_AT) -> int:
+    """How many times larger images are shown than they are."""
+    return max(1, pixels // model.resolution)
+
+
+def encode(model: api.Model, images: Images) -> api.Latents:
+    """Latents of any number of images."""
+    return api.concatenate([model.encode(images[part]) for part in batches(model, len(images), "encoding")])
+
+
+def decode(model: api.Model, latents: api.Latents, **options: Any) -> Any:
+    """Images of any number of latents; the options are those of `Model.decode`."""
+    parts = [model.decode(latents[part], **options) for part in batches(model, len(latents), "decoding")]
+    return np.concatenate(parts)
+
+
+def latents(levels: Mapping[str, Any]) -> api.Latents:
+    """Latents from arrays by level."""
+    return api.Latents.from_dict(levels)
+
+
+def checkpoint_name(given: str | None) -> str:
+    """What finds the model again from any folder: its name if it is one in the box, else its whole path."""
+    name = given or api.BOXED[0]
+    return name if name in api.BOXED and not Path(name).exists() else str(Path(name).expanduser().absolute())

@@ -234,8 +234,8 @@ def pieces(
     zeros = {name: np.broadcast_to(np.zeros((), np.float32), array.shape) for name, array in flat.items()}
     zeros = zeros if moments else {}
     made: dict[str, bytes | np.ndarray] = {
-        "module": _section(b"hflow.network"),
-        "source": _section(b"# source omitted"),
+        "module": section(b"hflow.network"),
+        "source": section(b"# source omitted"),
         **stream("network", network(flat, initialised), flat),
         **stream(
             "optimizer",
@@ -244,11 +244,11 @@ def pieces(
         ),
     }
     if settings is not None:
-        made["settings"] = _section(json.dumps(settings).encode())
+        made["settings"] = section(json.dumps(settings).encode())
     return Pieces(made)
 
 
-def _section(content: bytes) -> bytes:
+def section(content: bytes) -> bytes:
     return struct.pack("<I", len(content)) + content
 
 
@@ -262,5 +262,5 @@ def stream(name: str, value: Any, storages: Mapping[str, np.ndarray]) -> dict[st
     }
     for key in sorted(storages):
         made[f"{name}_count/{key}"] = struct.pack("<q", storages[key].size)
-        made[f"{name}_data/{key}"] = np.asarray(storages[key])
+        made[f"{name}_data/{key}"] = storages[key]
     return made

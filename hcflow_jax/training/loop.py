@@ -56,17 +56,17 @@ class _Run:
         self.model: Any = factory.build(config)
         self.mesh = sharding.make_mesh(config)
         self.images, self.held_out = data.open_source(config, "train"), data.open_source(config, "eval")
-        self.schedule = schedule(config, len(self.images))
-        self.steps = {
-            frozen: make_train_step(self.model, config, self.schedule, self.mesh, frozen=frozen)
-            for frozen in (False, True)
-        }
         self.bound = HeldOut(self.model, config, self.programs, self.mesh)
         self.watched = jax.jit(watch.flows)
         self.sampler = samples.Sampler(self.model, config, self.programs, self.mesh)
         self.checkpoints = Checkpoints(directory, config.train.keep_checkpoints, config.train.keep_every, complain)
         self.termination = Termination(distributed.Votes(self.mesh) if jax.process_count() > 1 else None)
         self.state, self.start, self.used = self._take_up()
+        self.schedule = schedule(config, len(self.images), self.next_index(0))
+        self.steps = {
+            frozen: make_train_step(self.model, config, self.schedule, self.mesh, frozen=frozen)
+            for frozen in (False, True)
+        }
         self.done = self.start
         self.trace = Trace(profile, directory, start=self.start, num_steps=config.train.num_steps)
         self.reporter = Reporter(

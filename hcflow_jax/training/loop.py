@@ -177,9 +177,10 @@ class _Run:
             )
             with closing(batches):
                 self._steps(batches)
-        except data.DataError:
-            # Saving takes all processes, and the others wait for this one's share of a step.
-            if self.done > self.start and jax.process_count() == 1:
+        except data.DataError as error:
+            if jax.process_count() > 1:  # saving takes all, and the others wait for this one's share of a step
+                raise distributed.AloneError(f"{error} (its share of the run; the others end too)") from error
+            if self.done > self.start:
                 self.save(self.done)
                 self.close()
                 say(f"saved step {self.done}; the same command resumes there")
@@ -274,6 +275,7 @@ def train(
       NotFiniteError: too many steps in a row were skipped.
       DataError: the images are not there, cannot be read (what was trained is saved first), or are others than those
         the checkpoint was trained on.
+      AloneError: of several processes this one's images cannot be read; nothing is saved.
     """
     directory = workdir.open_workdir(path)
     with lock.only_run(directory):

@@ -1,5 +1,7 @@
 """The model for use: latents, samples, edits, the bound, and what will not do."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -93,7 +95,8 @@ def test_bfloat16_samples_are_close_and_not_the_same():
 @pytest.mark.parametrize("space", ["z", "y_top"])
 def test_an_interpolation_goes_from_one_image_to_the_other(six, how, space):
     shown, z = six
-    way = model().interpolate(z[0], z[1], 5, how=how, space=space)
+    how_and_where: Any = dict(how=how, space=space)
+    way = model().interpolate(z[0], z[1], 5, **how_and_where)
     assert way.shape == (5, 16, 16, 3)
     assert np.abs(way[[0, -1]].astype(int) - shown[:2]).max() <= 1
     assert (way[2] != way[0]).any() and (way[2] != way[4]).any()
@@ -101,10 +104,8 @@ def test_an_interpolation_goes_from_one_image_to_the_other(six, how, space):
 
 def test_the_ways_differ(six):
     _, z = six
-    ways = [
-        model().interpolate(z[0], z[1], 5, how, space)[2]
-        for how, space in (("linear", "z"), ("spherical", "z"), ("linear", "y_top"))
-    ]
+    choices: Any = (("linear", "z"), ("spherical", "z"), ("linear", "y_top"))
+    ways = [model().interpolate(z[0], z[1], 5, how, space)[2] for how, space in choices]
     assert (ways[0] != ways[1]).any() and (ways[0] != ways[2]).any()
 
 

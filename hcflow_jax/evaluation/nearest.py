@@ -12,7 +12,7 @@ _CHUNK = 1024  # pictures of the set in memory
 
 
 def nearest(
-    images: Images, source: Source, mirrored: bool = True, tell: Callable[[int], None] = lambda done: None
+    images: Images, source: Source, mirrored: bool = True, tell: Callable[[int], object] = lambda done: None
 ) -> tuple[Images, Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """The picture of a set that is nearest to each image, by root mean square difference of pixel values.
 

@@ -22,7 +22,9 @@ def ends(processes, limit=300):
         errors = [process.communicate(timeout=limit)[1] for process in processes]
     finally:
         for process in processes:
-            process.kill()
+            if process.returncode is None:
+                process.kill()
+                process.communicate()
     return [process.returncode for process in processes], errors
 
 

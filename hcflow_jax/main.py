@@ -48,6 +48,12 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
     flags.DEFINE_string("coordinator_address", None, f"{several}HOST:PORT of process 0.", flag_values=values)
     flags.DEFINE_integer("num_processes", None, f"{several}how many there are.", flag_values=values)
     flags.DEFINE_integer("process_id", None, f"{several}which this is, from 0.", flag_values=values)
+    flags.DEFINE_integer(
+        "heartbeat_seconds",
+        60,
+        "Of several processes: without a sign of life for so long one counts as dead, and the others end.",
+        flag_values=values,
+    )
     flags.DEFINE_bool("help", False, "Show this and stop.", flag_values=values)
     rest = values(argv)[1:]
     if rest:
@@ -99,6 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
     # Imported here: a misspelt flag should not wait for jax.
+    from jax.errors import JaxRuntimeError
+
     from hcflow_jax.checkpoint import CheckpointError
     from hcflow_jax.compiling import enable_compilation_cache
     from hcflow_jax.data import DataError
@@ -108,7 +116,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     enable_compilation_cache()
     try:
-        distributed.start(values.coordinator_address, values.num_processes, values.process_id)
+        distributed.start(
+            values.coordinator_address, values.num_processes, values.process_id, values.heartbeat_seconds
+        )
         if values.mode == "train":
             loop.train(
                 values.config,
@@ -121,6 +131,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ConfigError, CheckpointError, DataError, NotFiniteError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return USAGE_ERROR
+    except distributed.AloneError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        distributed.leave(USAGE_ERROR)
+    except JaxRuntimeError as error:
+        if (said := distributed.lost(error)) is None:
+            raise
+        print(f"error: {said}", file=sys.stderr)
+        distributed.leave(USAGE_ERROR)
     return 0
 
 

@@ -32,5 +32,7 @@ quick_on_cpu
 cd "$ROOT"
 
 "$PY" -m hcflow_jax.main --config=configs/demo.py --workdir="$workdir" ${arguments[@]+"${arguments[@]}"}
-"$PY" -m hcflow_jax.cli.report --workdir="$workdir"
+"$PY" -m hcflow_jax report --workdir="$workdir"
+say "and faces of the model in the box, which learnt for longer (hcflow_jax/box/portraits.md):"
+"$PY" -m hcflow_jax sample --count=64 --out="$workdir/report/box.png"
 say "done in $((SECONDS / 60)) min $((SECONDS % 60)) s; results: $workdir"

@@ -4,7 +4,7 @@
     python tests/scale_runs.py OUT.npz 2:1 HOST:PORT PROCESS         one mesh over two processes
 
 Process 0 writes, for every mesh: the loss of each step, the first step's gradient, the parameters at the start and at
-the end; a vector each.
+the end; a vector each. And the names and sizes of the tensors that the last three are made of, in order.
 """
 
 import sys
@@ -22,6 +22,8 @@ from hcflow_jax.compiling import enable_compilation_cache
 from hcflow_jax.models import factory
 from hcflow_jax.training import distributed, initialise, sharding, step
 from hcflow_jax.training.metrics import Clock
+from hcflow_jax.training.optimizer import path_name
+from hcflow_jax.training.packing import Packing
 from hcflow_jax.training.programs import Programs
 from hcflow_jax.training.schedule import schedule
 
@@ -71,10 +73,18 @@ def run(mesh: Mesh, accumulate: int) -> dict[str, np.ndarray]:
         losses.append(float(metrics["loss"]))
         if gradient is None:
             # Adam's first moment after one step is the (clipped) gradient, but for a factor.
-            moments = {k: group.inner_state[0].mu for k, group in state.opt_state[1].inner_states.items()}
-            gradient = vector(moments) / (1 - found.train.adam_b1)
+            moments = {k: group.inner_state[0].mu[k] for k, group in state.opt_state[1].inner_states.items()}
+            gradient = vector(Packing.of(state.params).unpack(moments)) / (1 - found.train.adam_b1)
     assert gradient is not None
-    return {"losses": np.array(losses), "gradient": gradient, "start": start, "end": vector(state.params)}
+    tensors = {path_name(path): leaf.size for path, leaf in jax.tree_util.tree_leaves_with_path(state.params)}
+    return {
+        "losses": np.array(losses),
+        "gradient": gradient,
+        "start": start,
+        "end": vector(state.params),
+        "names": np.array(list(tensors)),
+        "sizes": np.array(list(tensors.values())),
+    }
 
 
 def main(out: str, *arguments: str) -> None:

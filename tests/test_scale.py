@@ -58,6 +58,13 @@ def apart(runs: dict[str, np.ndarray], name: str, key: str) -> float:
     return float(np.linalg.norm(runs[f"{name}/{key}"] - runs[f"{ALONE}/{key}"]))
 
 
+def tensors(runs: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """The gradient by tensor."""
+    cuts = np.cumsum(runs[f"{name}/sizes"])
+    assert cuts[-1] == runs[f"{name}/gradient"].size
+    return dict(zip(runs[f"{name}/names"].tolist(), np.split(runs[f"{name}/gradient"], cuts[:-1]), strict=True))
+
+
 @pytest.mark.parametrize("name", [*MESHES, "processes"])
 def test_a_run_does_not_depend_on_where_it_runs(runs, name):
     alone = {key: runs[f"{ALONE}/{key}"] for key in ("losses", "gradient", "start", "end")}
@@ -66,6 +73,19 @@ def test_a_run_does_not_depend_on_where_it_runs(runs, name):
     assert apart(runs, name, "gradient") <= 1e-4 * np.linalg.norm(alone["gradient"])
     # Adam divides a gradient by its own size, so that one of nothing but rounding moves a parameter all the same.
     assert apart(runs, name, "end") <= 0.03 * np.linalg.norm(alone["end"] - alone["start"])
+
+
+@pytest.mark.parametrize("name", [*MESHES, "processes"])
+def test_every_tensor_has_its_gradient(runs, name):
+    """One that a small tensor has wrong does not show in the norm of all."""
+    alone, found = tensors(runs, ALONE), tensors(runs, name)
+    assert found.keys() == alone.keys() and len(alone) > 50
+    whole = np.linalg.norm(runs[f"{ALONE}/gradient"])
+    apart = {
+        tensor: np.linalg.norm(found[tensor] - one) / (2e-3 * np.linalg.norm(one) + 1e-6 * whole)
+        for tensor, one in alone.items()
+    }
+    assert {tensor: ratio for tensor, ratio in apart.items() if ratio > 1} == {}
 
 
 def test_the_steps_learned_something(runs):

@@ -59,6 +59,7 @@ def test_the_devices_of_a_task(environment, devices):
         (("here", 2, 0), "--coordinator_address=here: expected HOST:PORT"),
         (("here:80", 0, 0), "--num_processes=0: expected at least 1"),
         (("here:80", 2, 2), "--process_id=2: expected 0 to 1"),
+        (("here:80", 2, 1, 0), "--heartbeat_seconds=0: expected at least 1"),
     ],
 )
 def test_flags_that_cannot_be(flags, message):
@@ -79,6 +80,15 @@ def test_others_that_are_not_reached(monkeypatch, found, hint):
         distributed.start(None if found else "here:80", None if found else 2, None if found else 0)
     assert not jax.config.jax_enable_preemption_service  # pyright: ignore
     jax.config.update("jax_enable_preemption_service", True)
+
+
+def test_a_process_that_is_gone_is_told_from_other_errors(monkeypatch):
+    broken = jax.errors.JaxRuntimeError("UNKNOWN: Gloo all-reduce failed:\n Connection closed by peer")
+    assert distributed.lost(broken) is None  # of one process
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    said = distributed.lost(broken)
+    assert said is not None and "is gone" in said and "(UNKNOWN: Gloo all-reduce failed: Connection" in said
+    assert distributed.lost(jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")) is None
 
 
 def test_a_laptop_is_left_alone(monkeypatch):

@@ -73,13 +73,17 @@ def test_a_resumed_run_goes_on_with_the_next_image(tmp_path, indices, first):
     assert all(sorted(indices[i : i + TRAINED]) == list(range(TRAINED)) for i in range(0, 40 - TRAINED, TRAINED))
 
 
-def test_another_batch_size_goes_on_with_the_next_image(tmp_path, indices):
-    config = fakes.config(tmp_path / "images", eval_every=0)
+def test_another_batch_size_goes_on_with_the_next_image_and_epoch(tmp_path, indices):
+    config = fakes.config(tmp_path / "images", eval_every=0, images_per_epoch=12, decay_after=0)
     _train(config, tmp_path / "run", num_steps=3)
     _train(config, tmp_path / "run", num_steps=5, batch_size=8)
     result = _train(config, tmp_path / "run", num_steps=7, batch_size=4)
     assert indices == _order(config, 3 * 4 + 2 * 8 + 2 * 4)
     assert result["images"] == _metadata(tmp_path / "run")["next_index"] == 36
+    rows = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    rates = [row["rate/flows"] for row in rows if row["kind"] == "train"]
+    # 20 images were used before the fifth step, 28 before the sixth; from 24 on it is epoch 2.
+    assert rates == pytest.approx([5e-3] * 5 + [5e-3 * 0.95] * 2, rel=1e-6)
 
 
 def test_other_images_are_refused_unless_they_are_wanted(tmp_path, capsys):

@@ -67,6 +67,22 @@ def test_epochs_that_are_no_whole_number_of_steps():
     assert [sum(step >= plan.first_step(e) for e in range(1, 17)) for step in range(40)] == epochs
 
 
+def test_epochs_count_images_where_the_batch_was_another():
+    config = schema.default()
+    config.train.update(dict(batch_size=4, num_steps=2_000, images_per_epoch=40, freeze_epoch=13))
+    # 100 steps of 12 images, then of 4: an epoch is ten steps from there on, and 30 of them are over.
+    plan = schedule(config, 123, offset=100 * 12 - 100 * 4)
+    assert [plan.first_step(epoch) for epoch in (0, 1, 30, 31, 32)] == [0, 0, 100, 110, 120]
+    assert plan.frozen(100) and float(plan.ema_decay(100)) == pytest.approx(0.995)
+    assert rates(plan, 100)["flows"] == pytest.approx(5e-3 * 0.95**10, rel=1e-6)  # epochs 12, 14, ... 30
+    # 100 steps of 2 images: five epochs, and the next begins when 40 more were used.
+    plan = schedule(config, 123, offset=100 * 2 - 100 * 4)
+    assert [plan.first_step(epoch) for epoch in (5, 6, 7)] == [100, 110, 120]
+    assert not plan.frozen(179) and plan.frozen(180)
+    assert rates(plan, 169)["flows"] == pytest.approx(5e-3, rel=1e-6)
+    assert rates(plan, 170)["flows"] == pytest.approx(5e-3 * 0.95, rel=1e-6)
+
+
 def test_epoch_is_the_training_set_unless_said():
     assert make(images_per_epoch=0).images_per_epoch == 123
 

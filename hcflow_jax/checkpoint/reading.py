@@ -17,12 +17,13 @@ from hcflow_jax.checkpoint.files import CheckpointError
 from hcflow_jax.config import ConfigError, config_from_plain
 
 CHECKPOINTS = "checkpoints"
+WEIGHTS = "ema"  # the only part of a checkpoint of weights alone
 
 _log = logging.getLogger(__name__)
 
 
 class OtherModelError(CheckpointError):
-    """Whole, but of another model: an older step will not do either."""
+    """Whole, but of another model, or of weights alone: an older step will not do either."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +71,17 @@ def _check_shapes(directory: Path, stored: Any, wanted: Any) -> None:
             )
 
 
+def _check_parts(directory: Path, stored: Iterable[str], template: Any, parts: Iterable[str]) -> None:
+    if template is not None and set(stored) == {WEIGHTS}:
+        raise OtherModelError(
+            f"{directory} holds weights alone and no state of training to go on from: "
+            f"name another workdir, and start from them with train.init_from={directory.parent.parent}"
+        )
+    for name in parts if template is None else ():
+        if name not in stored:
+            raise CheckpointError(f"{directory} has no {name}: it holds {', '.join(sorted(stored))}")
+
+
 def _placed(tree: Any) -> Any:
     """Shapes with a place, which is said because a checkpoint may come from other devices."""
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -112,9 +124,10 @@ def read_step(
         described = manager.restore(
             step, args=ocp.args.Composite(config=ocp.args.JsonRestore(), metadata=ocp.args.JsonRestore())
         )
+        stored = dict(manager.item_metadata(step)["state"].tree)
+        _check_parts(directory, stored, template, parts)
         config = config_from_plain(described["config"])
         accept(config)
-        stored = dict(manager.item_metadata(step)["state"].tree)
         if template is None:
             template = {name: stored[name] for name in parts}
         else:

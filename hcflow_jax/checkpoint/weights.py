@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from hcflow_jax.checkpoint import files
 from hcflow_jax.checkpoint.files import CheckpointError
-from hcflow_jax.checkpoint.reading import CHECKPOINTS
+from hcflow_jax.checkpoint.reading import CHECKPOINTS, WEIGHTS
 from hcflow_jax.checkpoint.saving import Checkpoints
 
 
@@ -53,7 +53,7 @@ def save_weights(
         partial.mkdir(parents=True)
         checkpoints = Checkpoints(partial, keep=1)
         try:
-            checkpoints.save(0, {"ema": params}, config, about)
+            checkpoints.save(0, {WEIGHTS: params}, config, about)
         finally:
             checkpoints.close()
         if not files.is_sealed(partial / CHECKPOINTS / "0"):
@@ -61,6 +61,8 @@ def save_weights(
         with suppress(FileNotFoundError):
             target.rmdir()
         os.rename(partial, target)
+    except CheckpointError as error:
+        raise CheckpointError(str(error).replace(str(partial), str(target))) from error
     except OSError as error:
         raise CheckpointError(f"{target} cannot be written ({error.strerror}): name another") from error
     finally:

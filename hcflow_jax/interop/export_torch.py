@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 from ml_collections import ConfigDict
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from hcflow_jax import checkpoint
@@ -73,14 +74,16 @@ def export_torch(path: str, file: Path) -> str:
     write = _writer(file)
     if file.exists():
         raise ConfigError(f"--out {file}: is there already, and nothing is written over; name another")
+    if not file.parent.is_dir():
+        raise ConfigError(f"--out {file}: {file.parent} is no directory; make it, or name another")
     found = checkpoint.load(path)
     flat = state_dict(found.arrays["ema"], found.config)
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
         write(partial, flat)
         os.replace(partial, file)
-    except OSError as error:
-        raise ConfigError(f"--out {file} cannot be written ({error.strerror}): name another") from error
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"--out {file} cannot be written ({error}): see to its disk") from error
     finally:
         with suppress(OSError):
             partial.unlink()

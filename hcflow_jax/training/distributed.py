@@ -7,9 +7,10 @@ hang on what a single process knows. What one has to decide for all goes through
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,10 @@ CONNECT_SECONDS = 300  # a queue may start the last process minutes after the fi
 # Seconds without a sign of life, from a thread of its own, after which a process counts as dead and the others end.
 HEARTBEAT_SECONDS = 60
 SHUTDOWN_SECONDS = 60  # that a process which is done waits for the others
+
+
+class AloneError(Exception):
+    """What ends one process while the others wait for it; they notice once it is gone."""
 
 
 def cluster(environment: Mapping[str, str] = os.environ) -> str | None:
@@ -54,19 +59,27 @@ def _own_devices(environment: Mapping[str, str] = os.environ) -> list[int] | Non
     return [] if alone or one_visible else None
 
 
-def start(coordinator_address: str | None, num_processes: int | None, process_id: int | None) -> None:
+def start(
+    coordinator_address: str | None,
+    num_processes: int | None,
+    process_id: int | None,
+    heartbeat_seconds: int = HEARTBEAT_SECONDS,
+) -> None:
     """Joins the other processes of the run, if there are any; before anything else is asked of jax.
 
     Args:
       coordinator_address: HOST:PORT of process 0, which the others reach.
       num_processes: how many.
       process_id: which of them this is, from 0.
+      heartbeat_seconds: see `HEARTBEAT_SECONDS`.
 
-    None for all three: as the cluster says (SLURM, TPU pods, Kubernetes), or this process alone.
+    None for the first three: as the cluster says (SLURM, TPU pods, Kubernetes), or this process alone.
 
     Raises:
       ConfigError: some flags are missing or cannot be, or the others were not reached.
     """
+    if heartbeat_seconds < 1:
+        raise ConfigError(f"--heartbeat_seconds={heartbeat_seconds}: expected at least 1")
     given: dict[str, Any] = dict(zip(FLAGS, (coordinator_address, num_processes, process_id), strict=True))
     missing = [f"--{name}" for name, value in given.items() if value is None]
     found = cluster() if len(missing) == len(FLAGS) else None
@@ -84,7 +97,7 @@ def start(coordinator_address: str | None, num_processes: int | None, process_id
         jax.distributed.initialize(
             **given,
             initialization_timeout=CONNECT_SECONDS,
-            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            heartbeat_timeout_seconds=heartbeat_seconds,
             shutdown_timeout_seconds=SHUTDOWN_SECONDS,
         )
     except Exception as error:  # jax's, the cluster library's or the network's
@@ -109,6 +122,28 @@ def _check(coordinator_address: Any, num_processes: Any, process_id: Any) -> Non
 def from_first(value: bool) -> bool:
     """Process 0's value, in every process: all have to call it."""
     return bool(multihost_utils.broadcast_one_to_all(np.asarray(value)))
+
+
+def lost(error: Exception) -> str | None:
+    """What to say of an error of a collective whose other processes are gone; None if it is another error.
+
+    On CPUs a connection that breaks says at once that its process is gone. Elsewhere nothing does but the heartbeat,
+    upon which jax itself ends the process, with a message of its own and SIGABRT.
+    """
+    text = " ".join(str(error).split())
+    if jax.process_count() == 1 or "Gloo" not in text:
+        return None
+    return (
+        "another process of the run is gone, or does not answer: see what it said, then start all of them again, to "
+        f"resume at the last checkpoint ({text[:200]})"
+    )
+
+
+def leave(status: int) -> NoReturn:
+    """Ends this process without the others, for which jax would wait when it ends in good order."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 class Votes:

@@ -56,17 +56,17 @@ class _Run:
         self.model: Any = factory.build(config)
         self.mesh = sharding.make_mesh(config)
         self.images, self.held_out = data.open_source(config, "train"), data.open_source(config, "eval")
-        self.schedule = schedule(config, len(self.images))
-        self.steps = {
-            frozen: make_train_step(self.model, config, self.schedule, self.mesh, frozen=frozen)
-            for frozen in (False, True)
-        }
         self.bound = HeldOut(self.model, config, self.programs, self.mesh)
         self.watched = jax.jit(watch.flows)
         self.sampler = samples.Sampler(self.model, config, self.programs, self.mesh)
         self.checkpoints = Checkpoints(directory, config.train.keep_checkpoints, config.train.keep_every, complain)
         self.termination = Termination(distributed.Votes(self.mesh) if jax.process_count() > 1 else None)
         self.state, self.start, self.used = self._take_up()
+        self.schedule = schedule(config, len(self.images), self.next_index(0))
+        self.steps = {
+            frozen: make_train_step(self.model, config, self.schedule, self.mesh, frozen=frozen)
+            for frozen in (False, True)
+        }
         self.done = self.start
         self.trace = Trace(profile, directory, start=self.start, num_steps=config.train.num_steps)
         self.reporter = Reporter(
@@ -177,9 +177,10 @@ class _Run:
             )
             with closing(batches):
                 self._steps(batches)
-        except data.DataError:
-            # Saving takes all processes, and the others wait for this one's share of a step.
-            if self.done > self.start and jax.process_count() == 1:
+        except data.DataError as error:
+            if jax.process_count() > 1:  # saving takes all, and the others wait for this one's share of a step
+                raise distributed.AloneError(f"{error} (its share of the run; the others end too)") from error
+            if self.done > self.start:
                 self.save(self.done)
                 self.close()
                 say(f"saved step {self.done}; the same command resumes there")
@@ -274,6 +275,7 @@ def train(
       NotFiniteError: too many steps in a row were skipped.
       DataError: the images are not there, cannot be read (what was trained is saved first), or are others than those
         the checkpoint was trained on.
+      AloneError: of several processes this one's images cannot be read; nothing is saved.
     """
     directory = workdir.open_workdir(path)
     with lock.only_run(directory):

@@ -24,15 +24,17 @@ class Schedule:
 
     Attributes:
       train: the config's `train` group.
-      images_per_epoch: images; an epoch is floor(step * batch_size / images_per_epoch).
+      images_per_epoch: images; an epoch is floor((step * batch_size + offset) / images_per_epoch).
+      offset: images that earlier steps used beyond `batch_size` each, in a run that was resumed with another.
     """
 
     train: ConfigDict
     images_per_epoch: int
+    offset: int = 0
 
     def first_step(self, epoch: int) -> int:
         """The first step that belongs to `epoch` or a later one."""
-        return -(-epoch * self.images_per_epoch // self.train.batch_size)
+        return max(0, -((self.offset - epoch * self.images_per_epoch) // self.train.batch_size))
 
     @property
     def freeze_step(self) -> int | None:
@@ -85,12 +87,13 @@ class Schedule:
         return jnp.where(step < self.first_step(1), 0.0, self.train.ema_decay).astype(jnp.float32)
 
 
-def schedule(config: ConfigDict, train_images: int) -> Schedule:
+def schedule(config: ConfigDict, train_images: int, offset: int = 0) -> Schedule:
     """The schedule of a config.
 
     Args:
       config: the whole config.
       train_images: images in the training set; an epoch's length unless `train.images_per_epoch` says
         otherwise.
+      offset: see `Schedule`; what holds from the step on at which the run was resumed.
     """
-    return Schedule(config.train, config.train.images_per_epoch or train_images)
+    return Schedule(config.train, config.train.images_per_epoch or train_images, offset)

@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,15 +16,36 @@ from hcflow_jax import checkpoint
 
 HERE = Path(__file__).parent
 PARTS = ("step", "params", "opt_state", "ema")
+HEARTBEAT = 20  # seconds, of several processes
 CLOCKED = ("seconds", "input_wait", "images_per_second", "images_per_second_per_device")
 
 
 def start(workdir: Path, *arguments: object, **environment: str) -> subprocess.Popen[str]:
     """`victim.py` on a workdir, its images beside it, its programs in one cache."""
+    return _python("victim.py", workdir, workdir.parent / "images", *arguments, **environment)
+
+
+def start_command(workdir: Path, point: str, step: int, *flags: str, process: int = 0) -> subprocess.Popen[str]:
+    """`command.py` on a workdir, with images of its own beside it."""
+    images = workdir.parent / f"images{process}"
+    return _python("command.py", images, point, step, f"--workdir={workdir}", *flags)
+
+
+def start_pair(workdir: Path, point: str, steps: tuple[int, int], *flags: str) -> list[subprocess.Popen[str]]:
+    """Two processes that are one run."""
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        address = f"localhost:{found.getsockname()[1]}"
+    shared = (*flags, f"--coordinator_address={address}", "--num_processes=2", f"--heartbeat_seconds={HEARTBEAT}")
+    return [
+        start_command(workdir, point, step, *shared, f"--process_id={i}", process=i) for i, step in enumerate(steps)
+    ]
+
+
+def _python(file: str, *arguments: object, **environment: str) -> subprocess.Popen[str]:
     path = f"{HERE.parent}:{HERE.parents[1]}"
-    command = [sys.executable, str(HERE / "victim.py"), str(workdir), str(workdir.parent / "images")]
     return subprocess.Popen(
-        [*command, *map(str, arguments)],
+        [sys.executable, str(HERE / file), *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": path, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -66,12 +89,17 @@ def history(workdir: Path) -> list[dict]:
     return [{k: v for k, v in row.items() if k not in CLOCKED} for row in rows]
 
 
+def assert_equal(left: Any, right: Any) -> None:
+    """Two trees, bit for bit."""
+    assert jax.tree.structure(left) == jax.tree.structure(right)
+    for one, other in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def assert_same(left: Path, right: Path) -> None:
     """The same newest step, bit for bit, the same place in the data, the same history."""
     a, b = (checkpoint.load(workdir, PARTS) for workdir in (left, right))
     assert (a.step, a.metadata["next_index"]) == (b.step, b.metadata["next_index"])
     assert a.metadata["data"] == b.metadata["data"]
-    assert jax.tree.structure(a.arrays) == jax.tree.structure(b.arrays)
-    for one, other in zip(jax.tree.leaves(a.arrays), jax.tree.leaves(b.arrays), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_equal(a.arrays, b.arrays)
     assert history(left) == history(right)

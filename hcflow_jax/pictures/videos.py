@@ -1,9 +1,8 @@
 """Pictures one after another: mp4 for most uses, gif for where only pictures are shown."""
 
+import subprocess
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -43,39 +42,36 @@ def save_mp4(path: str | Path, frames: Images, fps: float = 20) -> None:
       ValueError: for anything but uint8 frames.
       OSError: ffmpeg failed.
     """
-    write_frames = check_mp4(path)
+    ffmpeg = check_mp4(path)
     frames = _checked(path, frames)
     height, width = frames.shape[1:3]
     frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    size = f"{frames.shape[2]}x{frames.shape[1]}"
+    given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(fps), "-i", "-"]
     # ffmpeg goes back in its file to write the index, so it wants one with a name.
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "video.mp4"
-        size = frames.shape[2], frames.shape[1]
-        options = dict(quality=None, codec="libx264", macro_block_size=2, output_params=_QUALITY)
-        video = write_frames(str(made), size, fps=fps, ffmpeg_log_level="error", **options)
-        video.send(None)
-        try:
-            for frame in frames:
-                video.send(np.ascontiguousarray(frame))
-        finally:
-            video.close()
-        if not made.exists():
-            raise OSError(f"{path}: ffmpeg wrote nothing")
+        # Not through imageio-ffmpeg's writer: it forks in a way that jax, with threads of its own, warns of.
+        command = [ffmpeg, "-v", "error", *given, "-c:v", "libx264", "-pix_fmt", "yuv420p", *_QUALITY, str(made)]
+        done = subprocess.run(command, input=frames.tobytes(), capture_output=True)
+        if done.returncode:
+            raise OSError(f"{path}: ffmpeg failed: {done.stderr.decode(errors='replace').strip()}")
         content = made.read_bytes()
     write(Path(path), lambda file: file.write(content))
 
 
-def check_mp4(path: str | Path) -> Callable[..., Any]:
-    """What writes an mp4, if it is there: for who wants to know before there are frames.
+def check_mp4(path: str | Path) -> str:
+    """Where the ffmpeg that writes an mp4 is: for who wants to know before there are frames.
 
     Raises:
       ImportError: naming the extra, if imageio-ffmpeg is not installed.
     """
     try:
-        from imageio_ffmpeg import write_frames
-    except ImportError as error:
+        from imageio_ffmpeg import get_ffmpeg_exe
+
+        return get_ffmpeg_exe()
+    except (ImportError, RuntimeError) as error:  # the latter: it came without an ffmpeg, and the system has none
         raise ImportError(f"{path}: mp4 needs imageio-ffmpeg: pip install 'hcflow_jax[pictures]'") from error
-    return write_frames
 
 
 def _checked(path: str | Path, frames: Images) -> Images:

@@ -17,7 +17,6 @@ from golden_data import GOLDEN, assert_close, group, load, nhwc, settings
 from torch_file import Call, Name, Pieces, pickled
 
 from hcflow_jax import checkpoint
-from hcflow_jax.checkpoint import CheckpointError, Checkpoints
 from hcflow_jax.interop import arrays, import_torch, release
 from hcflow_jax.models.objective import objective
 
@@ -285,25 +284,3 @@ def test_mistakes_give_one_line(arguments: list[str], said: str, tmp_path: Path,
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and lines[0].startswith("error: ") and said in lines[0]
     assert sorted(os.listdir(tmp_path)) == ["wrong.py"]
-
-
-def test_a_checkpoint_is_not_written_over(tmp_path: Path) -> None:
-    params, config = {"encoder": {"w": np.ones(3, np.float32)}}, torch_model.config()
-    (tmp_path / "out").mkdir()
-    checkpoint.save_weights(tmp_path / "out", params, config)
-    with pytest.raises(CheckpointError, match="out holds checkpoints, and nothing is written over"):
-        checkpoint.save_weights(tmp_path / "out", params, config)
-    with pytest.raises(CheckpointError, match="cannot be written"):
-        checkpoint.save_weights(tmp_path / "out" / "checkpoints" / "0" / "seal.json" / "x", params, config)
-    assert os.listdir(tmp_path) == ["out"]
-
-
-def test_weights_alone_are_not_trained_on(tmp_path: Path) -> None:
-    params = {"encoder": {"w": np.ones(3, np.float32)}}
-    checkpoint.save_weights(tmp_path / "out", params, torch_model.config())
-    checkpoints = Checkpoints(tmp_path / "out", 3)
-    with pytest.raises(CheckpointError, match=f"weights alone .* train.init_from={tmp_path / 'out'}$"):
-        checkpoints.restore_latest({"step": jnp.int32(0), "params": params, "ema": params})
-    checkpoints.close()
-    with pytest.raises(CheckpointError, match="has no params: it holds ema"):
-        checkpoint.load(tmp_path / "out" / "checkpoints" / "0", ("params",))

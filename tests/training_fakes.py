@@ -99,10 +99,10 @@ OBJECTIVE = types.SimpleNamespace(objective=_objective, draw_noise=_draw_noise)
 
 def install(setattr_: Callable[[Any, str, Any], None] = setattr) -> None:
     """Puts the model in the real one's place, with a monkeypatch's setattr or for good."""
-    from hcflow_jax.evaluation import bits_per_dim
+    from hcflow_jax.api import bound
     from hcflow_jax.training import evaluate, initialise, loop, step
 
-    for module in (initialise, step, bits_per_dim):
+    for module in (initialise, step, bound):
         setattr_(module, "objective", OBJECTIVE)
     for module in (loop, evaluate):
         setattr_(module, "factory", types.SimpleNamespace(build=lambda config: Model()))

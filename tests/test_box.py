@@ -11,6 +11,7 @@ from api_model import params
 from benchmarks import box as making
 from hcflow_jax import api, box, checkpoint
 from hcflow_jax.config import config_to_plain, default
+from hcflow_jax.models import factory
 
 MOST_BYTES = 10_000_000
 
@@ -72,6 +73,8 @@ def test_weights_in_the_box_are_few_bytes_and_finite():
     assert sum(box.weights(name).stat().st_size for name in box.NAMES) <= MOST_BYTES
     for name in box.NAMES:
         model = api.load(name)
+        shapes = factory.build(model.config).shapes()
+        assert jax.tree.map(lambda a: a.shape, model._raw) == jax.tree.map(lambda a: a.shape, shapes)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(model._raw))
         card = box.card(name).read_text()
-        assert card.startswith(f"# {name}\n") and "held out" in card and "licensed" in card or "CC0" in card
+        assert card.startswith(f"# {name}\n") and "held out" in card and ("licensed CC" in card or "CC0" in card)

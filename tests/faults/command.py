@@ -44,7 +44,8 @@ def hold_amid(step: int) -> None:
         if int(number) > 0:
             seen.append(number)
             if len(seen) == step:
-                print("held", flush=True)
+                sys.stdout.write("\nheld\n")  # in one piece, whatever another thread prints
+                sys.stdout.flush()
                 time.sleep(3600)
 
     def mean_over_runs(compute: Any, batch: Any, runs: int) -> Any:

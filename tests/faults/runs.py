@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hcflow_jax import checkpoint
 HERE = Path(__file__).parent
 PARTS = ("step", "params", "opt_state", "ema")
 HEARTBEAT = 20  # seconds, of several processes
+LONGEST = 300  # seconds until a process stands still where it should
 CLOCKED = ("seconds", "input_wait", "images_per_second", "images_per_second_per_device")
 
 
@@ -61,12 +63,14 @@ def finish(workdir: Path, *arguments: object, **environment: str) -> tuple[int, 
 
 
 def until_held(process: subprocess.Popen[str]) -> list[str]:
-    """What it said until it stood still."""
+    """What it said until it stood still; it is killed if it does not come to that."""
     assert process.stdout is not None and process.stderr is not None
-    said = []
+    said, watch = [], threading.Timer(LONGEST, process.kill)
+    watch.start()
     while (line := process.stdout.readline()) != "held\n":
         assert line, process.stderr.read()
         said.append(line.rstrip())
+    watch.cancel()
     return said
 
 

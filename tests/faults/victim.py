@@ -29,8 +29,14 @@ OUTSIDE = ("between steps", "while logging")
 INSIDE = ("writing", "naming", "sealing", "seal half written", "removing")
 
 
+def say_held() -> None:
+    """In one piece: `print` writes the line's end by itself, and another thread's line may come before it."""
+    sys.stdout.write("\nheld\n")
+    sys.stdout.flush()
+
+
 def hold() -> None:
-    print("held", flush=True)
+    say_held()
     time.sleep(3600)
 
 
@@ -48,7 +54,7 @@ def refuse(now: bool) -> bool:
 
 def linger(now: bool) -> bool:
     if now:
-        print("held", flush=True)
+        say_held()
         time.sleep(2)
     return False
 

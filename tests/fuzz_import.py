@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import peak_memory
 import torch_model
 import torch_plain
 
@@ -95,7 +96,7 @@ def main(count: int, seed: int, folder: Path) -> None:
         signal.alarm(SECONDS)
         results[f"{piece} {check(made, folder / 'damaged.bin')}"] += 1
     signal.alarm(0)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_memory.peak()
     print(json.dumps({"results": results, "peak": peak, "models": len(known)}))
 
 

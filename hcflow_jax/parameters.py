@@ -83,3 +83,24 @@ def _leaf(leaf: Any, draw: np.ndarray) -> np.ndarray | Array:
         q, r = np.linalg.qr(values)
         values = q * np.sign(np.diagonal(r, axis1=-2, axis2=-1))[..., None, :]
     return np.asarray(leaf.scale * values, np.float32)
+
+
+def first_difference(one: Any, other: Any) -> tuple[str, Any, Any] | None:
+    """The first leaf, by name, that two trees do not have in the same shape.
+
+    Args:
+      one, other: trees of arrays, or of their shapes.
+
+    Returns:
+      Its name, such as "style/layer_0/b", and its shape in each, None where it is missing; None if there is no such.
+    """
+    left, right = _shapes(one), _shapes(other)
+    for name in sorted(left.keys() | right.keys()):
+        if left.get(name) != right.get(name):
+            return name, left.get(name), right.get(name)
+    return None
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves}

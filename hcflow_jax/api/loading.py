@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import jax
-
-from hcflow_jax import box, checkpoint
+from hcflow_jax import box, checkpoint, parameters
 from hcflow_jax.api.model import Model
 from hcflow_jax.checkpoint import CheckpointError
 from hcflow_jax.models import factory
@@ -29,21 +27,15 @@ def load(path: str | Path | None = None, *, dtype: str = "float32") -> Model:
     where = box.find(path or BOXED[0])
     found = checkpoint.load(where)
     if where.parent != box.weights(BOXED[0]).parent:  # tracing all of the model takes seconds; the box is tested
-        _check(where, factory.build(found.config).shapes(), found.arrays["ema"])
+        expected = factory.build(found.config).shapes()
+        if other := parameters.first_difference(found.arrays["ema"], expected):
+            name, there, here = other
+            raise CheckpointError(
+                f"{where} does not fit its own config: {name} is {_said(there)} there, and the config makes it "
+                f"{_said(here)}; get the file again"
+            )
     return Model(found.config, found.arrays["ema"], dtype)
 
 
-def _check(where: Path, expected: object, params: object) -> None:
-    """Raises CheckpointError for the first parameter that is not there, not known, or of another shape."""
-
-    def shapes(tree: object) -> dict[str, tuple[int, ...]]:
-        leaves = jax.tree_util.tree_leaves_with_path(tree)
-        return {jax.tree_util.keystr(p, simple=True, separator="/"): leaf.shape for p, leaf in leaves}
-
-    here, there = shapes(params), shapes(expected)
-    for name in sorted(here.keys() | there.keys()):
-        if here.get(name) != there.get(name):
-            raise CheckpointError(
-                f"{where} does not fit its own config: {name} is {here.get(name, 'missing')} there, and the config "
-                f"makes it {there.get(name, 'nothing')}"
-            )
+def _said(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else str(shape)

@@ -12,6 +12,7 @@ import jax
 import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
+from hcflow_jax import parameters
 from hcflow_jax.checkpoint import files, weights_file
 from hcflow_jax.checkpoint.files import CheckpointError
 from hcflow_jax.config import ConfigError, config_from_plain
@@ -58,17 +59,12 @@ def open_manager(root: Path, **options: Any) -> ocp.CheckpointManager:
 
 
 def _check_shapes(directory: Path, stored: Any, wanted: Any) -> None:
-    def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-        leaves = jax.tree_util.tree_leaves_with_path(tree)
-        return {jax.tree_util.keystr(p, simple=True, separator="/"): leaf.shape for p, leaf in leaves}
-
-    here, there = shapes(wanted), shapes(stored)
-    for name in sorted(here.keys() | there.keys()):
-        if here.get(name) != there.get(name):
-            raise OtherModelError(
-                f"{directory} is of another model: {name} is {there.get(name, 'missing')} there and "
-                f"{here.get(name, 'missing')} in this config; use its own config, or another workdir"
-            )
+    if found := parameters.first_difference(stored, wanted):
+        name, there, here = found
+        raise OtherModelError(
+            f"{directory} is of another model: {name} is {'missing' if there is None else there} there and "
+            f"{'missing' if here is None else here} in this config; use its own config, or another workdir"
+        )
 
 
 def _check_parts(directory: Path, stored: Iterable[str], template: Any, parts: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ from hcflow_jax.pictures.files import write as write_at_once
 
 IMAGES, CHECKPOINT = "images", "checkpoint"
 # What numpy and zipfile raise for files that are none of theirs, cut short, or changed.
+# What numpy and zipfile raise for damaged files; NotImplementedError is zipfile's, of a compression it does not know.
 _BROKEN = (OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 

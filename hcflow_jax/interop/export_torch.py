@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -22,23 +22,14 @@ from hcflow_jax import checkpoint
 from hcflow_jax.checkpoint import CheckpointError
 from hcflow_jax.config import ConfigError
 from hcflow_jax.interop import arrays, torch_zip
+from hcflow_jax.interop.arguments import Parser
 from hcflow_jax.interop.constants import constants, without_effect
 
 USAGE_ERROR = 2
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
-        prog="python -m hcflow_jax.interop.export_torch",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("export_torch", __doc__)
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a workdir, or one step in its checkpoints/")
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="FILE.safetensors or FILE.pt")
     return parser.parse_args(argv)

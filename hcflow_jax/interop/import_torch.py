@@ -10,7 +10,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,6 +21,7 @@ from hcflow_jax import checkpoint
 from hcflow_jax.checkpoint import CheckpointError
 from hcflow_jax.config import ConfigError
 from hcflow_jax.interop import arrays, constants, release, settings
+from hcflow_jax.interop.arguments import Parser
 from hcflow_jax.interop.release import Release
 from hcflow_jax.models.factory import level_rows
 from hcflow_jax.unpickle import UnpickleError
@@ -31,18 +32,8 @@ LARGE = 64 * 2**20  # bytes from which on progress is shown
 _OF_THE_MODEL = ("resolution", "bits", "noise_std")  # fields of `data` that the settings say
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
-        prog="python -m hcflow_jax.interop.import_torch",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("import_torch", __doc__)
     parser.add_argument("file", metavar="MODEL.bin", type=Path, help="what the authors' Network.save wrote")
     parser.add_argument("--out", metavar="CHECKPOINT", type=Path, required=True, help="the workdir to make")
     parser.add_argument("--config", metavar="FILE.py", type=Path, help="a config file, as of configs/")

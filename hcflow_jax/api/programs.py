@@ -1,5 +1,6 @@
 """The model's compiled programs: a few batch sizes, to which any number of images is cut and filled up."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -12,9 +13,10 @@ from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from hcflow_jax.api import bound
-from hcflow_jax.compiling import compile_options
+from hcflow_jax.config import config_to_plain
 from hcflow_jax.data import preprocessing
 from hcflow_jax.models import factory, top
+from hcflow_jax.tracing import traced_once
 
 DTYPES = ("float32", "bfloat16")
 _PIXELS = 2**20  # of the images of the largest batch, on a CPU as on an accelerator
@@ -94,29 +96,29 @@ class Programs:
         self.model = factory.build(config)
         self.config, self.dtype = config, dtype
 
-        def jitted(function: Callable[..., Any]) -> Callable[..., Any]:
-            compiled = jax.jit(function, compiler_options=compile_options())
+        plain = json.dumps(config_to_plain(config), sort_keys=True)
+
+        def program(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+            traced = traced_once(function, f"api {name} {plain}")
 
             def call(*args: Any) -> Any:
                 with _exact(dtype):
-                    return compiled(*args)
+                    return traced(*args)
 
             return call
 
-        self.prepare = jitted(self.model.prepare)
-        self.encode = jitted(self._encode)
-        self.encode_with_log_dets = jitted(lambda params, images: self.model.encode(params, _to_x(images)))
-        self.decode = jitted(lambda params, z: preprocessing.to_uint8(self.model.decode(params, z)))
-        self.decode_floats = jitted(lambda params, z: self.model.decode(params, z) + 0.5)
-        self.draw = jitted(self.draw_latents)
-        self.sample = jitted(self.sample_images)
-        self.top_features = jitted(partial(top.to_features, self.model))
-        self.top_latents = jitted(partial(top.to_latents, self.model))
-        image_bound = bound.make_image_bound(self.model, config)
-        self.bits = jitted(lambda params, images, indices: image_bound(params, _to_uint8(images), indices))
-
-    def _encode(self, params: Any, images: Array) -> Any:
-        return self.model.encode(params, _to_x(images))[0]
+        model, to_uint8 = self.model, preprocessing.to_uint8
+        self.prepare = program("prepare", model.prepare)
+        self.encode = program("encode", lambda params, images: model.encode(params, _to_x(images))[0])
+        self.encode_with_log_dets = program("log_dets", lambda params, images: model.encode(params, _to_x(images)))
+        self.decode = program("decode", lambda params, z: to_uint8(model.decode(params, z)))
+        self.decode_floats = program("decode_floats", lambda params, z: model.decode(params, z) + 0.5)
+        self.draw = program("draw", self.draw_latents)
+        self.sample = program("sample", self.sample_images)
+        self.top_features = program("top_features", partial(top.to_features, model))
+        self.top_latents = program("top_latents", partial(top.to_latents, model))
+        image_bound = bound.make_image_bound(model, config)
+        self.bits = program("bits", lambda params, images, indices: image_bound(params, _to_uint8(images), indices))
 
     def draw_latents(self, seed: Array, indices: Array, sigmas: Array) -> dict[str, Array]:
         """Latents of samples by their index under a seed, alone or among others the same.

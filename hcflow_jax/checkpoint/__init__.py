@@ -6,9 +6,10 @@ then it is sealed (`files`): what was cut short or changed later is noticed, and
 handed on is one file instead, its weights and its config (`weights_file`).
 """
 
-from hcflow_jax.checkpoint.files import CheckpointError
-from hcflow_jax.checkpoint.reading import CHECKPOINTS, Checkpoint, load
-from hcflow_jax.checkpoint.saving import UNREADABLE, Checkpoints
+from typing import TYPE_CHECKING, Any
+
+from hcflow_jax.checkpoint.files import CHECKPOINTS, UNREADABLE, CheckpointError
+from hcflow_jax.checkpoint.loading import Checkpoint, load
 from hcflow_jax.checkpoint.weights import check_new, save_weights
 from hcflow_jax.checkpoint.weights_file import save_file
 from hcflow_jax.config import config_from_plain, config_to_plain
@@ -26,3 +27,15 @@ __all__ = [
     "save_file",
     "save_weights",
 ]
+
+if TYPE_CHECKING:
+    from hcflow_jax.checkpoint.saving import Checkpoints
+
+
+def __getattr__(name: str) -> Any:
+    """`Checkpoints` when it is asked for: a command that reads a weights file need not wait for Orbax's import."""
+    if name == "Checkpoints":
+        from hcflow_jax.checkpoint import saving
+
+        return saving.Checkpoints
+    raise AttributeError(f"module {__name__} has no attribute {name}")

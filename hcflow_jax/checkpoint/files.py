@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+CHECKPOINTS = "checkpoints"  # of a workdir
+UNREADABLE = "unreadable"
 SEAL = "seal.json"
 PARTS = ("state", "config", "metadata")
+WEIGHTS = "ema"  # the only part of a checkpoint of weights alone
 
 _SIZES = "sizes.json"  # what older checkpoints have in the seal's stead: sizes alone
 

@@ -1,10 +1,8 @@
 """Reading a step: its files compared with their seal, its config before its arrays, errors that name a file."""
 
-import dataclasses
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +11,16 @@ import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
 from hcflow_jax import parameters
-from hcflow_jax.checkpoint import files, weights_file
-from hcflow_jax.checkpoint.files import CheckpointError
+from hcflow_jax.checkpoint import files
+from hcflow_jax.checkpoint.files import WEIGHTS, CheckpointError
+from hcflow_jax.checkpoint.loading import Checkpoint
 from hcflow_jax.config import ConfigError, config_from_plain
-
-CHECKPOINTS = "checkpoints"
-WEIGHTS = "ema"  # the only part of a checkpoint of weights alone
 
 _log = logging.getLogger(__name__)
 
 
 class OtherModelError(CheckpointError):
     """Whole, but of another model, or of weights alone: an older step will not do either."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
-    """What was read.
-
-    Attributes:
-      step: steps done when it was written.
-      config: the config it was trained with, locked.
-      arrays: what was asked for, such as {"ema": params}, or the whole state in the shape of a template.
-      metadata: `step`, `next_index` (first position of the data order not yet used), `data` (the training set;
-        older checkpoints lack it), `versions` of the libraries.
-    """
-
-    step: int
-    config: ConfigDict
-    arrays: Any
-    metadata: Mapping[str, Any]
 
 
 def _handlers() -> dict[str, Any]:
@@ -163,47 +141,3 @@ def read_newest(manager: ocp.CheckpointManager, read: Callable[[int], Checkpoint
     if steps:
         raise CheckpointError(f"{manager.directory}: none of its {len(steps)} steps can be read: {problems[0]}")
     return None
-
-
-def load(path: str | Path, parts: Iterable[str] = ("ema",)) -> Checkpoint:
-    """Reads a trained model.
-
-    Args:
-      path: a workdir (its newest step that can be read), one step in its `checkpoints/`, or a weights file, which
-        holds the EMA alone.
-      parts: which parts of the training state: "ema", "params", "opt_state", "step".
-
-    Returns:
-      The checkpoint, its arrays keyed by part, on this process's first device (a weights file's: numpy's).
-
-    Raises:
-      CheckpointError: there is none, or it is incomplete.
-    """
-    path = Path(path).absolute()
-    parts = tuple(parts)
-    if path.suffix == weights_file.SUFFIX and not path.is_dir():
-        return _load_file(path, parts)
-    if not path.is_dir():
-        raise CheckpointError(f"{path}: no such directory; give a workdir, or one step in its {CHECKPOINTS}/")
-    if path.parent.name == CHECKPOINTS and path.name.isdigit():
-        root, step = path.parent, int(path.name)
-    else:
-        root, step = (path if path.name == CHECKPOINTS else path / CHECKPOINTS), None
-    if not root.is_dir():
-        raise CheckpointError(f"{path}: no {CHECKPOINTS}/ in it; give a workdir, or one step in its {CHECKPOINTS}/")
-    manager = open_manager(root, create=False)
-    try:
-        read = partial(read_step, manager, template=None, parts=parts)
-        found = read(step) if step is not None else read_newest(manager, read)
-    finally:
-        manager.close()
-    if found is None:
-        raise CheckpointError(f"{root}: nothing was saved in it yet; train first, or give another workdir")
-    return found
-
-
-def _load_file(path: Path, parts: tuple[str, ...]) -> Checkpoint:
-    if other := [part for part in parts if part != "ema"]:
-        raise CheckpointError(f"{path} holds the EMA's weights alone, not {other[0]}: give the workdir it is from")
-    config, params, metadata = weights_file.read_file(path)
-    return Checkpoint(int(metadata.get("step", 0)), config, {"ema": params}, metadata)

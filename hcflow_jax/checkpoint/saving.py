@@ -14,19 +14,10 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from hcflow_jax.checkpoint import files
-from hcflow_jax.checkpoint.files import CheckpointError
-from hcflow_jax.checkpoint.reading import (
-    CHECKPOINTS,
-    Checkpoint,
-    any_config,
-    open_manager,
-    read_newest,
-    read_step,
-    reason,
-)
+from hcflow_jax.checkpoint.files import CHECKPOINTS, UNREADABLE, CheckpointError
+from hcflow_jax.checkpoint.loading import Checkpoint
+from hcflow_jax.checkpoint.reading import any_config, open_manager, read_newest, read_step, reason
 from hcflow_jax.config import config_to_plain
-
-UNREADABLE = "unreadable"
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _log = logging.getLogger(__name__)

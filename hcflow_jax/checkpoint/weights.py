@@ -10,9 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from hcflow_jax.checkpoint import files
-from hcflow_jax.checkpoint.files import CheckpointError
-from hcflow_jax.checkpoint.reading import CHECKPOINTS, WEIGHTS
-from hcflow_jax.checkpoint.saving import Checkpoints
+from hcflow_jax.checkpoint.files import CHECKPOINTS, WEIGHTS, CheckpointError
 
 
 def check_new(workdir: str | Path) -> Path:
@@ -47,6 +45,8 @@ def save_weights(
     Raises:
       CheckpointError: the workdir is there already, or cannot be written.
     """
+    from hcflow_jax.checkpoint.saving import Checkpoints
+
     target = check_new(workdir)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:

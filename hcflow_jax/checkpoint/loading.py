@@ -1,0 +1,76 @@
+"""Reading a trained model, from whichever of its forms a path names. Orbax is imported for those that need it."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from hcflow_jax.checkpoint import weights_file
+from hcflow_jax.checkpoint.files import CHECKPOINTS, CheckpointError
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """What was read.
+
+    Attributes:
+      step: steps done when it was written.
+      config: the config it was trained with, locked.
+      arrays: what was asked for, such as {"ema": params}, or the whole state in the shape of a template.
+      metadata: `step`, `next_index` (first position of the data order not yet used), `data` (the training set;
+        older checkpoints lack it), `versions` of the libraries.
+    """
+
+    step: int
+    config: ConfigDict
+    arrays: Any
+    metadata: Mapping[str, Any]
+
+
+def load(path: str | Path, parts: Iterable[str] = ("ema",)) -> Checkpoint:
+    """Reads a trained model.
+
+    Args:
+      path: a workdir (its newest step that can be read), one step in its `checkpoints/`, or a weights file, which
+        holds the EMA alone.
+      parts: which parts of the training state: "ema", "params", "opt_state", "step".
+
+    Returns:
+      The checkpoint, its arrays keyed by part, on this process's first device (a weights file's: numpy's).
+
+    Raises:
+      CheckpointError: there is none, or it is incomplete.
+    """
+    path = Path(path).absolute()
+    parts = tuple(parts)
+    if path.suffix == weights_file.SUFFIX and not path.is_dir():
+        return _load_file(path, parts)
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such directory; give a workdir, or one step in its {CHECKPOINTS}/")
+    if path.parent.name == CHECKPOINTS and path.name.isdigit():
+        root, step = path.parent, int(path.name)
+    else:
+        root, step = (path if path.name == CHECKPOINTS else path / CHECKPOINTS), None
+    if not root.is_dir():
+        raise CheckpointError(f"{path}: no {CHECKPOINTS}/ in it; give a workdir, or one step in its {CHECKPOINTS}/")
+    from hcflow_jax.checkpoint.reading import open_manager, read_newest, read_step
+
+    manager = open_manager(root, create=False)
+    try:
+        read = partial(read_step, manager, template=None, parts=parts)
+        found = read(step) if step is not None else read_newest(manager, read)
+    finally:
+        manager.close()
+    if found is None:
+        raise CheckpointError(f"{root}: nothing was saved in it yet; train first, or give another workdir")
+    return found
+
+
+def _load_file(path: Path, parts: tuple[str, ...]) -> Checkpoint:
+    if other := [part for part in parts if part != "ema"]:
+        raise CheckpointError(f"{path} holds the EMA's weights alone, not {other[0]}: give the workdir it is from")
+    config, params, metadata = weights_file.read_file(path)
+    return Checkpoint(int(metadata.get("step", 0)), config, {"ema": params}, metadata)

@@ -55,6 +55,7 @@ A, B = "picture0.png", "picture1.png"
         ("sample --sigma 8=1,8=2", "--sigma: '8=1,8=2': expected a number, or one a level"),
         ("sample --sigma 16=0.5", "--sigma: no level '16'; this model has prior, y1, 4, 8"),
         ("sample --dtype float16", "--dtype: invalid choice: 'float16'"),
+        ("encode a.png --out z.npz --dtype bfloat16", "unrecognized arguments: --dtype bfloat16"),
         ("sample --out a.jpg", "--out a.jpg: must end in .png"),
         ("sample --out text.png/a.png", "--out text.png/a.png: cannot be written (Not a directory); name another"),
         ("sample --each text.png", "--each text.png: cannot be written (Not a directory)"),
@@ -91,7 +92,7 @@ def test_mistakes_give_one_line(refused, arguments, message, tmp_path):
 
 def test_a_missing_model_is_named(refused):
     assert "--checkpoint: " in (line := refused("sample", "--checkpoint", "absent", model=False))
-    assert "absent: no such directory" in line
+    assert "absent: no such directory or file, and no model in the box (portraits" in line
     assert "absent: no such directory" in refused("report", "--workdir", "absent", model=False)
 
 

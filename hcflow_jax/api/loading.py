@@ -25,6 +25,8 @@ def load(path: str | Path | None = None, *, dtype: str = "float32") -> Model:
       ValueError: for another dtype.
     """
     where = box.find(path or BOXED[0])
+    if not where.exists():
+        raise CheckpointError(f"{where}: no such directory or file, and no model in the box ({', '.join(BOXED)})")
     found = checkpoint.load(where)
     if where.parent != box.weights(BOXED[0]).parent:  # tracing all of the model takes seconds; the box is tested
         expected = factory.build(found.config).shapes()

@@ -31,8 +31,8 @@ class Model:
 
     Attributes:
       config: the config it was trained with, locked.
-      dtype: of the networks' arithmetic in sampling, "float32" or "bfloat16". Encoding is always in float32, and so
-        is decoding unless it is said otherwise: another arithmetic does not undo it.
+      dtype: of the networks' arithmetic in sampling and interpolating, "float32" or "bfloat16". Encoding is always in
+        float32, and so is decoding unless it is said otherwise: another arithmetic does not undo it.
       resolution: R, pixels.
       level_names: coarse to fine: "prior" and "y1", the parts of the 1x1 vector, then "8", ..., the finest.
       batch_size: images that are computed at once, at most.
@@ -212,7 +212,7 @@ class Model:
         return {"total": bits["bits_per_dim"][once], **shares}
 
     def export_sampler(self, path: str | Path, n: int = 16) -> None:
-        """Writes the sampler to a file that jax alone loads and runs, on CPU, GPU and TPU: see `sampler_file`.
+        """Writes the sampler to a file that jax loads and runs, on CPU, GPU and TPU: see `sampler_file`.
 
         Args:
           path: of the file.

@@ -1,4 +1,4 @@
-"""The sampler as one file of StableHLO, which samples where this package is not.
+"""The sampler as one file of StableHLO, which samples where this package is not, by jax and flatbuffers alone.
 
     import jax
     with open("faces.jaxexport", "rb") as file:

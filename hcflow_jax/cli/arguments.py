@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hcflow_jax import box
+
 DTYPES = ("float32", "bfloat16")
 _SEEDS = 2**32
 
@@ -33,13 +35,17 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} ({self.prog} --help tells what there is)")
 
 
-def add_model(parser: argparse.ArgumentParser, default: str = "the one in the box") -> None:
-    """--checkpoint and --dtype."""
-    where = f"a model in the box by its name, a workdir, a step in it, or a weights file; default: {default}"
+def add_model(parser: argparse.ArgumentParser, default: str = box.NAMES[0]) -> None:
+    """--checkpoint."""
+    boxed = ", ".join(box.NAMES)
+    where = f"a workdir, a step in it, a weights file, or a model in the box ({boxed}); default: {default}"
     parser.add_argument("--checkpoint", metavar="WHERE", help=where)
-    parser.add_argument(
-        "--dtype", choices=DTYPES, default=DTYPES[0], help="of the networks when sampling; %(default)s"
-    )
+
+
+def add_dtype(parser: argparse.ArgumentParser) -> None:
+    """--dtype, for what makes images and need not give any back exactly."""
+    text = "of the networks; bfloat16 is faster on accelerators, and its images are a little others; %(default)s"
+    parser.add_argument("--dtype", choices=DTYPES, default=DTYPES[0], help=text)
 
 
 def add_sigma(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("latents", metavar="FILE.npz", type=Path, help="from hcflow encode")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="where the PNGs go")
     arguments.add_model(parser, default="the one that encoded")
+    arguments.add_dtype(parser)
 
 
 def run(values: argparse.Namespace) -> int:

@@ -1,6 +1,6 @@
 """Changes images by level of detail: some levels are drawn anew, some are at zero, the others stay.
 
-    hcflow edit a.jpg b.jpg --resample 8,16 --seeds 0,1,2 --out edits.png
+    hcflow edit a.jpg b.jpg --resample 8,32 --seeds 0,1,2 --out edits.png
     hcflow edit a.jpg --zero 32
 
 The sheet's first row is the originals, and each row below it an edit. Levels are named by their resolution, coarser

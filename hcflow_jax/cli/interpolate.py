@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     arguments.add_sigma(parser)
     arguments.add_model(parser)
+    arguments.add_dtype(parser)
 
 
 def _end(text: str) -> str | int:

@@ -1,9 +1,10 @@
 """What a trained model does, in pictures and figures.
 
-    hcflow report --workdir runs/demo          (or python -m hcflow_jax.cli.report)
+    hcflow report --workdir runs/mine          (or python -m hcflow_jax.cli.report)
 
 Writes to WORKDIR/report/: samples, reconstructions beside originals, the cumulative zeroing of a real picture's
-levels, and the loss curve; prints the bound before and after training and the worst error of encode -> decode.
+levels, and the loss curve (of a run; it takes the extra `pictures`); prints the bound before and after training and
+the worst error of encode -> decode.
 """
 
 import argparse

@@ -33,7 +33,7 @@ class Report:
         # What is encoded must decode to itself: a bfloat16 decoder is off by up to 0.1 of a float32 code's image.
         self.config.execution.dtype = "float32"
         self.model: Any = factory.build(self.config)
-        self.mesh = sharding.make_mesh(self.config)
+        self.mesh = sharding.make_mesh(self.config, ("eval",))
         self.params = jax.device_put(jax.jit(self.model.prepare)(found.arrays["ema"]), sharding.replicated(self.mesh))
         self.programs = Programs(Clock())
         self.sampler = Sampler(self.model, self.config, self.programs, self.mesh)
@@ -42,7 +42,9 @@ class Report:
         self.images: Images = np.stack([source[i % len(source)] for i in range(PICTURES)])
 
     def write(self) -> list[Path]:
-        """Makes every picture and prints every figure; returns the pictures' paths."""
+        """Makes every picture and prints every figure; returns the pictures' paths. Weights alone have no curve."""
+        # First, so that what it needs and is not installed is said before anything is computed.
+        curve = [self._curve()] if self._history() else []
         x = np.asarray(preprocessing.to_x(jnp.asarray(self.images)))
         z = self._encode(x)
         decoded = self.sampler.decode(self.params, z)
@@ -54,7 +56,7 @@ class Report:
             self._save("samples", self._samples()),
             self._save("reconstructions", self._reconstructions(decoded)),
             self._save("zeroing", self._zeroing(z)),
-            self._curve(),
+            *curve,
         ]
         for path in paths:
             say(f"picture: {path}")
@@ -97,8 +99,8 @@ class Report:
         return pictures.rows(rows, labels, scale=self.scale)
 
     def _history(self) -> list[dict[str, Any]]:
-        lines = (self.workdir / "history.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        file = self.workdir / "history.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
     def _curve(self) -> Path:
         history = self._history()

@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--columns", type=arguments.count, help="of the sheet; default: as many as rows")
     parser.add_argument("--each", metavar="DIR", type=Path, help="writes every image as a PNG of its own")
     arguments.add_model(parser)
+    arguments.add_dtype(parser)
 
 
 def run(values: argparse.Namespace) -> int:

@@ -18,14 +18,14 @@ SHOWN_AT = 96  # pixels, about, that an image has on a sheet
 
 
 def load(values: argparse.Namespace) -> api.Model:
-    """The model that --checkpoint and --dtype ask for; its compiled programs are kept for the next command.
+    """The model that --checkpoint and, if there is one, --dtype ask for; its programs are kept for the next command.
 
     Raises:
       UsageError: there is no such model, or it cannot be read.
     """
     enable_compilation_cache()
     try:
-        return api.load(values.checkpoint, dtype=values.dtype)
+        return api.load(values.checkpoint, dtype=getattr(values, "dtype", "float32"))
     except CheckpointError as error:
         raise UsageError(f"--checkpoint: {error}") from error
 

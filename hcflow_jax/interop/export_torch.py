@@ -30,7 +30,8 @@ USAGE_ERROR = 2
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("export_torch", __doc__)
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a workdir, or one step in its checkpoints/")
+    what = "a workdir, one step in its checkpoints/, or a weights file"
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help=what)
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="FILE.safetensors or FILE.pt")
     return parser.parse_args(argv)
 

@@ -17,7 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from benchmarks import box_card
+from benchmarks import box_card, box_runs
 from benchmarks.round_trip import all_round_trips, held_out
 from hcflow_jax import api, box, checkpoint, data, pictures
 from hcflow_jax.compiling import enable_compilation_cache
@@ -26,16 +26,6 @@ from hcflow_jax.evaluation.nearest import nearest
 
 ROUND_TRIPS = 1_000  # held-out pictures
 SCALE = 2  # screen pixels a pixel on sheets
-
-
-def seconds_spent(history: list[dict[str, Any]]) -> float:
-    """Seconds of a run over all its processes; each counts from 0."""
-    total = last = 0.0
-    for row in history:
-        if row["seconds"] < last:
-            total += last
-        last = row["seconds"]
-    return total + last
 
 
 def shipped_config(config: ConfigDict) -> ConfigDict:
@@ -49,18 +39,12 @@ def shipped_config(config: ConfigDict) -> ConfigDict:
 def put(workdir: Path, name: str) -> None:
     """Writes the weights file, in half precision."""
     found = checkpoint.load(workdir)
-    history = [json.loads(line) for line in (workdir / "history.jsonl").read_text().splitlines()]
     metadata = {
         "step": found.step,
-        "images": found.metadata["next_index"],
-        "hours": seconds_spent(history) / 3600,
+        "runs": box_runs.runs(workdir, name),
         "device": f"{jax.devices()[0].device_kind}, {platform.machine()}",
         "versions": dict(found.metadata["versions"]),
     }
-    source = found.config.train.init_from
-    if source:
-        before = checkpoint.load(box.find(source)).metadata
-        metadata |= {key: metadata[key] + before.get(key, 0) for key in ("step", "images", "hours")}
     config = shipped_config(found.config)
     checkpoint.save_file(box.weights(name), found.arrays["ema"], config, metadata, dtype=np.float16)
 

@@ -32,10 +32,12 @@ def write(results: dict[str, Any], config: ConfigDict, notes: str) -> str:
         f"- **Data**: {config.data.train_images:,} pictures of the style `{config.data.style}`, seeds `train-0` to "
         f"`train-{config.data.train_images - 1}`; held out: `eval-0` to `eval-{config.data.eval_images - 1}`.",
         f"- **Art**: {ART[config.data.style]}.",
-        f"- **Made by** `python -m hcflow_jax.main --config=configs/{name}.py --workdir=runs/{name}`: "
-        f"{about['step']:,} steps of {config.train.batch_size}, {about['images']:,} pictures seen, "
-        f"{about['hours']:.2f} hours on 2 cores ({about['device']}), jax {about['versions']['jax']}, "
-        f"seed {config.seed}.",
+        f"- **Made** on 2 cores ({about['device']}), jax {about['versions']['jax']}, seed {config.seed}, by",
+        *(
+            f"  - `{run['command']}`: {run['steps']:,} steps of {config.train.batch_size}, "
+            f"{run['images']:,} pictures seen, {run['hours']:.2f} hours"
+            for run in about["runs"]
+        ),
         f"- **Figures and pictures by** `python -m benchmarks.box --name={name}`, on a CPU in float32.",
         "",
         f"Bound, bits/dim, means over {results['pictures']:,} pictures (the noise on them alone costs 2.439):",

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import check, flops, input_pipeline, kernel_profile, level_programs, step_programs, train_step
+from benchmarks import check, flops, freeze, input_pipeline, kernel_profile, level_programs, step_programs, train_step
 from hcflow_jax.data import pipeline
 from hcflow_jax.models import factory, objective
 from hcflow_jax.models.hierarchy import Hierarchy
@@ -188,3 +188,19 @@ def test_every_program_is_timed(what: str, tmp_path: Path, capsys: pytest.Captur
         assert list(tmp_path.glob("profile/plugins/profile/*/*.xplane.pb"))
     if what == "levels":
         assert sum(piece["share"] for piece in result["pieces"].values()) == pytest.approx(1)
+
+
+def test_the_frozen_step_is_compared_pair_by_pair(monkeypatch: pytest.MonkeyPatch):
+    seconds = {"step": iter([1.0, 2.0, 4.0]), "frozen": iter([0.5, 1.8, 4.0])}
+    monkeypatch.setattr(freeze, "_compiled", lambda config, what: lambda: next(seconds[what]))
+    found = freeze.compare(step_programs.load_config(LEAST), pairs=3)
+    assert (found["step_seconds"], found["frozen_seconds"]) == (2.0, 1.8)
+    assert found["ratio"] == {"median": 0.9, "least": 0.5, "greatest": 1.0}
+
+
+@pytest.mark.full
+def test_both_steps_are_timed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr("sys.argv", ["freeze", f"--config={LEAST}", "--batch=4", "--pairs=1"])
+    freeze.main()
+    found = json.loads(capsys.readouterr().out)
+    assert found["batch"] == 4 and found["ratio"]["median"] == found["frozen_seconds"] / found["step_seconds"]

@@ -1,6 +1,8 @@
 """What is in the box, and how it is put there."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -9,6 +11,7 @@ from api_model import config as least_config
 from api_model import params
 
 from benchmarks import box as making
+from benchmarks import box_runs
 from hcflow_jax import api, box, checkpoint
 from hcflow_jax.config import config_to_plain, default
 from hcflow_jax.models import factory
@@ -23,15 +26,26 @@ def workdir(tmp_path, monkeypatch):
     with config.unlocked():
         config.data.path, config.execution.dtype = str(tmp_path / "drawn"), "bfloat16"
         config.data.train_images = config.data.eval_images = 8
-    saved = checkpoint.Checkpoints(tmp_path / "run", keep=1)
-    saved.save(9, {"ema": params()}, config)
-    saved.close()
-    rows = [{"seconds": 0.0}, {"seconds": 1800.0}, {"seconds": 5.0}, {"seconds": 3600.0}]
-    (tmp_path / "run" / "history.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    module = SimpleNamespace(get_config=lambda: config.copy_and_resolve_references())
+    monkeypatch.setitem(sys.modules, "configs.portraits", module)
+    seconds = [0.0, 1800.0, 5.0, 3600.0]
+    _save(tmp_path / "earlier", 5, config, seconds)
+    later = config.copy_and_resolve_references()
+    with later.unlocked():
+        later.train.init_from, later.train.num_steps = str(tmp_path / "earlier"), 9
+    _save(tmp_path / "run", 9, later, seconds[:2])
     (tmp_path / "box").mkdir()
     monkeypatch.setattr(box, "weights", lambda name: tmp_path / "box" / f"{name}.safetensors")
     monkeypatch.setattr(making, "shipped_config", lambda found: _with_path(shipped(found), tmp_path / "drawn"))
     return tmp_path / "run"
+
+
+def _save(workdir, step, config, seconds):
+    saved = checkpoint.Checkpoints(workdir, keep=1)
+    saved.save(step, {"ema": params()}, config, {"next_index": 8 * step})
+    saved.close()
+    rows = [json.dumps({"seconds": second}) for second in seconds]
+    (workdir / "history.jsonl").write_text("\n".join(rows))
 
 
 shipped = making.shipped_config
@@ -52,15 +66,37 @@ def test_what_is_shipped_names_no_place_and_no_execution_of_this_machine(workdir
     assert config.model == found.model
 
 
+def test_the_runs_that_made_a_model_are_told_with_commands_that_would_make_it_again(workdir):
+    making.put(workdir, "portraits")
+    first, second = checkpoint.load(box.weights("portraits")).metadata["runs"]
+    assert (first["steps"], first["images"], first["hours"]) == (5, 40, 1.5)
+    assert (second["steps"], second["images"], second["hours"]) == (9, 72, 0.5)
+    assert first["command"] == "python -m hcflow_jax.main --config=configs/portraits.py --workdir=runs/earlier"
+    flags = second["command"].removeprefix(first["command"].replace("earlier", "run")).split()
+    assert sorted(flags) == ["--config.train.init_from=runs/earlier", "--config.train.num_steps=9"]
+
+
+def test_a_run_that_started_from_the_box_goes_on_from_the_runs_of_that_model(workdir, tmp_path, monkeypatch):
+    making.put(workdir, "portraits")
+    config = checkpoint.load(workdir).config.copy_and_resolve_references()
+    with config.unlocked():
+        config.train.init_from = "portraits"
+    monkeypatch.setitem(sys.modules, "configs.scenes", SimpleNamespace(get_config=lambda: config))
+    _save(tmp_path / "scenes", 3, config, [60.0])
+    told = box_runs.runs(tmp_path / "scenes", "scenes")
+    assert [run["steps"] for run in told] == [5, 9, 3]
+    assert told[-1]["command"].endswith("--config=configs/scenes.py --workdir=runs/scenes")
+
+
 @pytest.mark.full
 def test_a_card_is_made_of_what_was_measured(workdir, tmp_path):
     making.put(workdir, "portraits")
     results = making.measure("portraits", workdir) | making.draw("portraits", tmp_path / "pictures")
-    assert results["metadata"]["step"] == 9 and results["metadata"]["hours"] == 1.5
+    assert results["metadata"]["step"] == 9
     assert results["pictures"] == 8 and len(results["round_trips"]) == 10
     assert abs(results["held_out"]["total"] - results["held_out_float32"]["total"]) < 0.1
     text = making.box_card.write(results, api.load("portraits").config, "Heads are seen.")
-    assert "Heads are seen." in text and "CC BY 4.0" in text and "1.50 hours" in text
+    assert "Heads are seen." in text and "CC BY 4.0" in text and "1.50 hours" in text and "9 steps of" in text
     assert f"| held out | {results['held_out']['total']:.3f} +-" in text
     assert {p.name for p in (tmp_path / "pictures").iterdir()} == {
         "portraits_samples.png",

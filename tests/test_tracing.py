@@ -14,7 +14,7 @@ from hcflow_jax.tracing import traced_once
 
 @pytest.fixture
 def kept(tmp_path: Path):
-    before = jax.config.jax_compilation_cache_dir
+    before = jax.config.values["jax_compilation_cache_dir"]
     jax.config.update("jax_compilation_cache_dir", str(tmp_path))
     yield tmp_path / "traced"
     jax.config.update("jax_compilation_cache_dir", before)
@@ -31,7 +31,7 @@ class Counted:
         return {"y": (tree["a"] * x, [x.sum()])}
 
 
-ARGS = {"a": np.arange(3, dtype=np.float32)}, np.float32([1, 2, 3])
+ARGS = {"a": np.arange(3, dtype=np.float32)}, np.array([1, 2, 3], np.float32)
 
 
 def test_the_next_process_traces_nothing(kept):
@@ -57,7 +57,7 @@ def test_a_program_is_known_by_its_shapes_what_it_is_about_settings_and_source(k
     with monkeypatch.context() as other:
         other.setattr(tracing, "_versions", lambda: ("another source",))
         assert times() == 1
-    before = jax.config.jax_default_matmul_precision
+    before = jax.config.values["jax_default_matmul_precision"]
     jax.config.update("jax_default_matmul_precision", "highest")
     try:
         assert times() == 1
@@ -88,7 +88,7 @@ def test_a_damaged_file_is_traced_again(kept, caplog, damage):
     content = bytearray(file.read_bytes())
     if damage == "flipped":
         content[len(content) // 2] ^= 1
-    file.write_bytes({"cut short": content[:-9], "empty": b""}.get(damage, content))
+    file.write_bytes({"cut short": bytes(content[:-9]), "empty": b"", "flipped": bytes(content)}[damage])
     again, after = Counted(), Counted()
     with caplog.at_level(logging.WARNING):
         traced_once(again, "f")(*ARGS)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-NAMES = ("portraits",)
+NAMES = ("portraits", "scenes")
 
 
 def weights(name: str) -> Path:

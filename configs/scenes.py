@@ -1,0 +1,15 @@
+"""The second model in the box: illustrated landscapes at 32 px, learnt by the portraits' model in half an hour."""
+
+from ml_collections import ConfigDict
+
+from configs import portraits
+
+
+def get_config() -> ConfigDict:
+    """The portraits' model and its weights, on another style's pictures, for 2,000 steps."""
+    config = portraits.get_config()
+    config.data.style = "landscape"
+    config.train.init_from = "portraits"
+    config.train.num_steps = 2_000
+    config.train.final_decay = 0.6
+    return config

@@ -84,6 +84,9 @@ def test_killed_at_ten_points_and_started_again_gives_the_same_bytes(tmp_path, p
 
 @pytest.mark.full
 def test_interrupted_is_one_line(pictures, tmp_path):
+    for picture in list(pictures.iterdir()):  # more than are ready before the signal comes
+        for i in range(30):
+            os.link(picture, picture.with_stem(f"{picture.stem}_{i}"))
     arguments = ["--source", f"folder:{pictures}", "--out", str(tmp_path / "out"), "--resolution", "2000"]
     command = [sys.executable, "-m", "hcflow_jax.data.prepare", *arguments, "--workers", "2"]
     run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)

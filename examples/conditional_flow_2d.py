@@ -66,7 +66,7 @@ def draw(params: PyTree, path: str) -> None:
     """The picture: 4,000 points that the flow draws of each kind, and p(x | kind) below them."""
     line, figure = np.linspace(-2.2, 2.2, 220), Figure(figsize=(9, 6), layout="constrained")
     grid = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
-    for i, (above, below) in enumerate(figure.subplots(2, 3, sharex=True, sharey=True).T):
+    for i, (above, below) in enumerate(figure.subplots(2, 3, subplot_kw=dict(xlim=(-2.2, 2.2), ylim=(-2.2, 2.2))).T):
         z, kind = jax.random.normal(jax.random.key(i), (4000, 2)), jax.nn.one_hot(np.full(4000, i), 3)
         above.plot(*flow.inverse(params, z, kind)[0].T, ",")
         below.pcolormesh(line, line, np.exp(log_density(params, grid, np.full(len(grid), i))).reshape(220, 220))

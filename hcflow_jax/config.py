@@ -11,8 +11,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from hcflow_jax.errors import InputError
 
-class ConfigError(ValueError):
+
+class ConfigError(InputError):
     """A config whose values cannot make a model or a run; the message names the field in one line."""
 
 

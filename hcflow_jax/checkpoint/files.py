@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hcflow_jax.errors import HcflowError
+
 CHECKPOINTS = "checkpoints"  # of a workdir
 UNREADABLE = "unreadable"
 SEAL = "seal.json"
@@ -16,7 +18,7 @@ WEIGHTS = "ema"  # the only part of a checkpoint of weights alone
 _SIZES = "sizes.json"  # what older checkpoints have in the seal's stead: sizes alone
 
 
-class CheckpointError(Exception):
+class CheckpointError(HcflowError):
     """A checkpoint that is missing, incomplete, damaged or of another model; named, with what to do."""
 
 

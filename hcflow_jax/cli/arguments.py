@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hcflow_jax import box
+from hcflow_jax.errors import HcflowError
 
 DTYPES = ("float32", "bfloat16")
 _SEEDS = 2**32
@@ -14,7 +15,7 @@ _SEEDS = 2**32
 Sigma = float | dict[str, float]
 
 
-class UsageError(Exception):
+class UsageError(HcflowError):
     """Something that the user has to put right; the message is one line that names it."""
 
 

@@ -10,11 +10,12 @@ from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
 from hcflow_jax.config import ConfigError
+from hcflow_jax.errors import InputError
 
 Split = Literal["train", "eval"]
 
 
-class DataError(ValueError):
+class DataError(InputError):
     """Images that cannot be read; the message is one line that names the file and what to do."""
 
 

@@ -19,6 +19,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from hcflow_jax.config import ConfigError
+from hcflow_jax.errors import HcflowError
 from hcflow_jax.training import sharding
 
 FLAGS = ("coordinator_address", "num_processes", "process_id")
@@ -28,7 +29,7 @@ HEARTBEAT_SECONDS = 60
 SHUTDOWN_SECONDS = 60  # that a process which is done waits for the others
 
 
-class AloneError(Exception):
+class AloneError(HcflowError):
     """What ends one process while the others wait for it; they notice once it is gone."""
 
 

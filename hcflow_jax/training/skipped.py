@@ -9,6 +9,7 @@ import jax
 from ml_collections import ConfigDict
 
 from hcflow_jax.data import Source, pipeline
+from hcflow_jax.errors import HcflowError
 from hcflow_jax.training.metrics import History
 
 SKIPPED = "skipped.jsonl"
@@ -16,7 +17,7 @@ SKIPPED = "skipped.jsonl"
 _LEVEL = "bits/"  # how the metrics of a level's loss are called
 
 
-class NotFiniteError(Exception):
+class NotFiniteError(HcflowError):
     """Losses or gradients that do not become finite again; one line that says where that began."""
 
 

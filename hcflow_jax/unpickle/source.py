@@ -3,11 +3,13 @@
 import mmap
 from pathlib import Path
 
+from hcflow_jax.errors import InputError
+
 LINE = 200  # bytes, at most, of a name that ends with its line
 SHOWN = 80  # characters of what a file says that an error repeats
 
 
-class UnpickleError(ValueError):
+class UnpickleError(InputError):
     """A file that is cut short, damaged or asks for more than tensors and plain values; one line."""
 
 

@@ -1,0 +1,13 @@
+"""The errors that this package raises for what its user can put right."""
+
+
+class HcflowError(Exception):
+    """The base class of this package's own errors.
+
+    Its message is one line: the field, argument or file, what was expected, what to do. The commands print that line
+    and end with status 2. Any other exception is a fault of this package, and they let its traceback through.
+    """
+
+
+class InputError(HcflowError, ValueError):
+    """An argument that a function of this package cannot take; the message names it and says what it must be."""

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from benchmarks import level_programs, memory
 from hcflow_jax import flows, parameters
-from hcflow_jax.models import factory
+from hcflow_jax.models.hierarchy import build
 from hcflow_jax.training import sharding, state, step
 from hcflow_jax.training.schedule import schedule
 
@@ -24,7 +24,7 @@ def whole(config: ConfigDict, mode: str, mesh: Mesh) -> Program:
 
     `config.train.batch_size` is the global batch of every mode.
     """
-    model = factory.build(config)
+    model = build.build(config)
     shape = (config.train.batch_size, *model.image_shape)
     params = model.shapes()
     if mode in ("train", "frozen"):
@@ -51,7 +51,7 @@ def part(config: ConfigDict, which: str, mesh: Mesh) -> Program:
     name, _, kind = rest.partition(":")
     if what == "memory":
         return _memory(config, int(name), kind, mesh)
-    model = factory.build(config)
+    model = build.build(config)
     level, batch = model.level(name), config.train.batch_size
     if what == "decoder":
         gradient, (own, *inputs) = level_programs.decoder(model, model.shapes(), name, batch)

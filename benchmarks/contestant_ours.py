@@ -8,7 +8,7 @@ import jax
 
 from benchmarks import train_step
 from hcflow_jax.compiling import compile_options
-from hcflow_jax.models import factory
+from hcflow_jax.models.hierarchy import build
 
 
 class Ours:
@@ -41,7 +41,7 @@ class Ours:
         self.about = {
             "name": "hcflow_jax",
             "version": jax.__version__,
-            **factory.resolve_execution(own.execution),
+            **build.resolve_execution(own.execution),
             "device": jax.devices()[0].device_kind,
             "threads": "XLA's own, one a core",
             "batch": own.train.batch_size,

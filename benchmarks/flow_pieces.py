@@ -30,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.pieces.job import Job, Work, log_likelihood, weights
-from hcflow_jax.models.factory import PRESETS
+from hcflow_jax.models.hierarchy.build import PRESETS
 
 # What each name builds: a file of benchmarks/pieces, and what its `build` is told.
 LIBRARIES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -48,7 +48,7 @@ TOLERANCES = {"round_trip": 1e-4, "z": 1e-4, "log_det": 1e-4, "inverse_log_det":
 
 
 def build(library: str, job: Job, given: dict[str, Any], preset: str) -> Work:
-    """The job done by a library of `LIBRARIES`; `preset` of ours is an entry of `factory.PRESETS`.
+    """The job done by a library of `LIBRARIES`; `preset` of ours is an entry of `build.PRESETS`.
 
     Raises:
       SystemExit: naming the extra, if the library is not installed.

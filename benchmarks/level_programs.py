@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hcflow_jax.models import objective
-from hcflow_jax.models.hierarchy import Hierarchy
+from hcflow_jax.models.hierarchy import Hierarchy, objective
 
 Piece = tuple[Callable[..., Any], tuple[Any, ...]]
 

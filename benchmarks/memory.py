@@ -25,7 +25,7 @@ import numpy as np
 from hcflow_jax import flows, parameters, pictures
 from hcflow_jax.compiling import compile_options
 from hcflow_jax.flows.reversible import BACKWARD
-from hcflow_jax.models.factory import PRESETS
+from hcflow_jax.models.hierarchy.build import PRESETS
 from hcflow_jax.nets.coupling_nets import ConvConditioner
 from hcflow_jax.nets.layers import Execution
 

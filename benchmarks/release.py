@@ -14,8 +14,8 @@ import torch
 from ml_collections import ConfigDict
 
 from benchmarks.torch_twin import training
+from hcflow_jax import models
 from hcflow_jax.interop.names import Names
-from hcflow_jax.models import factory
 from hcflow_jax.training import optimizer
 
 MICRO_BATCH = 4  # the release's "Batch size Var(X)", over which it takes its noise's scale
@@ -75,7 +75,7 @@ def build(clone: Path, preset: Path) -> Any:
 def groups_of(network: Any, config: ConfigDict) -> dict[str, str]:
     """The learning-rate group of every parameter of theirs: our own of the same name, else "flows", as with them."""
     names, groups = Names(config), {}
-    labels = optimizer.labels(factory.build(config).shapes())
+    labels = optimizer.labels(models.build(config).shapes())
     for keys, group in jax.tree_util.tree_leaves_with_path(labels):
         groups |= dict.fromkeys(names.theirs(tuple(key.key for key in keys)), group)
     return {name: groups.get(name, "flows") for name, _ in network.named_parameters()}

@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from hcflow_jax.interop import settings
-from hcflow_jax.models import factory, noise, objective
+from hcflow_jax.models.hierarchy import build, noise, objective
 from hcflow_jax.training import sharding, state, step
 from hcflow_jax.training.schedule import schedule
 
@@ -58,7 +58,7 @@ def prepare(config: ConfigDict, what: str) -> tuple[Any, Any, Any]:
 
     The last three are under prepared parameters.
     """
-    model = factory.build(config)
+    model = build.build(config)
     params = jax.tree.map(jnp.asarray, model.create(jax.random.key(config.seed)))
     batch, resolution = config.train.batch_size, config.data.resolution
     images = np.random.default_rng(0).integers(0, 256, (batch, resolution, resolution, 3), dtype=np.uint8)

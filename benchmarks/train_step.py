@@ -27,7 +27,7 @@ from ml_collections import ConfigDict
 from benchmarks import flops, kernel_profile, level_programs
 from benchmarks.step_programs import WHOLE, assignments, load_config, prepare
 from hcflow_jax.compiling import compile_options
-from hcflow_jax.models import factory
+from hcflow_jax.models.hierarchy import build
 
 # Dense peak of the multiply units, FLOP/s, (bfloat16, float32 as TF32 or bf16 passes), from the vendors' data sheets.
 PEAKS = {
@@ -131,7 +131,7 @@ def measure(config: ConfigDict, what: str, how: How | None = None) -> dict[str, 
     function, *arguments = prepare(config, what)
     carries = what in ("step", "frozen")
     timed = time_program(function, arguments, config.train.batch_size, how or How(), carries)
-    execution = factory.resolve_execution(config.execution)
+    execution = build.resolve_execution(config.execution)
     peak, source = peak_rate(jnp.dtype(execution["dtype"]))
     return {
         **_about(config, what, how or How()),
@@ -146,7 +146,7 @@ def measure(config: ConfigDict, what: str, how: How | None = None) -> dict[str, 
 def measure_levels(config: ConfigDict, how: How | None = None) -> dict[str, Any]:
     """Times the pieces of the loss's gradient; shares are of their sum."""
     how = how or How()
-    model, batch = factory.build(config), config.train.batch_size
+    model, batch = build.build(config), config.train.batch_size
     params = jax.tree.map(jnp.asarray, model.create(jax.random.key(config.seed)))
     rows: dict[str, dict[str, Any]] = {}
     for name, make in level_programs.pieces(model, params, batch):
@@ -169,7 +169,7 @@ def _about(config: ConfigDict, what: str, how: How) -> dict[str, Any]:
     return {
         "what": what,
         "batch": config.train.batch_size,
-        **factory.resolve_execution(config.execution),
+        **build.resolve_execution(config.execution),
         "backward": config.execution.backward,
         "xla_options": {**(compile_options() or {}), **how.xla_options},
         "device": jax.devices()[0].device_kind,

@@ -1,7 +1,7 @@
 """The schema: every field of a config with its default and unit. Files in `configs/` only override it.
 
 A config is a locked `ml_collections.ConfigDict`, so a misspelt field is refused where it is written. What a
-value may be is checked by `hcflow_jax.models.factory`, before anything compiles. Sections, equations and tables
+value may be is checked by `hcflow_jax.models.build`, before anything compiles. Sections, equations and tables
 are those of the paper ("Invertible Hierarchical Generative Model for Images", TMLR 2023).
 """
 

@@ -9,8 +9,7 @@ import least_config
 import numpy as np
 from ml_collections import ConfigDict
 
-from hcflow_jax import api, checkpoint
-from hcflow_jax.models import factory
+from hcflow_jax import api, checkpoint, models
 
 
 @functools.cache
@@ -23,7 +22,7 @@ def config() -> ConfigDict:
 def params() -> Any:
     """Fresh parameters, moved away from where they start: what starts at zero would hide mistakes."""
     rng = np.random.default_rng(0)
-    fresh = factory.build(config()).create(jax.random.key(0))
+    fresh = models.build(config()).create(jax.random.key(0))
     return jax.tree.map(lambda a: np.asarray(a) + 0.05 * rng.standard_normal(a.shape).astype(np.float32), fresh)
 
 

@@ -18,9 +18,9 @@ import peak_memory
 import torch_model
 import torch_plain
 
+from hcflow_jax import models
 from hcflow_jax.config import ConfigError
 from hcflow_jax.interop import arrays, import_torch, release
-from hcflow_jax.models import factory
 
 SECONDS = 20  # a file may take, on a busy machine
 ANYWHERE = 0.2  # share of the files that are changed anywhere
@@ -76,7 +76,7 @@ def check(content: bytes, file: Path) -> str:
 def main(count: int, seed: int, folder: Path) -> None:
     """Damages and reads `count` files."""
     resource.setrlimit(resource.RLIMIT_AS, (8 * 2**30, 8 * 2**30))
-    build, known = factory.build, {}
+    build, known = models.build, {}
 
     def once(config: Any) -> SimpleNamespace:
         key = config.model.to_json()
@@ -85,7 +85,7 @@ def main(count: int, seed: int, folder: Path) -> None:
             known[key] = SimpleNamespace(shapes=lambda: shapes)
         return known[key]
 
-    arrays.factory = SimpleNamespace(build=once)  # pyright: ignore
+    arrays.models = SimpleNamespace(build=once)  # pyright: ignore
     file = torch_model.file()
     content, places = file.content(), file.places()
     assert check(content, folder / "whole.bin") == "imported"

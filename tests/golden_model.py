@@ -10,8 +10,7 @@ from ml_collections import ConfigDict
 
 from hcflow_jax.interop import arrays
 from hcflow_jax.interop import settings as release
-from hcflow_jax.models import factory, noise
-from hcflow_jax.models.hierarchy import Hierarchy
+from hcflow_jax.models.hierarchy import Hierarchy, build, noise
 from hcflow_jax.nets.decoder import mask_channels
 
 
@@ -26,7 +25,7 @@ def config() -> ConfigDict:
 @functools.cache
 def model() -> Hierarchy:
     """tiny_a's model."""
-    return factory.build(config())
+    return build.build(config())
 
 
 def from_flat(flat: Any) -> Any:

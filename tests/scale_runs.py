@@ -18,8 +18,8 @@ from jax.sharding import AxisType, Mesh
 from ml_collections import ConfigDict
 
 from hcflow_jax import config as schema
+from hcflow_jax import models
 from hcflow_jax.compiling import enable_compilation_cache
-from hcflow_jax.models import factory
 from hcflow_jax.training import distributed, initialise, sharding, step
 from hcflow_jax.training.metrics import Clock
 from hcflow_jax.training.optimizer import path_name
@@ -56,7 +56,7 @@ def run(mesh: Mesh, accumulate: int) -> dict[str, np.ndarray]:
     """Initialises and trains."""
     found = config()
     found.train.accumulate = accumulate
-    model: Any = factory.build(found)
+    model: Any = models.build(found)
     programs = Programs(Clock())
     state = initialise.initialise(model, found, images(0, found.train.init_images), programs, mesh)
 

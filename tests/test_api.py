@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from api_model import config, images, model, params, save
 
-from hcflow_jax import api, checkpoint
+from hcflow_jax import api, checkpoint, models
 from hcflow_jax.api import latents as points
 from hcflow_jax.api.programs import bucket, in_batches
 from hcflow_jax.checkpoint import CheckpointError
 from hcflow_jax.config import config_to_plain
-from hcflow_jax.models import factory
 
 LEVELS = ("prior", "y1", "8", "16")
 
@@ -60,7 +59,7 @@ def test_log_dets_are_those_of_the_model(six):
     shown, _ = six
     _, log_dets = model().encode(shown, log_dets=True)
     x = (shown.astype(np.float32) + 0.5) / 256 - 0.5
-    _, expected = jax.jit(factory.build(config()).encode)(params(), x)
+    _, expected = jax.jit(models.build(config()).encode)(params(), x)
     assert tuple(log_dets) == LEVELS
     for name in LEVELS:
         np.testing.assert_allclose(log_dets[name], expected[name], rtol=1e-5, atol=1e-3)

@@ -12,8 +12,7 @@ import pytest
 
 from benchmarks import check, flops, freeze, input_pipeline, kernel_profile, level_programs, step_programs, train_step
 from hcflow_jax.data import pipeline
-from hcflow_jax.models import factory, objective
-from hcflow_jax.models.hierarchy import Hierarchy
+from hcflow_jax.models.hierarchy import Hierarchy, build, objective
 
 LEAST = Path(__file__).with_name("least_config.py")
 
@@ -76,7 +75,7 @@ def test_assignments_know_switches_and_numbers():
 
 @pytest.fixture(scope="module")
 def model() -> Hierarchy:
-    return factory.build(step_programs.load_config(LEAST))
+    return build.build(step_programs.load_config(LEAST))
 
 
 def test_a_flow_is_given_what_training_gives_it(model: Hierarchy):

@@ -12,9 +12,8 @@ from api_model import params
 
 from benchmarks import box as making
 from benchmarks import box_runs
-from hcflow_jax import api, box, checkpoint
+from hcflow_jax import api, box, checkpoint, models
 from hcflow_jax.config import config_to_plain, default
-from hcflow_jax.models import factory
 
 MOST_BYTES = 10_000_000
 
@@ -109,7 +108,7 @@ def test_weights_in_the_box_are_few_bytes_and_finite():
     assert sum(box.weights(name).stat().st_size for name in box.NAMES) <= MOST_BYTES
     for name in box.NAMES:
         model = api.load(name)
-        shapes = factory.build(model.config).shapes()
+        shapes = models.build(model.config).shapes()
         assert jax.tree.map(lambda a: a.shape, model._raw) == jax.tree.map(lambda a: a.shape, shapes)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(model._raw))
         card = box.card(name).read_text()

@@ -11,8 +11,7 @@ from ml_collections import ConfigDict
 
 from hcflow_jax import config as schema
 from hcflow_jax.config import ConfigError
-from hcflow_jax.models import factory
-from hcflow_jax.models.hierarchy import Hierarchy
+from hcflow_jax.models.hierarchy import Hierarchy, build
 from hcflow_jax.training.optimizer import count_by_group
 
 FILES = sorted(
@@ -32,10 +31,10 @@ def test_all_configs_are_found() -> None:
 def test_every_config_builds(name: str) -> None:
     config = load(name)
     assert config.is_locked
-    model = factory.build(config)
+    model = build.build(config)
     assert isinstance(model, Hierarchy)
     assert model.image_shape == (config.data.resolution, config.data.resolution, 3)
-    assert model.has_density
+    assert model.likelihood == "bound"
 
 
 @pytest.mark.parametrize(
@@ -47,7 +46,7 @@ def test_every_config_builds(name: str) -> None:
 )
 def test_parameter_counts(name: str, counts: dict[str, int]) -> None:
     """Section 6 of the model: what learns, by learning-rate group; only shapes are made."""
-    made = count_by_group(factory.build(load(name)).shapes())
+    made = count_by_group(build.build(load(name)).shapes())
     assert made == counts
     total = {"celebahq_a": 77_118_712, "lsun_church_a": 73_512_440}[name]
     assert sum(made.values()) == total
@@ -56,14 +55,14 @@ def test_parameter_counts(name: str, counts: dict[str, int]) -> None:
 
 
 def test_latent_sizes() -> None:
-    model = factory.build(load("celebahq_a"))
+    model = build.build(load("celebahq_a"))
     sizes = {level.name: level.dims for level in model.levels}
     assert sizes == {"prior": 4, "y1": 508, "8": 512, "32": 8_192, "128": 65_536, "256": 196_608}
     assert model.latent_size == 271_360
 
 
 def test_configuration_a_is_the_papers() -> None:
-    model = factory.build(load("celebahq_a"))
+    model = build.build(load("celebahq_a"))
     weights = {level.name: level.weight for level in model.levels}
     assert weights["256"] == 1 / (256 * 256 * 3) and weights["8"] == weights["y1"] == weights["prior"] == 1 / 512
     assert weights["128"] == 10 / (128 * 128 * 4) and weights["32"] == 10 / (32 * 32 * 8)
@@ -72,14 +71,14 @@ def test_configuration_a_is_the_papers() -> None:
     decoder = {level.name: level.decoder_noise for level in model.levels}
     assert decoder == {"prior": 0.075, "y1": 0.075, "8": 0.05, "32": 0.05, "128": 0.4, "256": 0.0}
     assert model.statistics_group == 4
-    assert factory.build(load("lsun_church_a")).statistics_group == 8
+    assert build.build(load("lsun_church_a")).statistics_group == 8
 
 
 def test_demo_has_every_part_of_configuration_a() -> None:
     """So that what the demo shows is what configuration A runs."""
 
     def parts(config: ConfigDict) -> dict[str, Any]:
-        rows = factory.level_rows(config)
+        rows = build.level_rows(config)
         resolutions = list(rows)
         return dict(
             ratios={fine // coarse for fine, coarse in zip(resolutions, resolutions[1:], strict=False)} & {4},
@@ -95,7 +94,7 @@ def test_demo_has_every_part_of_configuration_a() -> None:
         )
 
     assert parts(load("demo")) == parts(load("celebahq_a"))
-    count = sum(count_by_group(factory.build(load("demo")).shapes()).values())
+    count = sum(count_by_group(build.build(load("demo")).shapes()).values())
     assert abs(count - 1.49e6) < 0.01e6
 
 
@@ -168,10 +167,10 @@ WRONG = {
 def test_a_wrong_config_is_refused(name: str) -> None:
     change, field, must = WRONG[name]
     config = load("demo")
-    factory.build(config)
+    build.build(config)
     change(config)
     with pytest.raises(ConfigError) as error:
-        factory.build(config)
+        build.build(config)
     message = str(error.value)
     assert message.startswith(f"{field} must ") and must in message and "\n" not in message
 
@@ -194,16 +193,16 @@ def test_a_value_of_another_type_is_refused_where_it_is_written() -> None:
 
 def test_execution_follows_the_backend_unless_said() -> None:
     execution = schema.default().execution
-    assert factory.resolve_execution(execution) == factory.PRESETS[jax.default_backend()]
+    assert build.resolve_execution(execution) == build.PRESETS[jax.default_backend()]
     execution.preset, execution.loop = "tpu", "unroll"
-    chosen = factory.resolve_execution(execution)
-    assert chosen == {**factory.PRESETS["tpu"], "loop": "unroll"}
+    chosen = build.resolve_execution(execution)
+    assert chosen == {**build.PRESETS["tpu"], "loop": "unroll"}
 
 
 def test_the_encoder_may_have_a_precision_of_its_own() -> None:
     config = load("demo")
     config.execution.dtype = "bfloat16"
-    assert factory.build(config).encoder.execution.dtype == "bfloat16"
+    assert build.build(config).encoder.execution.dtype == "bfloat16"
     config.execution.encoder_dtype = "float32"
-    model = factory.build(config)
+    model = build.build(config)
     assert (model.encoder.execution.dtype, model.style.execution.dtype) == ("float32", "bfloat16")

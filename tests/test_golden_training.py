@@ -10,8 +10,8 @@ from golden_data import LOG_DET, assert_close, group, load, nhwc
 from golden_model import config, from_flat, model, params, recorded_noise, top
 
 from hcflow_jax.interop import arrays
-from hcflow_jax.models import noise
-from hcflow_jax.models.objective import Objective, objective
+from hcflow_jax.models.hierarchy import noise
+from hcflow_jax.models.hierarchy.objective import Objective, objective
 
 LOSSES = ("loss_zero", "loss_noise")
 PARTS = {"prior": "end0", "y1": "end1", "8": "8", "32": "32", "64": "64"}
@@ -143,7 +143,7 @@ def test_actnorm_initialisation(losses: Any, x: Any) -> None:
     data = load("tiny_a/init")
     fresh = from_flat(group(data, "param/"))
     eps = noise.zeros(model(), 4)
-    ready = jax.jit(model().calibrate)(fresh, x, eps)
+    ready = jax.jit(model().calibrate_with_noise)(fresh, x, eps)
     flat = arrays.to_torch(ready, config())
     before, after = group(data, "param/"), group(data, "after/")
     moved = 0

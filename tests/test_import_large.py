@@ -14,10 +14,9 @@ import torch_model
 from PIL import Image
 
 from configs import celebahq_a
-from hcflow_jax import checkpoint
+from hcflow_jax import checkpoint, models
 from hcflow_jax.interop import arrays
 from hcflow_jax.interop.constants import constants, without_effect
-from hcflow_jax.models import factory
 
 pytestmark = pytest.mark.full
 
@@ -47,7 +46,7 @@ def test_damaged_files_are_refused_or_read_as_they_are(tmp_path: Path) -> None:
 def test_a_file_of_configuration_a_takes_little_memory(tmp_path: Path) -> None:
     """77 M parameters, each tensor's first value its number; the rest, zeros, takes no place on the disk."""
     config = celebahq_a.get_config()
-    shapes = factory.build(config).shapes()
+    shapes = models.build(config).shapes()
     zero = np.zeros((), np.float32)
     tree = jax.tree.map(lambda leaf: np.broadcast_to(zero, leaf.shape), shapes)
     learnt = arrays.to_torch(tree, config)

@@ -18,7 +18,7 @@ from torch_file import Call, Name, Pieces, pickled
 
 from hcflow_jax import checkpoint
 from hcflow_jax.interop import arrays, import_torch, release
-from hcflow_jax.models.objective import objective
+from hcflow_jax.models.hierarchy.objective import objective
 
 OFFICIAL = GOLDEN / "ckpt_tiny_a" / "official_format.bin"
 LAYER = "blocks.0.blocks.steps.1.coupling.conv_1.w"
@@ -28,7 +28,7 @@ LAYER = "blocks.0.blocks.steps.1.coupling.conv_1.w"
 def traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The small model's shapes, from its first test."""
     known = SimpleNamespace(shapes=torch_model.shapes)
-    monkeypatch.setattr(arrays, "factory", SimpleNamespace(build=lambda _: known))
+    monkeypatch.setattr(arrays, "models", SimpleNamespace(build=lambda _: known))
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ import pytest
 from golden_data import group, load, settings
 from ml_collections import ConfigDict
 
+from hcflow_jax import models
 from hcflow_jax.config import ConfigError
 from hcflow_jax.interop import arrays
 from hcflow_jax.interop import settings as release
 from hcflow_jax.interop.names import Names
-from hcflow_jax.models import factory
+from hcflow_jax.models.hierarchy import build
 
 FLAT = group(load("tiny_a/params"), "param/")
 DEAD_BIASES = {
@@ -29,7 +30,7 @@ class _Shapes:
     """In a model's place: its shapes, traced once for all tests."""
 
     def __init__(self, config: ConfigDict) -> None:
-        self._shapes = factory.build(config).shapes()
+        self._shapes = models.build(config).shapes()
 
     def shapes(self) -> Any:
         return self._shapes
@@ -48,7 +49,7 @@ def shapes(config: ConfigDict) -> _Shapes:
 @pytest.fixture
 def from_torch(config: ConfigDict, shapes: _Shapes, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """arrays.from_torch for tiny_a."""
-    monkeypatch.setattr(arrays, "factory", types.SimpleNamespace(build=lambda _: shapes))
+    monkeypatch.setattr(arrays, "models", types.SimpleNamespace(build=lambda _: shapes))
     return lambda flat: arrays.from_torch(flat, config)
 
 
@@ -150,7 +151,7 @@ def _second() -> dict[str, Any]:
 def test_another_structure(monkeypatch: pytest.MonkeyPatch) -> None:
     config = release.to_config(_second())
     shapes = _Shapes(config)
-    monkeypatch.setattr(arrays, "factory", types.SimpleNamespace(build=lambda _: shapes))
+    monkeypatch.setattr(arrays, "models", types.SimpleNamespace(build=lambda _: shapes))
     rng = np.random.default_rng(0)
     tree = jax.tree.map(lambda s: rng.normal(size=s.shape).astype(np.float32), shapes.shapes())
     runs = {name for name in tree["flows"]["16"] if name not in ("start", "end")}
@@ -178,7 +179,7 @@ def test_another_structure(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_settings_that_are_read() -> None:
     config = release.to_config(settings())
-    rows = factory.level_rows(config)
+    rows = build.level_rows(config)
     assert list(rows) == [64, 32, 8] and config.data.resolution == 64
     assert rows[64].steps == ("channel",) * 2 + ("checker2",) * 2
     assert rows[32].steps == ("channel",) * 2 + ("checker2",) * 2 + ("checker4",) * 2 + ("checker8",) * 2

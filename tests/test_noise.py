@@ -11,9 +11,8 @@ from golden_data import assert_close
 from ml_collections import ConfigDict
 
 from hcflow_jax import config as schema
-from hcflow_jax.models import factory, noise
-from hcflow_jax.models.hierarchy import Hierarchy
-from hcflow_jax.models.objective import Objective, noise_entropy, objective
+from hcflow_jax.models.hierarchy import Hierarchy, build, noise
+from hcflow_jax.models.hierarchy.objective import Objective, noise_entropy, objective
 
 SIZE = 8
 
@@ -37,12 +36,12 @@ def _config(size: int = SIZE, **level_8: float) -> ConfigDict:
 
 @pytest.fixture(scope="module")
 def model() -> Hierarchy:
-    return factory.build(_config())
+    return build.build(_config())
 
 
 @pytest.fixture(scope="module")
 def of_two_levels() -> Hierarchy:
-    return factory.build(_config(16))
+    return build.build(_config(16))
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +122,8 @@ def test_what_learns_from_what(params: Any, x: Any, eps: noise.Noise, of_one_gro
 def test_without_flow_noise_there_is_no_density(x: Any, eps: noise.Noise, params: Any) -> None:
     config = _config()
     config.model.top.prior.flow_noise = config.model.top.y1.flow_noise = 0.0
-    model = factory.build(config)
-    assert not model.has_density
+    model = build.build(config)
+    assert model.likelihood == "undefined"
     four = jax.tree.map(lambda e: e[:4], eps)
     result = jax.jit(lambda p: objective(model, p, x[:4], four))(params)
     assert np.isnan(result.bits_per_dim).all()
@@ -133,9 +132,9 @@ def test_without_flow_noise_there_is_no_density(x: Any, eps: noise.Noise, params
 
 
 def test_one_level_without_flow_noise_is_enough_to_lose_the_density() -> None:
-    assert factory.build(_config(16)).has_density
-    assert not factory.build(_config(16, flow_noise=0.0)).has_density
-    assert factory.build(_config(16, decoder_noise=0.0)).has_density
+    assert build.build(_config(16)).likelihood == "bound"
+    assert build.build(_config(16, flow_noise=0.0)).likelihood == "undefined"
+    assert build.build(_config(16, decoder_noise=0.0)).likelihood == "bound"
 
 
 def _draw(model: Hierarchy, keys: Any) -> noise.Noise:

@@ -10,7 +10,7 @@ import numpy as np
 import pod_config
 import pytest
 
-from hcflow_jax.models import factory
+from hcflow_jax import models
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,7 +26,7 @@ def test_256_chips_average_gradients_and_gather_nothing(tmp_path):
     found = json.loads(out.read_text())
     assert found["devices"] == 256 and found["other_collectives"] == 0
     # All-reduces of all that learns in float32, but for what has no effect, and of a loss by level beside it.
-    learns = 4e-6 * sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(factory.build(_config()).shapes()))
+    learns = 4e-6 * sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(models.build(_config()).shapes()))
     assert found["all_reduces"]["number"] >= 1
     assert 0.98 * learns <= found["all_reduces"]["megabytes"] <= learns + 1e-3
 

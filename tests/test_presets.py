@@ -9,9 +9,9 @@ import pytest
 from golden_data import LOG_DET, assert_close, load, nhwc
 from golden_model import config, params, recorded_noise
 
+from hcflow_jax import models
 from hcflow_jax.interop import arrays
-from hcflow_jax.models import factory
-from hcflow_jax.models.objective import objective
+from hcflow_jax.models.hierarchy.objective import objective
 
 pytestmark = pytest.mark.full  # a compilation of the whole model a preset and a precision
 
@@ -21,7 +21,7 @@ OTHERS = ("gpu", "tpu")  # the CPU's is what every other test runs
 def built(preset: str, dtype: str) -> Any:
     own = config().copy_and_resolve_references()
     own.execution.preset, own.execution.dtype = preset, dtype
-    return factory.build(own)
+    return models.build(own)
 
 
 def loss_and_gradient(model: Any) -> tuple[Any, Any]:

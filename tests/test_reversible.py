@@ -17,9 +17,8 @@ from hcflow_jax import flows, parameters
 from hcflow_jax.flows import reversible
 from hcflow_jax.flows.base import bijector, constant, rebuild
 from hcflow_jax.interop import arrays
-from hcflow_jax.models import factory, noise
-from hcflow_jax.models.hierarchy import Hierarchy
-from hcflow_jax.models.objective import objective
+from hcflow_jax.models.hierarchy import Hierarchy, build, noise
+from hcflow_jax.models.hierarchy.objective import objective
 from hcflow_jax.nets.coupling_nets import ConvConditioner
 from hcflow_jax.nets.layers import Execution
 
@@ -237,7 +236,7 @@ def test_another_choice_is_refused() -> None:
 def _of_the_release(backward: str) -> Hierarchy:
     own = config().copy_and_resolve_references()
     own.execution.backward = backward
-    return factory.build(own)
+    return build.build(own)
 
 
 @pytest.mark.parametrize("backward", reversible.BACKWARD)

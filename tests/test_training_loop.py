@@ -183,7 +183,7 @@ def test_evaluation_of_a_checkpoint_agrees_with_the_runs_own(whole, tmp_path):
 
 
 def test_a_model_without_a_density_reports_none(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(fakes.Model, "has_density", False)
+    monkeypatch.setattr(fakes.Model, "likelihood", "undefined")
     result = loop.train(fakes.config(tmp_path / "images", num_steps=1), tmp_path)
     assert result["end"]["bits_per_dim"] is None and result["end"]["standard_error"] is None
     assert result["end"]["loss"] > 0

@@ -6,8 +6,8 @@ import pytest
 import training_fakes as fakes
 
 from hcflow_jax import config as schema
+from hcflow_jax import models
 from hcflow_jax.cli import report
-from hcflow_jax.models import factory
 from hcflow_jax.training import evaluate, loop
 
 
@@ -27,7 +27,7 @@ def test_train_resume_evaluate(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "resuming at step 2" in out
     assert result["resumed_from"] == 2
-    assert list(result["end"]["by_level"]) == list(factory.build(config).level_names)
+    assert list(result["end"]["by_level"]) == list(models.build(config).level_names)
     assert result["end"]["bits_per_dim"] < result["start"]["bits_per_dim"]
     assert evaluate.evaluate(tmp_path)["bits_per_dim"] == pytest.approx(result["end"]["bits_per_dim"], rel=1e-4)
 

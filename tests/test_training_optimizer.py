@@ -9,8 +9,8 @@ import pytest
 
 from configs import celebahq_a
 from hcflow_jax import config as schema
+from hcflow_jax import models
 from hcflow_jax.config import ConfigError
-from hcflow_jax.models import factory
 from hcflow_jax.training import optimizer
 from hcflow_jax.training.packing import Packing
 
@@ -52,7 +52,7 @@ def test_groups_follow_the_paths():
 
 
 def test_configuration_a_has_the_papers_parameters():
-    model = factory.build(celebahq_a.get_config())
+    model = models.build(celebahq_a.get_config())
     expected = {"encoder": 10_425_236, "decoder": 37_942_210, "flows": 28_751_266}
     assert optimizer.count_by_group(model.shapes()) == expected
 

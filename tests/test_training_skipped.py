@@ -15,30 +15,28 @@ from PIL import Image
 
 from hcflow_jax import checkpoint
 from hcflow_jax.data.pipeline import train_batches
+from hcflow_jax.models import Objective
 from hcflow_jax.training import loop
 from hcflow_jax.training.skipped import NotFiniteError
 
 
 def install(setattr_, *, bad=lambda x: jnp.zeros(x.shape[0], bool), gradient_only=False):
-    """The model whose loss, or only its gradient, is not finite for images x (B, 8, 8, 3) that are `bad`."""
-    fakes.install(setattr_)
-    whole = fakes.OBJECTIVE.objective
+    """A model whose loss, or only its gradient, is not finite for images x (B, 8, 8, 3) that are `bad`."""
 
-    def objective(model, params, x, noise):
-        result, which = whole(model, params, x, noise), bad(x)
-        if gradient_only:  # the square root of 0: itself finite, its slope not
-            zero = jnp.where(which, 0.0, 1.0) * jnp.square(params["flows"]["8"]["b"][0] + 10)
-            return result._replace(loss=result.loss + jnp.where(which, jnp.sqrt(zero), 0.0))
-        spoilt = jnp.where(which, jnp.nan, result.bits_by_level["8"])
-        bits = {**result.bits_by_level, "8": spoilt}
-        return fakes.Result(result.loss + 0 * spoilt, result.bits_per_dim + 0 * spoilt, bits)
+    class Spoilt(fakes.Model):
+        def objective(self, params, x, keys, statistics=None):
+            result, which = super().objective(params, x, keys), bad(x)
+            if gradient_only:  # the square root of 0: itself finite, its slope not
+                zero = jnp.where(which, 0.0, 1.0) * jnp.square(params["flows"]["8"]["b"][0] + 10)
+                return Objective(
+                    result.loss + jnp.where(which, jnp.sqrt(zero), 0.0), result.bits_per_dim, result.bits_by_level
+                )
+            spoilt = jnp.where(which, jnp.nan, result.bits_by_level["8"])
+            bits = {**result.bits_by_level, "8": spoilt}
+            return Objective(result.loss + 0 * spoilt, result.bits_per_dim + 0 * spoilt, bits)
 
-    for module in ("hcflow_jax.training.initialise", "hcflow_jax.training.step"):
-        setattr_(sys.modules[module], "objective", type(fakes.OBJECTIVE)(objective=objective, draw_noise=_noise))
-
-
-def _noise(model, keys):
-    return fakes.OBJECTIVE.draw_noise(model, keys)
+    fakes.install(setattr_, Spoilt)
+    return Spoilt()
 
 
 def white(x):
@@ -119,9 +117,9 @@ def two_devices(folder: Path, kind: str) -> None:
     config.eval.batch_size = 8
     mesh = make_mesh(config)
     assert mesh.size == 2
-    install(setattr, bad=white, gradient_only=kind == "gradient")
-    train_step = steps.make_train_step(fakes.Model(), config, schedule(config, 24), mesh)
-    state = states.create(fakes.Model().create(jax.random.key(0)), config)
+    model = install(setattr, bad=white, gradient_only=kind == "gradient")
+    train_step = steps.make_train_step(model, config, schedule(config, 24), mesh)
+    state = states.create(model.create(jax.random.key(0)), config)
     state = jax.device_put(state, replicated(mesh))
     images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)
     state, metrics = train_step(state, spread(mesh, images))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import training_fakes as fakes
 
+from hcflow_jax import models
 from hcflow_jax.config import ConfigError
-from hcflow_jax.models import factory
 from hcflow_jax.training import loop, metrics, trace, watch
 
 
@@ -54,7 +54,7 @@ def test_a_nearly_singular_matrix_shows():
 
 
 def test_every_level_of_a_model_is_seen():
-    model = factory.build(least_config.get_config())
+    model = models.build(least_config.get_config())
     found = jax.eval_shape(lambda params: watch.flows(model.prepare(params)), model.shapes())
     kinds = ("scale_min", "scale_max", "condition")
     assert found.keys() == {f"{kind}/{level}" for kind in kinds for level in model.level_names}

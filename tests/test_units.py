@@ -16,9 +16,9 @@ from ml_collections import ConfigDict
 
 from hcflow_jax import flows, parameters
 from hcflow_jax.interop import arrays, names
-from hcflow_jax.models import noise
-from hcflow_jax.models.level import Level
-from hcflow_jax.models.objective import log_normal, noise_entropy
+from hcflow_jax.models.hierarchy import noise
+from hcflow_jax.models.hierarchy.level import Level
+from hcflow_jax.models.hierarchy.objective import log_normal, noise_entropy
 from hcflow_jax.nets import layers, resample
 from hcflow_jax.nets.convolution import IMPLEMENTATIONS
 from hcflow_jax.nets.coupling_nets import ConvConditioner, UNetConditioner

@@ -9,10 +9,10 @@ from golden_data import settings as golden_settings
 from ml_collections import ConfigDict
 from torch_file import Pieces, pieces
 
+from hcflow_jax import models
 from hcflow_jax.interop import arrays
 from hcflow_jax.interop import settings as release
 from hcflow_jax.interop.constants import constants, without_effect
-from hcflow_jax.models import factory
 
 
 @functools.cache
@@ -61,7 +61,7 @@ def config() -> ConfigDict:
 @functools.cache
 def shapes() -> Any:
     """Shapes of the model's parameters."""
-    return factory.build(config()).shapes()
+    return models.build(config()).shapes()
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,8 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from hcflow_jax import config as schema
+from hcflow_jax.models import ImageModel, Objective
+from hcflow_jax.models.hierarchy.model import RATE_GROUPS
 
 SIZE = 8
 
@@ -35,11 +37,17 @@ def config(folder: Path, **train: Any) -> ConfigDict:
     return result
 
 
-class Model:
+class Model(ImageModel):
     """x ~ N(mean, 1) with a mean of all parameters: a loss in which everything learns."""
 
-    has_density = True
+    image_shape = (SIZE, SIZE, 3)
+    likelihood = "bound"
     level_names = ("prior", "8")
+    latent_shapes = {"prior": (1,), "8": (SIZE, SIZE, 3)}
+    scaled_levels = ("8",)
+    batch_unit = 4
+    rate_groups = RATE_GROUPS
+    frozen_group = "encoder"
 
     def create(self, key: Any) -> Any:
         """Fresh parameters."""
@@ -51,17 +59,22 @@ class Model:
             "flows": {"8": {"b": jnp.zeros(3)}},
         }
 
-    def calibrate(self, params: Any, x: Any, eps: Any) -> Any:
+    def calibrate(self, params: Any, x: Any, keys: Any) -> Any:
         """Parameters whose `flows` start at the images' mean."""
-        return {**params, "flows": {"8": {"b": jnp.mean(x + eps, (0, 1, 2))}}}
+        return {**params, "flows": {"8": {"b": jnp.mean(x + self.noise(keys), (0, 1, 2))}}}
+
+    def noise(self, keys: Any) -> Any:
+        """Noise of every image."""
+        return jax.vmap(lambda key: 0.1 * jax.random.normal(key, (SIZE, SIZE, 3)))(keys)
+
+    def objective(self, params: Any, x: Any, keys: Any, statistics: Any = None) -> Objective:
+        """The loss, ten times the bound."""
+        square = jnp.mean(jnp.square(x + self.noise(keys) - self.mean(params)), (1, 2, 3))
+        return Objective(10 * square, square, {"prior": 0.25 * square, "8": 0.75 * square})
 
     def shapes(self) -> Any:
         """Shapes of the parameters."""
         return jax.eval_shape(self.create, jax.random.key(0))
-
-    def prepare(self, params: Any) -> Any:
-        """The same."""
-        return params
 
     def mean(self, params: Any) -> Any:
         """The mean, (3,)."""
@@ -71,38 +84,27 @@ class Model:
         """Latents."""
         return {"8": sigma * jax.random.normal(key, (count, SIZE, SIZE, 3))}
 
-    def decode(self, params: Any, z: Any) -> Any:
+    def encode(self, params: Any, x: Any) -> Any:
+        """Latents."""
+        z = {"prior": jnp.zeros((x.shape[0], 1)), "8": 10 * (x - self.mean(params))}
+        return z, dict.fromkeys(self.level_names, jnp.zeros(x.shape[0]))
+
+    def decode_coarse(self, params: Any, z: Any, level: str) -> Any:
+        """Nothing."""
+        return {}
+
+    def decode_from(self, params: Any, state: Any, z: Any, level: str) -> Any:
         """Images."""
         return 0.1 * z["8"] + self.mean(params)
 
-
-class Result(NamedTuple):
-    """What the objective gives, per sample."""
-
-    loss: Any
-    bits_per_dim: Any
-    bits_by_level: dict[str, Any]
+    def finest_score(self, params: Any, x: Any, state: Any) -> Any:
+        """Of N(mean, 0.1^2)."""
+        return 100 * (self.mean(params) - x)
 
 
-def _draw_noise(model: Model, keys: Any) -> Any:
-    return jax.vmap(lambda key: 0.1 * jax.random.normal(key, (SIZE, SIZE, 3)))(keys)
-
-
-def _objective(model: Model, params: Any, x: Any, noise: Any) -> Any:
-    square = jnp.mean(jnp.square(x + noise - model.mean(params)), (1, 2, 3))
-    bits = {"prior": 0.25 * square, "8": 0.75 * square}
-    return Result(10 * square, square, bits)
-
-
-OBJECTIVE = types.SimpleNamespace(objective=_objective, draw_noise=_draw_noise)
-
-
-def install(setattr_: Callable[[Any, str, Any], None] = setattr) -> None:
+def install(setattr_: Callable[[Any, str, Any], None] = setattr, model: type[Model] = Model) -> None:
     """Puts the model in the real one's place, with a monkeypatch's setattr or for good."""
-    from hcflow_jax.api import bound
-    from hcflow_jax.training import evaluate, initialise, loop, step
+    from hcflow_jax.training import evaluate, loop
 
-    for module in (initialise, step, bound):
-        setattr_(module, "objective", OBJECTIVE)
     for module in (loop, evaluate):
-        setattr_(module, "factory", types.SimpleNamespace(build=lambda config: Model()))
+        setattr_(module, "models", types.SimpleNamespace(build=lambda config: model()))

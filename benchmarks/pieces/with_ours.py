@@ -26,7 +26,7 @@ class _OnHalves(nn.Module):
 
 
 def build(job: Job, weights: dict[str, Any], execution: dict[str, str]) -> Work:
-    """Does the job with the loop and the convolution of `execution`, an entry of `factory.PRESETS`."""
+    """Does the job with the loop and the convolution of `execution`, an entry of `build.PRESETS`."""
     mixing = flows.Mixing()
     step = flows.chain(
         actnorm=flows.Actnorm(),

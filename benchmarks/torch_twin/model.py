@@ -13,7 +13,7 @@ from benchmarks.torch_twin.decoder import LevelDecoder
 from benchmarks.torch_twin.encoder import BASE, Encoder
 from benchmarks.torch_twin.flows import Kernels, level_flow, top_flow
 from benchmarks.torch_twin.layers import Dense, StyleNetwork
-from hcflow_jax.models.factory import level_rows
+from hcflow_jax.models.hierarchy.build import level_rows
 
 IMAGE_SCALE = 4.0
 

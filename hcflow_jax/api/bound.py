@@ -8,16 +8,16 @@ from jaxtyping import Array, Float, Int, UInt8
 from ml_collections import ConfigDict
 
 from hcflow_jax.data import preprocessing
-from hcflow_jax.models import objective
+from hcflow_jax.models import ImageModel
 
 ImageBound = Callable[[Any, UInt8[Array, "B R R 3"], Int[Array, " B"]], dict[str, Float[Array, " B"]]]
 
 
-def make_image_bound(model: Any, config: ConfigDict) -> ImageBound:
+def make_image_bound(model: ImageModel, config: ConfigDict) -> ImageBound:
     """The bound of every image of a batch, with noise of its own that its index draws; to be jitted.
 
     Args:
-      model: a Hierarchy.
+      model: the model.
       config: the whole config; `data` says how images are dequantised, `eval.seed` whose noise it is.
 
     Returns:
@@ -32,7 +32,7 @@ def make_image_bound(model: Any, config: ConfigDict) -> ImageBound:
         x = preprocessing.augment(
             data_keys, images, bits=config.data.bits, noise_std=config.data.noise_std, flip=False
         )
-        result = objective.objective(model, params, x, objective.draw_noise(model, noise_keys))
+        result = model.objective(params, x, noise_keys)
         by_level = {f"bits/{level}": bits for level, bits in result.bits_by_level.items()}
         return {"loss": result.loss, "bits_per_dim": result.bits_per_dim, **by_level}
 

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from hcflow_jax import box, checkpoint, parameters
+from hcflow_jax import box, checkpoint, models, parameters
 from hcflow_jax.api.model import Model
 from hcflow_jax.checkpoint import CheckpointError
-from hcflow_jax.models import factory
 
 BOXED = box.NAMES
 
@@ -29,7 +28,7 @@ def load(path: str | Path | None = None, *, dtype: str = "float32") -> Model:
         raise CheckpointError(f"{where}: no such directory or file, and no model in the box ({', '.join(BOXED)})")
     found = checkpoint.load(where)
     if where.parent != box.weights(BOXED[0]).parent:  # tracing all of the model takes seconds; the box is tested
-        expected = factory.build(found.config).shapes()
+        expected = models.build(found.config).shapes()
         if other := parameters.first_difference(found.arrays["ema"], expected):
             name, there, here = other
             raise CheckpointError(

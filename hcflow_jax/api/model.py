@@ -157,11 +157,11 @@ class Model:
             raise ValueError("a and b must be the latents of one image each: give latents[0]")
         programs = self._use("float32")
         if space == "y_top":
-            ends = [{**end, **self._run(programs.top_features, end)} for end in ends]
+            ends = [{**end, **self._run(programs.to_y_top, end)} for end in ends]
         weights = np.linspace(0, 1, n)
         way = {m: between_images.between(ends[0][m][0], ends[1][m][0], weights, how) for m in self.level_names}
         if space == "y_top":
-            way.update(self._run(programs.top_latents, way))
+            way.update(self._run(programs.from_y_top, way))
         return self._run(self._use(self.dtype).decode, way)
 
     def resample(self, latents: Latents, levels: str | Iterable[str], seed: int = 0, sigma: Sigma = SIGMA) -> Latents:
@@ -197,10 +197,10 @@ class Model:
           ValueError: there are fewer images than a statistics group, or the model's code has no density.
         """
         array = pixels.check(images, self.resolution)
-        group, count = self._model.statistics_group, len(array)
+        group, count = self._model.batch_unit, len(array)
         if count < group:
             raise ValueError(f"the bound needs at least {group} images, one statistics group; there are {count}")
-        if not self._model.has_density:
+        if self._model.likelihood == "undefined":
             raise ValueError("bits per dimension are undefined for this model: a level of it has no noise")
         whole, left = np.arange(count // group * group), np.arange(count - group, count) if count % group else ()
         order = np.concatenate([whole, left]).astype(np.int32)
@@ -240,7 +240,7 @@ class Model:
             raise ValueError(f"latents have levels {have}; the model takes {takes}")
         arrays = {name: np.asarray(latents[name], np.float32) for name in self.level_names}
         for name, array in arrays.items():
-            shape = (len(arrays["prior"]), *self._model.level(name).shape)
+            shape = (len(arrays["prior"]), *self._model.latent_shapes[name])
             if array.shape != shape or not len(array):
                 raise ValueError(f"latents of level {name} have shape {array.shape}; the model takes {shape}")
         return arrays

@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
+from hcflow_jax import models
 from hcflow_jax.api import bound
 from hcflow_jax.config import config_to_plain
 from hcflow_jax.data import preprocessing
-from hcflow_jax.models import factory, top
 from hcflow_jax.tracing import traced_once
 
 DTYPES = ("float32", "bfloat16")
@@ -93,7 +93,7 @@ class Programs:
         config = config.copy_and_resolve_references()
         with config.unlocked():
             config.execution.update({"dtype": dtype, "encoder_dtype": "auto", **(execution or {})})
-        self.model = factory.build(config)
+        self.model = models.build(config)
         self.config, self.dtype = config, dtype
 
         plain = json.dumps(config_to_plain(config), sort_keys=True)
@@ -115,8 +115,8 @@ class Programs:
         self.decode_floats = program("decode_floats", lambda params, z: model.decode(params, z) + 0.5)
         self.draw = program("draw", self.draw_latents)
         self.sample = program("sample", self.sample_images)
-        self.top_features = program("top_features", partial(top.to_features, model))
-        self.top_latents = program("top_latents", partial(top.to_latents, model))
+        self.to_y_top = program("to_y_top", partial(model.to_space, space="y_top"))
+        self.from_y_top = program("from_y_top", partial(model.from_space, space="y_top"))
         image_bound = bound.make_image_bound(model, config)
         self.bits = program("bits", lambda params, images, indices: image_bound(params, _to_uint8(images), indices))
 

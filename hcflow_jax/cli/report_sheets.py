@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
-from hcflow_jax import checkpoint, data, pictures
+from hcflow_jax import checkpoint, data, models, pictures
 from hcflow_jax.data import preprocessing
-from hcflow_jax.models import factory
 from hcflow_jax.training import sharding
 from hcflow_jax.training.metrics import Clock, say
 from hcflow_jax.training.programs import Programs
@@ -32,7 +31,7 @@ class Report:
         self.workdir, self.folder, self.config = workdir, workdir / "report", found.config
         # What is encoded must decode to itself: a bfloat16 decoder is off by up to 0.1 of a float32 code's image.
         self.config.execution.dtype = "float32"
-        self.model: Any = factory.build(self.config)
+        self.model = models.build(self.config)
         self.mesh = sharding.make_mesh(self.config, ("eval",))
         self.params = jax.device_put(jax.jit(self.model.prepare)(found.arrays["ema"]), sharding.replicated(self.mesh))
         self.programs = Programs(Clock())

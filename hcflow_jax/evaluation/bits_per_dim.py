@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from ml_collections import ConfigDict
 
 from hcflow_jax.api.bound import make_image_bound
+from hcflow_jax.models import ImageModel
 
 BatchBound = Callable[[Any, UInt8[np.ndarray, "B R R 3"], Int[np.ndarray, " B"]], dict[str, Float[Array, " B"]]]
 
@@ -50,11 +51,11 @@ class Bound:
         return f"held-out bits/dim {bits}{error}  loss {loss}  ({self.images} images)"
 
 
-def make_batch_bound(model: Any, config: ConfigDict, where: jax.sharding.Sharding | None = None) -> BatchBound:
+def make_batch_bound(model: ImageModel, config: ConfigDict, where: jax.sharding.Sharding | None = None) -> BatchBound:
     """The bound of every image of a batch, jitted; make it once and share it between evaluations.
 
     Args:
-      model: a Hierarchy.
+      model: the model.
       config: the whole config.
       where: what it gives is to lie; None: wherever the compiler leaves it.
 
@@ -75,7 +76,7 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def bound(
-    model: Any,
+    model: ImageModel,
     params: Any,
     batches: Iterable[Mapping[str, np.ndarray]],
     config: ConfigDict,
@@ -84,7 +85,7 @@ def bound(
     """The held-out bound. Noise is on; images that only complete the last batch are left out.
 
     Args:
-      model: a Hierarchy.
+      model: the model.
       params: its parameters (the EMA, as a rule), prepared or not; prepared ones save work in every batch.
       batches: as `data.pipeline.eval_batches` gives them: images (B, R, R, 3) uint8, indices (B,), valid (B,)
         bool; on the host or on devices.
@@ -111,7 +112,7 @@ def bound(
         raise ValueError("the bound needs at least one held-out image: see eval.images and data.eval_images")
 
     bits = values["bits_per_dim"]
-    mean = _mean(bits) if getattr(model, "has_density", True) else None
+    mean = None if model.likelihood == "undefined" else _mean(bits)
     return Bound(
         bits_per_dim=mean,
         standard_error=float(bits.std(ddof=1) / math.sqrt(images)) if mean is not None and images > 1 else None,

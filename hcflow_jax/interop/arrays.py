@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from hcflow_jax import models
 from hcflow_jax.interop.names import Names
-from hcflow_jax.models import factory
 
 Flat = Mapping[str, np.ndarray]
 
@@ -66,7 +66,7 @@ def to_torch(tree: Any, config: ConfigDict) -> dict[str, np.ndarray]:
 
 def _map_leaves(one: Any, config: ConfigDict) -> Any:
     """A tree of one(path, shape) over our parameters' shapes."""
-    shapes = factory.build(config).shapes()
+    shapes = models.build(config).shapes()
     return jax.tree_util.tree_map_with_path(
         lambda keys, leaf: one(tuple(str(k.key) for k in keys), leaf.shape), shapes
     )

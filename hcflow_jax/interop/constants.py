@@ -7,7 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from hcflow_jax import flows
-from hcflow_jax.models.factory import level_rows
+from hcflow_jax.models.hierarchy.build import level_rows
 
 _TAPS = np.array([1, 3, 3, 1], np.float32) / 8
 _DEAD_BIASES = (".conv_d_pred_2.w", ".conv_d_pred_3.w")  # their biases are multiplied by 0

@@ -23,7 +23,7 @@ from hcflow_jax.config import ConfigError
 from hcflow_jax.interop import arrays, constants, release, settings
 from hcflow_jax.interop.arguments import Parser
 from hcflow_jax.interop.release import Release
-from hcflow_jax.models.factory import level_rows
+from hcflow_jax.models.hierarchy.build import level_rows
 from hcflow_jax.unpickle import UnpickleError
 
 USAGE_ERROR = 2

@@ -9,7 +9,7 @@ import re
 
 from ml_collections import ConfigDict
 
-from hcflow_jax.models.factory import level_rows
+from hcflow_jax.models.hierarchy.build import level_rows
 
 # Theirs that change nothing: masks and resampling kernels stored as parameters, and biases multiplied by 0.
 WITHOUT_EFFECT = (

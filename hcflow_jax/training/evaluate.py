@@ -6,10 +6,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from hcflow_jax import checkpoint
+from hcflow_jax import checkpoint, models
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data import pipeline
-from hcflow_jax.models import factory
 from hcflow_jax.training import distributed, sharding, workdir
 from hcflow_jax.training.held_out import HeldOut
 from hcflow_jax.training.metrics import Clock, say
@@ -44,7 +43,7 @@ def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, An
             )
         say(f"a field that differs from the checkpoint's: {change}")
     config = config or found.config
-    model = factory.build(config)
+    model = models.build(config)
     mesh = sharding.make_mesh(config, ("eval",))
     held_out = HeldOut(model, config, Programs(Clock()), mesh)
     with closing(pipeline.eval_batches(config, **distributed.share())) as batches:

@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from hcflow_jax.evaluation import bits_per_dim
+from hcflow_jax.models import ImageModel
 from hcflow_jax.training import sharding
 from hcflow_jax.training.programs import Programs
 
@@ -16,9 +17,9 @@ from hcflow_jax.training.programs import Programs
 class HeldOut:
     """The bound, compiled once for all evaluations."""
 
-    def __init__(self, model: Any, config: ConfigDict, programs: Programs, mesh: Mesh):
+    def __init__(self, model: ImageModel, config: ConfigDict, programs: Programs, mesh: Mesh):
         """Args:
-        model: a Hierarchy.
+        model: the model.
         config: the whole config.
         programs: what compiles.
         mesh: from `sharding.make_mesh`.

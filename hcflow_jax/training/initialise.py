@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from hcflow_jax import box, checkpoint
 from hcflow_jax.config import ConfigError
-from hcflow_jax.models import objective
+from hcflow_jax.models import ImageModel
 from hcflow_jax.training import sharding, state, workdir
 from hcflow_jax.training.metrics import say
 from hcflow_jax.training.programs import Programs
@@ -19,7 +19,7 @@ from hcflow_jax.training.step import INIT_STREAM, augment, root_key, sample_keys
 
 
 def initialise(
-    model: Any, config: ConfigDict, images: UInt8[np.ndarray, "N R R 3"], programs: Programs, mesh: Mesh
+    model: ImageModel, config: ConfigDict, images: UInt8[np.ndarray, "N R R 3"], programs: Programs, mesh: Mesh
 ) -> state.TrainState:
     """A fresh state on every device, drawn from a stream of its own.
 
@@ -27,7 +27,7 @@ def initialise(
     adds up their statistics. So the state is the same for any number of devices, but for the rounding of sums.
 
     Args:
-      model: a Hierarchy.
+      model: the model.
       config: the whole config.
       images: what `data.pipeline.init_images` gives; whole in every process.
       programs: what compiles.
@@ -38,7 +38,7 @@ def initialise(
     def calibrate(params: Any, images: Any) -> Any:
         data_keys, noise_keys = sample_keys(images_key, images.shape[0])
         x = augment(config, data_keys, images)
-        return model.calibrate(params, x, objective.draw_noise(model, noise_keys))
+        return model.calibrate(params, x, noise_keys)
 
     everywhere = sharding.replicated(mesh)
     created = sharding.place(everywhere, model.create(params_key))

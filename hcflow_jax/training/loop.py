@@ -10,10 +10,9 @@ from typing import Any, NoReturn
 import jax
 from ml_collections import ConfigDict
 
-from hcflow_jax import data
+from hcflow_jax import data, models
 from hcflow_jax.checkpoint import Checkpoints
 from hcflow_jax.data import pipeline
-from hcflow_jax.models import factory
 from hcflow_jax.training import (
     distributed,
     initialise,
@@ -53,7 +52,7 @@ class _Run:
         self.accept = partial(resumption.check, now=config, allow=allow_config_change)
         self.clock = Clock()
         self.programs = Programs(self.clock)
-        self.model: Any = factory.build(config)
+        self.model = models.build(config)
         self.mesh = sharding.make_mesh(config)
         self.images, self.held_out = data.open_source(config, "train"), data.open_source(config, "eval")
         self.bound = HeldOut(self.model, config, self.programs, self.mesh)

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from hcflow_jax import pictures
 from hcflow_jax.data import preprocessing
+from hcflow_jax.models import ImageModel
 from hcflow_jax.training import sharding
 from hcflow_jax.training.programs import Programs
 from hcflow_jax.training.step import root_key
@@ -26,11 +27,11 @@ def sheet_path(workdir: Path, step: int) -> Path:
 class Sampler:
     """Decodes fixed latents in chunks of `eval.batch_size` images, one program for all of them."""
 
-    def __init__(self, model: Any, config: ConfigDict, programs: Programs, mesh: Mesh):
+    def __init__(self, model: ImageModel, config: ConfigDict, programs: Programs, mesh: Mesh):
         """Draws nothing yet.
 
         Args:
-          model: a Hierarchy.
+          model: the model.
           config: the whole config; `sample` says how many, how wide, from which seed.
           programs: what compiles.
           mesh: from `sharding.make_mesh`: each device decodes a run of a chunk.

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Key, UInt8
 from ml_collections import ConfigDict
 
 from hcflow_jax.data import preprocessing
-from hcflow_jax.models import objective
+from hcflow_jax.models import ImageModel
 from hcflow_jax.training import accumulate, optimizer, sharding
 from hcflow_jax.training.packing import Packed, Packing
 from hcflow_jax.training.schedule import GROUPS, Schedule
@@ -58,7 +58,7 @@ def _select(which: Bool[Array, ""], new: Any, old: Any) -> Any:
 
 
 def make_train_step(
-    model: Any, config: ConfigDict, schedule: Schedule, mesh: Mesh, *, frozen: bool = False
+    model: ImageModel, config: ConfigDict, schedule: Schedule, mesh: Mesh, *, frozen: bool = False
 ) -> TrainStep:
     """The step of Section 5's loss under Section 6's optimizer, jitted, with the state donated.
 
@@ -68,7 +68,7 @@ def make_train_step(
     A step whose loss or gradient norm is not finite changes nothing but the step number.
 
     Args:
-      model: a Hierarchy.
+      model: the model.
       config: the whole config.
       schedule: rates and EMA decay by step.
       mesh: from `sharding.make_mesh`.
@@ -82,18 +82,17 @@ def make_train_step(
     """
     transformation = optimizer.make_optimizer(config)
 
-    def loss_fn(params: Any, x: Array, noise: Any) -> tuple[Float[Array, ""], Any]:
+    def loss_fn(params: Any, x: Array, keys: Any) -> tuple[Float[Array, ""], Any]:
         if frozen:
             params = {**params, "encoder": jax.lax.stop_gradient(params["encoder"])}
-        result = objective.objective(model, params, x, noise)
+        result = model.objective(params, x, keys)
         return jnp.mean(result.loss), result
 
     def of_run(params: Any, step_key: Array, first: Array, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:
         """Of images at [first, first + b) of the batch."""
         data_keys, noise_keys = sample_keys(step_key, images.shape[0], first)
         x = augment(config, data_keys, images)
-        noise = objective.draw_noise(model, noise_keys)
-        (loss, result), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, x, noise)
+        (loss, result), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, x, noise_keys)
         means = {
             "loss": loss,
             "bits_per_dim": jnp.mean(result.bits_per_dim),

@@ -5,16 +5,19 @@ weight; the finest level's log_det gains log 4 a dim, since its y is 4 * image.
 """
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from hcflow_jax.models.hierarchy import IMAGE_SCALE, Hierarchy
-from hcflow_jax.models.level import Level
-from hcflow_jax.models.noise import Noise, draw, perturb
+from hcflow_jax.models import base
+from hcflow_jax.models.hierarchy.level import IMAGE_SCALE, Level
+from hcflow_jax.models.hierarchy.noise import Noise, draw, perturb
+
+if TYPE_CHECKING:
+    from hcflow_jax.models.hierarchy.model import Hierarchy
 
 draw_noise = draw
 
@@ -48,23 +51,23 @@ class Part:
 
 
 @struct.dataclass
-class Objective:
-    """What `objective` gives, per sample.
+class Objective(base.Objective):
+    """What `objective` gives for each image.
 
     Attributes:
-      loss: weighted bits, summed over levels; its mean over the batch is what training minimises.
-      bits_per_dim: upper bound on -log2 p(image) per dim, over 3 R0^2; NaN for a model without a density.
-      bits_by_level: contribution of each level to bits_per_dim; they and the data's bits sum to it.
-      parts: by level.
+      parts: what the loss and the bound are made of, by level.
     """
 
-    loss: PerSample
-    bits_per_dim: PerSample
-    bits_by_level: dict[str, PerSample]
     parts: dict[str, Part]
 
 
-def objective(model: Hierarchy, params: Any, x: Float[Array, "b r r 3"], noise: Noise) -> Objective:
+def objective(
+    model: "Hierarchy",
+    params: Any,
+    x: Float[Array, "b r r 3"],
+    noise: Noise,
+    sigmas: dict[str, Float[Array, ""]] | None = None,
+) -> Objective:
     """Loss and bound of images, with the given noise.
 
     The flows' inputs are stop-gradiented, their conditioning is not: the encoder learns through the decoders.
@@ -74,14 +77,14 @@ def objective(model: Hierarchy, params: Any, x: Float[Array, "b r r 3"], noise: 
       params: raw or prepared.
       x: dequantised images, about [-0.5, 0.5].
       noise: from `draw_noise`, or any of its shape.
+      sigmas: sigma(y) of every noisy level, in place of that of the images' own statistics groups.
 
     Raises:
       ValueError: where the batch is no multiple of the statistics group, or x has another resolution.
     """
     params = model.prepare(params)
     y = model.features(params, x)
-    flow_in, decoder_in, sigmas = perturb(model, y, noise)
-    flow_in = {n: jax.lax.stop_gradient(value) for n, value in flow_in.items()}
+    flow_in, decoder_in, by_group = perturb(model, y, noise, sigmas)
     cond = model.conditions(params, y, decoder_in)
     zero = jnp.zeros(x.shape[0])
     parts = {}
@@ -92,17 +95,17 @@ def objective(model: Hierarchy, params: Any, x: Float[Array, "b r r 3"], noise: 
         parts[n] = Part(
             log_prior=log_normal(z, level.prior_std),
             log_det=log_det,
-            entropy=zero if finest else noise_entropy(level, sigmas[n]),
+            entropy=zero if finest else noise_entropy(level, by_group[n]),
             scale=zero + level.dims * math.log(IMAGE_SCALE) * finest,
             z=z,
-            sigma=sigmas.get(n, zero),
+            sigma=by_group.get(n, zero),
         )
     dims = math.prod(model.image_shape)
     by_level = {n: part.bits / dims for n, part in parts.items()}
     bound = sum(by_level.values(), zero) + model.bits
     return Objective(
         loss=sum((model.level(n).weight * part.bits for n, part in parts.items()), zero),
-        bits_per_dim=bound if model.has_density else jnp.full_like(bound, jnp.nan),
+        bits_per_dim=bound if model.likelihood == "bound" else jnp.full_like(bound, jnp.nan),
         bits_by_level=by_level,
         parts=parts,
     )

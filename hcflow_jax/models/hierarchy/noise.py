@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 if TYPE_CHECKING:
-    from hcflow_jax.models.hierarchy import Hierarchy
+    from hcflow_jax.models.hierarchy.model import Hierarchy
 
 Noise = dict[str, dict[str, Array]]
 USES = ("flow", "decoder")
@@ -68,18 +68,27 @@ def sigma(y: Array, group: int) -> Float[Array, " b"]:
 
 
 def perturb(
-    model: "Hierarchy", y: dict[str, Array], noise: Noise
+    model: "Hierarchy", y: dict[str, Array], noise: Noise, sigmas: dict[str, Float[Array, ""]] | None = None
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
     """Noisy y's.
+
+    Args:
+      model: the model.
+      y: by level.
+      noise: from `draw`.
+      sigmas: sigma(y) of every noisy level, for all samples; None takes it over the statistics groups.
 
     Returns:
       y as inputs of the flows (stop-gradiented), y as inputs of the decoders (not), and sigma by noisy level.
     """
-    sigmas = {n: sigma(y[n], model.statistics_group) for n in model.noisy_names}
+    if sigmas is None:
+        by_sample = {n: sigma(y[n], model.statistics_group) for n in model.noisy_names}
+    else:
+        by_sample = {n: jnp.broadcast_to(sigmas[n], y[n].shape[:1]) for n in model.noisy_names}
     flow_in, decoder_in = dict(y), dict(y)
-    for n, scale in sigmas.items():
+    for n, scale in by_sample.items():
         level = model.level(n)
         scale = scale.reshape(-1, *[1] * len(level.shape))
         flow_in[n] = y[n] + level.flow_noise * scale * noise["flow"][n]
         decoder_in[n] = y[n] + level.decoder_noise * scale * noise["decoder"][n]
-    return jax.tree.map(jax.lax.stop_gradient, flow_in), decoder_in, sigmas
+    return jax.tree.map(jax.lax.stop_gradient, flow_in), decoder_in, by_sample

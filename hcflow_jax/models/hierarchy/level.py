@@ -7,6 +7,8 @@ from flax import linen as nn
 
 from hcflow_jax.flows import Bijector
 
+IMAGE_SCALE = 4.0  # y of the finest level is 4 * image
+
 
 @dataclasses.dataclass(frozen=True)
 class Level:

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from hcflow_jax import flows
-from hcflow_jax.models.checks import check
-from hcflow_jax.models.hierarchy import Hierarchy
-from hcflow_jax.models.level import Level
+from hcflow_jax.models.hierarchy.checks import check
+from hcflow_jax.models.hierarchy.level import Level
+from hcflow_jax.models.hierarchy.model import Hierarchy
 from hcflow_jax.nets.coupling_nets import ConvConditioner, UNetConditioner
 from hcflow_jax.nets.decoder import Base, LevelDecoder
 from hcflow_jax.nets.encoder import Encoder

@@ -1,15 +1,18 @@
 """The 1x1 vector by itself: between its latents and y_top = [y_prior | y_1], without any of the levels above."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Array, Float
 
-from hcflow_jax.models.hierarchy import ByLevel, Hierarchy, Params
+from hcflow_jax.models.base import ByLevel, Params
+
+if TYPE_CHECKING:
+    from hcflow_jax.models.hierarchy.model import Hierarchy
 
 TOP = ("prior", "y1")
 
 
-def to_features(model: Hierarchy, params: Params, z: ByLevel) -> ByLevel:
+def to_features(model: "Hierarchy", params: Params, z: ByLevel) -> ByLevel:
     """y of "prior" and "y1" from their latents.
 
     Args:
@@ -23,7 +26,7 @@ def to_features(model: Hierarchy, params: Params, z: ByLevel) -> ByLevel:
     return {"prior": y_prior, "y1": y_1}
 
 
-def to_latents(model: Hierarchy, params: Params, y: ByLevel) -> ByLevel:
+def to_latents(model: "Hierarchy", params: Params, y: ByLevel) -> ByLevel:
     """Latents of "prior" and "y1" from their y: the inverse of `to_features`."""
     prior, y1 = (model.level(n).flow for n in TOP)
     z_prior, _ = prior.forward(params["flows"]["prior"], y["prior"])
@@ -31,7 +34,7 @@ def to_latents(model: Hierarchy, params: Params, y: ByLevel) -> ByLevel:
     return {"prior": z_prior, "y1": z_1}
 
 
-def _condition(model: Hierarchy, params: Params, y_prior: Float[Array, "b p"]) -> Array:
+def _condition(model: "Hierarchy", params: Params, y_prior: Float[Array, "b p"]) -> Array:
     """What the flow over y_1 is conditioned on."""
     decoder: Any = model.level("y1").decoder
     return decoder.apply({"params": params["decoder"]["y1"]}, y_prior)

@@ -1,0 +1,216 @@
+"""What an image model is to everything that trains, measures or uses one: `ImageModel`.
+
+A family of models is a package beside this file that gives a subclass of `ImageModel` for a config. Training,
+evaluation and the API know this class alone. Everything here takes and gives x: images in about [-0.5, 0.5],
+(b, R, R, 3), float32. Latents are dicts from level name to array (b, *shape).
+"""
+
+import abc
+from typing import Any, Literal
+
+import jax
+from flax import struct
+from jaxtyping import Array, Float, Key
+
+Params = Any  # a pytree of float arrays: nested dicts
+State = Any  # a pytree
+ByLevel = dict[str, Array]
+Likelihood = Literal["exact", "bound", "undefined"]
+PerSample = Float[Array, " b"]
+Sigma = float | dict[str, float] | dict[str, Array]
+
+
+@struct.dataclass
+class Objective:
+    """What `ImageModel.objective` gives for each image of a batch.
+
+    Attributes:
+      loss: bits, weighted as the model weights its levels; training minimises its mean over the batch.
+      bits_per_dim: -log2 p(image), or an upper bound on it, over the R R 3 dimensions; NaN where it is undefined.
+      bits_by_level: each level's share of `bits_per_dim`; the shares and the bits of the data sum to it.
+    """
+
+    loss: PerSample
+    bits_per_dim: PerSample
+    bits_by_level: dict[str, PerSample]
+
+
+class ImageModel(abc.ABC):
+    """An invertible model of images; a pure description, its parameters are passed in.
+
+    Attributes:
+      image_shape: (R, R, 3) of x.
+      level_names: the levels of latents, coarse to fine.
+      latent_shapes: the shape of each level's latents, without the batch.
+      batch_unit: a batch is a multiple of so many images, and images of one unit may influence each other's
+        objective (the hierarchy's statistics group); 1 where every image stands alone.
+      likelihood: what `bits_per_dim` is: "exact", an upper "bound", or "undefined".
+      rate_groups: (group, pattern) rows: a parameter learns at the rate of the one group whose regular expression
+        matches its path ("a/b/c"). Every path matches exactly one row.
+      frozen_group: the group that stops learning at the freeze epoch; None where there is no such group.
+      scaled_levels: the levels whose standard deviation a single `sigma` sets when sampling; the others have 1.
+      spaces: where `interpolate` may go: "z", the latents, and whatever else `to_space` knows.
+    """
+
+    image_shape: tuple[int, ...]
+    level_names: tuple[str, ...]
+    latent_shapes: dict[str, tuple[int, ...]]
+    batch_unit: int = 1
+    likelihood: Likelihood = "exact"
+    rate_groups: tuple[tuple[str, str], ...] = (("all", ""),)
+    frozen_group: str | None = None
+    scaled_levels: tuple[str, ...]
+    spaces: tuple[str, ...] = ("z",)
+
+    # Parameters
+
+    @abc.abstractmethod
+    def create(self, key: Key[Array, ""]) -> Params:
+        """Fresh parameters, before any data is seen: numpy arrays."""
+
+    @abc.abstractmethod
+    def shapes(self) -> Params:
+        """Shapes and dtypes of the parameters; nothing is allocated."""
+
+    def calibrate(self, params: Params, x: Float[Array, "b r r 3"], keys: Key[Array, " b"]) -> Params:
+        """Sets the parameters that are initialised from data (actnorms) and leaves the others.
+
+        Args:
+          params: from `create`.
+          x: images, as training sees them.
+          keys: one an image; what is random here is drawn from them.
+        """
+        del x, keys
+        return params
+
+    def init(self, key: Key[Array, ""], x: Float[Array, "b r r 3"]) -> Params:
+        """Fresh parameters, initialised from images as far as they are. Call it as it is: it compiles `calibrate`.
+
+        Args:
+          key: a stream of its own.
+          x: b a multiple of `batch_unit`.
+        """
+        for_params, for_noise = jax.random.split(key)
+        keys = jax.random.split(for_noise, x.shape[0])
+        return jax.jit(self.calibrate)(self.create(for_params), x, keys)
+
+    def prepare(self, params: Params) -> Params:
+        """Does once what depends on the parameters alone, such as matrix inverses. Idempotent.
+
+        All other methods take raw parameters or prepared ones.
+        """
+        return params
+
+    # Likelihood
+
+    @abc.abstractmethod
+    def objective(
+        self,
+        params: Params,
+        x: Float[Array, "b r r 3"],
+        keys: Key[Array, " b"],
+        statistics: dict[str, Float[Array, ""]] | None = None,
+    ) -> Objective:
+        """Loss and likelihood of each image.
+
+        Args:
+          params: raw or prepared.
+          x: dequantised images; b is a multiple of `batch_unit`, unless `statistics` are given.
+          keys: one an image; the model's own noise is drawn from them.
+          statistics: from `batch_statistics`, to be used in place of the batch's own.
+        """
+
+    def batch_statistics(self, params: Params, x: Float[Array, "b r r 3"]) -> dict[str, Float[Array, ""]]:
+        """What images of a batch unit share in `objective`, as means over the units of x.
+
+        With them the objective of a single image is defined: it takes them in place of its batch unit's own.
+
+        Returns:
+          {name: ()}; empty for a model of batch unit 1.
+        """
+        del params, x
+        return {}
+
+    # Latents
+
+    @abc.abstractmethod
+    def encode(self, params: Params, x: Float[Array, "b r r 3"]) -> tuple[ByLevel, ByLevel]:
+        """Images to latents, without noise.
+
+        Returns:
+          z by level, coarse to fine, and by level the log-determinant of the map to z, (b,), nats.
+        """
+
+    @abc.abstractmethod
+    def decode_coarse(self, params: Params, z: ByLevel, level: str) -> State:
+        """Decodes the levels that are coarser than `level`.
+
+        Args:
+          params: raw or prepared.
+          z: latents; those of `level` and of finer levels are not looked at and may be missing.
+          level: the first level that is left.
+
+        Returns:
+          All that `decode_from` needs of the coarser levels; a pytree.
+        """
+
+    @abc.abstractmethod
+    def decode_from(self, params: Params, state: State, z: ByLevel, level: str) -> Float[Array, "b r r 3"]:
+        """Decodes `level` and the finer ones, given the coarser ones.
+
+        Args:
+          params: raw or prepared.
+          state: from `decode_coarse` with the same `level`.
+          z: latents; those of coarser levels are not looked at and may be missing.
+          level: the first level that is decoded.
+        """
+
+    def decode(self, params: Params, z: ByLevel) -> Float[Array, "b r r 3"]:
+        """Latents to images: the inverse of `encode`."""
+        first = self.level_names[0]
+        return self.decode_from(params, self.decode_coarse(params, z, first), z, first)
+
+    @abc.abstractmethod
+    def draw(self, key: Key[Array, ""], count: int, sigma: Sigma = 1.0) -> ByLevel:
+        """Latents from the prior.
+
+        Args:
+          key: typed key.
+          count: number of images.
+          sigma: standard deviation of the levels in `scaled_levels`, or one by level name (1 for those not named).
+
+        Raises:
+          InputError: `sigma` names no level.
+        """
+
+    @abc.abstractmethod
+    def finest_score(self, params: Params, x: Float[Array, "b r r 3"], state: State) -> Float[Array, "b r r 3"]:
+        """The gradient in x of log p(x | coarser levels), in nats: the finest level's log-prior and log-determinant.
+
+        Args:
+          params: raw or prepared.
+          x: images.
+          state: of the coarser levels, from `decode_coarse` with the finest level; held fixed.
+        """
+
+    def to_space(self, params: Params, z: ByLevel, space: str) -> ByLevel:
+        """The levels that another space than "z" replaces, in that space; see `spaces`."""
+        del params, z
+        raise ValueError(f"no space {space!r}; there are {', '.join(self.spaces)}")
+
+    def from_space(self, params: Params, y: ByLevel, space: str) -> ByLevel:
+        """The inverse of `to_space`."""
+        del params, y
+        raise ValueError(f"no space {space!r}; there are {', '.join(self.spaces)}")
+
+    # What a run watches
+
+    def flow_params(self, prepared: Params) -> dict[str, Params]:
+        """The prepared parameters of each level's flow, whose scales and matrices a run watches; {} for nothing."""
+        del prepared
+        return {}
+
+
+def level_error(name: str, names: tuple[str, ...]) -> str:
+    """What to say of a level that a model has not got."""
+    return f"no level {name!r}; there are {', '.join(names)}"

@@ -1,0 +1,361 @@
+"""The paper's model: an image's features y_R, each made Gaussian by its own flow, conditioned on coarser ones.
+
+Level names run coarse to fine: "prior" and "y1", the parts of the 1x1 vector y_top, then "8", ..., the finest,
+whose y is 4 * image. Everything takes and gives x, images in about [-0.5, 0.5], (b, R, R, 3), and never x's noise,
+which `noise` and `objective` add.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, Key
+
+from hcflow_jax import parameters
+from hcflow_jax.errors import InputError
+from hcflow_jax.models.base import ByLevel, ImageModel, Likelihood, Params, Sigma, State, level_error
+from hcflow_jax.models.hierarchy import noise, top
+from hcflow_jax.models.hierarchy.level import IMAGE_SCALE, Level
+from hcflow_jax.models.hierarchy.objective import Objective, log_normal, objective
+from hcflow_jax.nets.decoder import mask_channels
+
+# What inside the decoder is not one of "the decoder's convs, U-Nets and learned constant": the style's dense layers,
+# what leaves a level, the base's conv, and the linear map of y_prior that conditions y_1 ("y1").
+_DECODER_FLOWS = r"decoder/(?:y1|base/conv|(?:.+/)?(?:style_in|style_out|to_condition|to_skip))/"
+
+# The three groups of Table 2's "Learning rate". The lookahead makes the decoder's two rows exclude each other.
+RATE_GROUPS = (
+    ("encoder", r"^encoder/"),
+    ("decoder", rf"^(?!{_DECODER_FLOWS})decoder/"),
+    ("flows", rf"^{_DECODER_FLOWS}"),
+    ("flows", r"^(?:flows|style)/"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Hierarchy(ImageModel):
+    """Encoder, style network, base and levels, coarse to fine; built from a config by `build`."""
+
+    encoder: nn.Module
+    style: nn.Module
+    base: nn.Module
+    levels: tuple[Level, ...]
+    style_masked: tuple[int, int]
+    statistics_group: int
+    bits: int
+
+    rate_groups = RATE_GROUPS
+    frozen_group = "encoder"
+    spaces = ("z", "y_top")
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """Coarse to fine: "prior", "y1", "8", ..., the finest."""
+        return tuple(level.name for level in self.levels)
+
+    @property
+    def latent_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of z by level, without the batch."""
+        return {level.name: level.shape for level in self.levels}
+
+    @property
+    def scaled_levels(self) -> tuple[str, ...]:
+        """The levels above 1x1; the top is always drawn with standard deviation 1."""
+        return self.level_names[2:]
+
+    @property
+    def batch_unit(self) -> int:
+        """The statistics group, over which sigma(y) is taken."""
+        return self.statistics_group
+
+    @property
+    def noisy_names(self) -> tuple[str, ...]:
+        """All levels but the finest."""
+        return self.level_names[:-1]
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(R, R, 3) of x."""
+        return self.levels[-1].shape
+
+    @property
+    def latent_size(self) -> int:
+        """Number of latent dimensions of one image."""
+        return sum(level.dims for level in self.levels)
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """An upper bound on bits/dim, if every noisy level has flow noise; else an image's code has no density."""
+        return "bound" if all(self.level(n).flow_noise > 0 for n in self.noisy_names) else "undefined"
+
+    def level(self, name: str) -> Level:
+        """The level of that name.
+
+        Raises:
+          KeyError: naming the levels there are.
+        """
+        for level in self.levels:
+            if level.name == name:
+                return level
+        raise KeyError(level_error(name, self.level_names))
+
+    # Parameters
+
+    def create(self, key: Key[Array, ""]) -> Params:
+        """Fresh parameters, before any data is seen: numpy arrays, drawn at once, nothing compiled."""
+        return parameters.draw_all(key, jax.eval_shape(self._create, key))
+
+    def shapes(self) -> Params:
+        """Shapes of the parameters; nothing is allocated."""
+        return parameters.unbox(jax.eval_shape(self._create, jax.random.key(0)))
+
+    def _create(self, key: Key[Array, ""]) -> Params:
+        """Fresh parameters, boxed with how each is drawn."""
+        keys = iter(jax.random.split(key, 4 + 2 * len(self.levels)))
+        params: dict[str, Any] = {"encoder": {}, "style": {}, "decoder": {}, "flows": {}}
+
+        def run(module: nn.Module, path: tuple[str, ...], *inputs: Any) -> Any:
+            output, made = module.init_with_output(next(keys), *inputs)
+            holder = params[path[0]] if path[1:] else params
+            holder[path[-1]] = made["params"]
+            return output
+
+        y = self._features(run, jnp.zeros((1, *self.image_shape)))
+
+        def visit(level: Level, cond: Any) -> tuple[Array, Array]:
+            params["flows"][level.name] = level.flow.create(next(keys), y[level.name], cond)
+            return y[level.name], y[level.name]
+
+        self._walk(run, visit, self.levels, {})
+        return params
+
+    def calibrate(self, params: Params, x: Float[Array, "b r r 3"], keys: Key[Array, " b"]) -> Params:
+        """`calibrate_with_noise`, with noise drawn from a key an image."""
+        return self.calibrate_with_noise(params, x, noise.draw(self, keys))
+
+    def calibrate_with_noise(self, params: Params, x: Float[Array, "b r r 3"], eps: noise.Noise) -> Params:
+        """Initialises the actnorms from data: front to back in forward order, each level on its own.
+
+        Args:
+          params: raw; everything but the actnorms stays as it is.
+          x: dequantised images.
+          eps: noise on what the flows and the decoders see, as in training.
+        """
+        y = self.features(params, x)
+        flow_in, decoder_in, _ = noise.perturb(self, y, eps)
+        cond = self.conditions(params, y, decoder_in)
+        flows = {}
+        for level in self.levels:
+            n = level.name
+            flows[n] = level.flow.calibrate(params["flows"][n], flow_in[n], cond[n])[0]
+        return {**params, "flows": flows}
+
+    def prepare(self, params: Params) -> Params:
+        """Parameters with every mixing's kernel, inverse and log-det computed, once, batched over like steps."""
+        flows = {level.name: level.flow.prepare(params["flows"][level.name]) for level in self.levels}
+        return {**params, "flows": flows}
+
+    def flow_params(self, prepared: Params) -> dict[str, Params]:
+        """The prepared parameters of each level's flow."""
+        return prepared["flows"]
+
+    # Likelihood
+
+    def objective(
+        self,
+        params: Params,
+        x: Float[Array, "b r r 3"],
+        keys: Key[Array, " b"],
+        statistics: dict[str, Float[Array, ""]] | None = None,
+    ) -> Objective:
+        """Loss and bound of each image (Section 5), with noise drawn from a key an image; see `objective`."""
+        return objective(self, params, x, noise.draw(self, keys), statistics)
+
+    def batch_statistics(self, params: Params, x: Float[Array, "b r r 3"]) -> dict[str, Float[Array, ""]]:
+        """sigma(y) of every noisy level, as a mean over the statistics groups."""
+        y = self.features(params, x)
+        return {n: jnp.mean(noise.sigma(y[n], self.statistics_group)) for n in self.noisy_names}
+
+    # Data to latents
+
+    def features(self, params: Params, x: Float[Array, "b r r 3"]) -> ByLevel:
+        """y by level, coarse to fine, noiseless.
+
+        Raises:
+          ValueError: for images of another shape.
+        """
+        if x.shape[1:] != self.image_shape:
+            raise ValueError(f"x has shape {tuple(x.shape)}; the model takes {('batch', *self.image_shape)}")
+        return self._features(_runner(params), x)
+
+    def conditions(self, params: Params, y: ByLevel, noisy: ByLevel | None = None) -> dict[str, Any]:
+        """Conditioning of every level's flow from the y's below it: all levels at once, nothing sequential.
+
+        Args:
+          y: by level; y_1 is conditioned on the clean y_prior.
+          noisy: y as the decoders see them in training; y itself where none is given.
+        """
+        seen = y if noisy is None else noisy
+        conditions = {}
+
+        def visit(level: Level, cond: Any) -> tuple[Array, Array]:
+            conditions[level.name] = cond
+            return y[level.name], seen[level.name]
+
+        self._walk(_runner(params), visit, self.levels, {})
+        return conditions
+
+    def encode(self, params: Params, x: Float[Array, "b r r 3"]) -> tuple[ByLevel, ByLevel]:
+        """Images to latents, no noise.
+
+        Returns:
+          z by level, coarse to fine, and log|det dz/dy| of each flow, (b,), nats.
+        """
+        y = self.features(params, x)
+        cond = self.conditions(params, y)
+        z, log_dets = {}, {}
+        for level in self.levels:
+            n = level.name
+            z[n], log_dets[n] = level.flow.forward(params["flows"][n], y[n], cond[n])
+        return z, log_dets
+
+    # Latents to data
+
+    def generate(self, params: Params, z: ByLevel) -> tuple[ByLevel, ByLevel]:
+        """Latents to the y's of every level, coarse to fine, and log|det dy/dz| of each flow, (b,), nats."""
+        _, y, log_dets = self._invert(params, z, self.levels, {})
+        return y, log_dets
+
+    def decode_coarse(self, params: Params, z: ByLevel, level: str) -> State:
+        """Decodes the levels coarser than `level`: what conditions it and the finer ones."""
+        return self._invert(params, z, self.levels[: self._place(level)], {})[0]
+
+    def decode_from(self, params: Params, state: State, z: ByLevel, level: str) -> Float[Array, "b r r 3"]:
+        """Decodes `level` and the finer ones, given the coarser ones."""
+        _, y, _ = self._invert(params, z, self.levels[self._place(level) :], state)
+        return y[self.level_names[-1]] / IMAGE_SCALE
+
+    def finest_score(self, params: Params, x: Float[Array, "b r r 3"], state: State) -> Float[Array, "b r r 3"]:
+        """The gradient in x of log p(x | coarser levels), nats."""
+        level = self.levels[-1]
+        cond, _ = self._condition(_runner(params), level, state)
+
+        def log_density(x: Array) -> Array:
+            z, log_det = level.flow.forward(params["flows"][level.name], IMAGE_SCALE * x, cond)
+            return jnp.sum(log_normal(z, level.prior_std) + log_det)
+
+        return jax.grad(log_density)(x)
+
+    def _invert(
+        self, params: Params, z: ByLevel, levels: tuple[Level, ...], state: State
+    ) -> tuple[State, ByLevel, ByLevel]:
+        """Latents of some levels to their y's and log-dets, from the state of the levels before them."""
+        y, log_dets = {}, {}
+
+        def visit(level: Level, cond: Any) -> tuple[Array, Array]:
+            n = level.name
+            y[n], log_dets[n] = level.flow.inverse(params["flows"][n], z[n], cond)
+            return y[n], y[n]
+
+        return self._walk(_runner(params), visit, levels, state), y, log_dets
+
+    def _place(self, name: str) -> int:
+        return self.level_names.index(self.level(name).name)
+
+    def to_space(self, params: Params, z: ByLevel, space: str) -> ByLevel:
+        """ "y_top": the parts of the 1x1 vector itself, in place of their latents."""
+        return top.to_features(self, params, z) if space == "y_top" else super().to_space(params, z, space)
+
+    def from_space(self, params: Params, y: ByLevel, space: str) -> ByLevel:
+        """The inverse of `to_space`."""
+        return top.to_latents(self, params, y) if space == "y_top" else super().from_space(params, y, space)
+
+    def draw(self, key: Key[Array, ""], count: int, sigma: Sigma = 1.0) -> ByLevel:
+        """Latents from the prior: z ~ N(0, (sigma prior_std)^2).
+
+        Args:
+          key: typed key.
+          count: number of images.
+          sigma: of every level above 1x1 (the top always has 1), or by level name (absent: 1).
+
+        Raises:
+          InputError: `sigma` names no level.
+        """
+        sigmas = sigma if isinstance(sigma, dict) else dict.fromkeys(self.scaled_levels, sigma)
+        for name in sigmas:
+            if name not in self.level_names:
+                raise InputError(f"sigma: {level_error(name, self.level_names)}")
+        keys = jax.random.split(key, len(self.levels))
+        return {
+            level.name: level.prior_std * sigmas.get(level.name, 1.0) * jax.random.normal(k, (count, *level.shape))
+            for level, k in zip(self.levels, keys, strict=True)
+        }
+
+    def sample(self, params: Params, key: Key[Array, ""], count: int, sigma: Sigma = 1.0) -> Float[Array, "b r r 3"]:
+        """Images of the model's own making: `decode` of `draw`."""
+        return self.decode(params, self.draw(key, count, sigma))
+
+    # How levels hang together
+
+    def _features(self, run: "Run", x: Array) -> ByLevel:
+        finest = IMAGE_SCALE * x.astype(jnp.float32)
+        targets, top = run(self.encoder, ("encoder",), finest)
+        split = self.level("prior").dims
+        y = {"prior": top[:, :split], "y1": top[:, split:]}
+        y |= {n: targets[int(n)] for n in self.level_names[2:-1]} | {self.level_names[-1]: finest}
+        return {n: value.astype(jnp.float32) for n, value in y.items()}
+
+    def _walk(self, run: "Run", visit: "Visit", levels: tuple[Level, ...], state: State) -> State:
+        """Coarse to fine: each level's conditioning, from what `visit` gave for the levels before it.
+
+        Args:
+          run: applies a network.
+          visit: (level, cond) -> the level's y, clean and as the next decoder sees it.
+          levels: a run of the levels.
+          state: what the levels before them left; {} at the first.
+
+        Returns:
+          What the levels after them need.
+        """
+        for level in levels:
+            cond, state = self._condition(run, level, state)
+            clean, seen = visit(level, cond)
+            if level.name == "prior":
+                state = {"prior": clean, "top": seen}
+            elif level.name == "y1":
+                state = {"top": jnp.concatenate([state["top"], seen], -1)}
+            else:
+                state = {**state, "seen": seen}
+        return state
+
+    def _condition(self, run: "Run", level: Level, state: State) -> tuple[Any, State]:
+        """A level's conditioning, and the state with what its decoder hands on."""
+        if level.decoder is None:
+            return None, state
+        if level.name == "y1":
+            return run(level.decoder, ("decoder", "y1"), state["prior"]), state
+        if "style" not in state:
+            vector = state["top"]
+            style = run(self.style, ("style",), mask_channels(vector, self.style_masked))
+            state = {"style": style, "seen": run(self.base, ("decoder", "base"), vector), "skip": None}
+        cond, skip = run(level.decoder, ("decoder", level.name), state["seen"], state["skip"], state["style"])
+        return cond, {**state, "skip": skip}
+
+
+Run = Callable[..., Any]
+Visit = Callable[[Level, Any], tuple[Array, Array]]
+
+
+def _runner(params: Params) -> Run:
+    """Applies a network with its part of the parameters."""
+
+    def run(module: nn.Module, path: tuple[str, ...], *inputs: Any) -> Any:
+        own = params
+        for name in path:
+            own = own[name]
+        return module.apply({"params": own}, *inputs)
+
+    return run

@@ -32,7 +32,7 @@ class Report:
         # What is encoded must decode to itself: a bfloat16 decoder is off by up to 0.1 of a float32 code's image.
         self.config.execution.dtype = "float32"
         self.model = models.build(self.config)
-        self.mesh = sharding.make_mesh(self.config, ("eval",))
+        self.mesh = sharding.make_mesh(self.config, self.model.batch_unit, ("eval",))
         self.params = jax.device_put(jax.jit(self.model.prepare)(found.arrays["ema"]), sharding.replicated(self.mesh))
         self.programs = Programs(Clock())
         self.sampler = Sampler(self.model, self.config, self.programs, self.mesh)

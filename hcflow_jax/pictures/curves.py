@@ -47,7 +47,9 @@ def curve(
         line, size = ("", 7.0) if name in points else ("-", 3.5)
         marker = "o" if name in points or len(xs) <= 24 else ""
         colour = _COLOURS[i % len(_COLOURS)]
-        axes.plot(xs, ys, label=name, color=colour, ls=line, lw=1.6, marker=marker, ms=size, zorder=2.5 if line else 3)
+        axes.plot(
+            xs, ys, label=name, color=colour, ls=line, lw=1.6, marker=marker, ms=size, zorder=2.5 if line else 3
+        )
     axes.grid(color="#e6e6e6", lw=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

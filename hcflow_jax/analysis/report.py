@@ -87,7 +87,7 @@ class Report:
             rows = [r for r in history if r["kind"] == kind and r.get("bits_per_dim") is not None]
             series[label] = ([r["step"] for r in rows], [r["bits_per_dim"] for r in rows])
         path = self.folder / "loss.png"
-        pictures.curve(path, series, "Bound during training", "step", "bits/dim")
+        pictures.curve(path, series, "Bound during training", "step", "bits/dim", points=["held out"])
         return path
 
     def _say_bound(self) -> None:

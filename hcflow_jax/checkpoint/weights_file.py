@@ -53,6 +53,30 @@ def save_file(
         partial.write_bytes(save(tensors, texts))
 
 
+def amend_file(path: str | Path, metadata: Mapping[str, Any]) -> None:
+    """Adds to the metadata of a weights file, all at once or not at all; its tensors keep their bytes.
+
+    Args:
+      path: of the file.
+      metadata: plain values by name, in place of those of the same names.
+
+    Raises:
+      CheckpointError: it is not a file that `save_file` wrote.
+      OSError: it cannot be written.
+    """
+    path = Path(path)
+    before = read_file(path)[2]
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"]["metadata"] = json.dumps({**before, **metadata})
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
+    os.replace(partial, path)
+
+
 def read_file(path: Path) -> tuple[ConfigDict, Any, Mapping[str, Any]]:
     """Reads a weights file.
 

@@ -15,6 +15,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 
 FAST="not full and not all"
+FULL="full and not all"
 RELEASES=(3.12 3.13)
 tier=fast
 arguments=()
@@ -68,7 +69,7 @@ case "$tier" in
     ;;
   full)
     attempt "types, PyTorch's too" bash launch/checks.sh pyright
-    attempt "tests marked full" tests full
+    attempt "tests marked full" tests "$FULL"
     ;;
   all)
     attempt "tests marked all" tests all

@@ -3,6 +3,7 @@
 It is set before JAX is first imported. What `launch/test.sh` sets comes first.
 """
 
+import importlib.util
 import os
 import sys
 from importlib.metadata import version
@@ -34,8 +35,9 @@ if str(ROOT) not in sys.path:
 # The annotations of these packages, shapes too, are checked in every call. Processes that a test starts do without.
 # Like JAX's own functions, ours take NumPy arrays as well where the annotation says Array.
 CHECKED = ("hcflow_jax.flows", "hcflow_jax.nets")
-jaxtyping.Array = jaxtyping.Array | np.ndarray
-jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
+if importlib.util.find_spec("beartype"):  # a machine that only runs the vectors on its GPU may not have it
+    jaxtyping.Array = jaxtyping.Array | np.ndarray
+    jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 
 # They need the extra `peers`, which only the full tier installs; there a missing package is a failure.
 NEED_PEERS = {"test_compare_pytorch.py", "test_export_torch_read.py", "test_flow_pieces.py", "test_torch_twin.py"}

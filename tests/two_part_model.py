@@ -70,7 +70,7 @@ class TwoParts(ImageModel):
             for n, a in z.items()
         }
         return Objective(
-            loss=DIMS * by_level["rest"], bits_per_dim=sum(by_level.values()) + 8, bits_by_level=by_level
+            loss=DIMS * by_level["rest"], bits_per_dim=sum(by_level.values(), jnp.float32(8)), bits_by_level=by_level
         )
 
     def encode(self, params: Any, x: Any) -> Any:

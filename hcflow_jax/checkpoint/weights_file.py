@@ -72,9 +72,8 @@ def amend_file(path: str | Path, metadata: Mapping[str, Any]) -> None:
     header["__metadata__"]["metadata"] = json.dumps({**before, **metadata})
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
 
 
 def read_file(path: Path) -> tuple[ConfigDict, Any, Mapping[str, Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from hcflow_jax import api
+from hcflow_jax.errors import InputError
 
 SIZE = 8
 LEVELS = ("prior", "y1", "4", "8")
@@ -44,7 +45,7 @@ class Model:
         """Undoes it."""
         for name, shape in SHAPES.items():
             if latents[name].shape[1:] != shape:
-                raise ValueError(f"latents of level {name} have shape {latents[name].shape}")
+                raise InputError(f"latents of level {name} have shape {latents[name].shape}")
         self.calls.append(("decode", len(latents), dtype))
         x = latents["y1"][:, None, None] + _larger(latents["4"], 2) + latents["8"]
         return x if as_float else np.clip(np.floor(256 * x), 0, 255).astype(np.uint8)

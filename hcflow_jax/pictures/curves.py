@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hcflow_jax.pictures.files import write
+from hcflow_jax.errors import MissingExtraError
+from hcflow_jax.files import write
 
 _COLOURS = ("#4c8eda", "#e8853d", "#58a868", "#c65a76", "#8a6fc0", "#8c8c8c")
 
@@ -30,13 +31,13 @@ def curve(
       points: the series that are drawn as points; the others are lines.
 
     Raises:
-      ImportError: naming the extra, if matplotlib is not installed.
+      MissingExtraError: naming the extra, if matplotlib is not installed.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError(f"{path}: curves need matplotlib: pip install 'hcflow_jax[pictures]'") from error
+        raise MissingExtraError(f"{path}: curves need matplotlib: pip install 'hcflow_jax[pictures]'") from error
     # Figure and canvas without pyplot: no global state, so any thread may draw.
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)

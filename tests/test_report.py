@@ -17,7 +17,8 @@ def test_zeroing_takes_the_finest_level_first():
         return shown
 
     report = Report.__new__(Report)
-    report.model, report.params, report.images, report.scale = SimpleNamespace(level_names=names), None, shown, 1
+    report.model = SimpleNamespace(level_names=names)  # pyright: ignore[reportAttributeAccessIssue]
+    report.params, report.images, report.scale = None, shown, 1
     report.sampler = SimpleNamespace(decode=decode, to_uint8=lambda x: x)  # pyright: ignore[reportAttributeAccessIssue]
     report._zeroing({name: np.ones((SHOWN, 2)) for name in sorted(names)})  # as jit hands a dict back
     assert seen == [{"prior", "y1", "8"}, {"prior", "y1"}, {"prior"}, set()]

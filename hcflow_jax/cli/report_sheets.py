@@ -32,7 +32,7 @@ class Report:
         # What is encoded must decode to itself: a bfloat16 decoder is off by up to 0.1 of a float32 code's image.
         self.config.execution.dtype = "float32"
         self.model = models.build(self.config)
-        self.mesh = sharding.make_mesh(self.config, ("eval",))
+        self.mesh = sharding.make_mesh(self.config, self.model.batch_unit, ("eval",))
         self.params = jax.device_put(jax.jit(self.model.prepare)(found.arrays["ema"]), sharding.replicated(self.mesh))
         self.programs = Programs(Clock())
         self.sampler = Sampler(self.model, self.config, self.programs, self.mesh)
@@ -108,7 +108,7 @@ class Report:
             rows = [r for r in history if r["kind"] == kind and r.get("bits_per_dim") is not None]
             series[label] = ([r["step"] for r in rows], [r["bits_per_dim"] for r in rows])
         path = self.folder / "loss.png"
-        pictures.curve(path, series, "Bound during training", "step", "bits/dim")
+        pictures.curve(path, series, "Bound during training", "step", "bits/dim", points=["held out"])
         return path
 
     def _say_bound(self) -> None:

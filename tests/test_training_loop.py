@@ -58,7 +58,8 @@ def test_a_run_leaves_what_it_should(whole):
     with Image.open(directory / "samples" / "step_000006.png") as sheet:
         assert sheet.size == (16, 16)  # three images, two a row
     assert sorted(p.name for p in (directory / "checkpoints").iterdir()) == ["3", "6"]
-    assert not list(directory.glob(".writable*")) and not list(directory.glob("*.tmp"))
+    assert not list(directory.glob(".writable*")) and not list(directory.rglob("*.partial"))
+    assert "| Name " in (directory / "parameters.txt").read_text()
 
     assert json.loads((directory / "result.json").read_text()) == result
     assert result["end"]["bits_per_dim"] < result["start"]["bits_per_dim"]

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hcflow_jax.pictures.files import write
+from hcflow_jax.errors import MissingExtraError
+from hcflow_jax.files import write
 
 _COLOURS = ("#4c8eda", "#e8853d", "#58a868", "#c65a76", "#8a6fc0", "#8c8c8c")
 
@@ -30,13 +31,13 @@ def curve(
       points: the series that are drawn as points; the others are lines.
 
     Raises:
-      ImportError: naming the extra, if matplotlib is not installed.
+      MissingExtraError: naming the extra, if matplotlib is not installed.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError(f"{path}: curves need matplotlib: pip install 'hcflow_jax[pictures]'") from error
+        raise MissingExtraError(f"{path}: curves need matplotlib: pip install 'hcflow_jax[pictures]'") from error
     # Figure and canvas without pyplot: no global state, so any thread may draw.
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
@@ -46,7 +47,9 @@ def curve(
         line, size = ("", 7.0) if name in points else ("-", 3.5)
         marker = "o" if name in points or len(xs) <= 24 else ""
         colour = _COLOURS[i % len(_COLOURS)]
-        axes.plot(xs, ys, label=name, color=colour, ls=line, lw=1.6, marker=marker, ms=size, zorder=2.5 if line else 3)
+        axes.plot(
+            xs, ys, label=name, color=colour, ls=line, lw=1.6, marker=marker, ms=size, zorder=2.5 if line else 3
+        )
     axes.grid(color="#e6e6e6", lw=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

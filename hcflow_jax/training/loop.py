@@ -111,6 +111,7 @@ class _Run:
         counts = count_by_group(self.state.params, self.model.rate_groups)
         by_group = ", ".join(f"{group} {count:,}" for group, count in counts.items())
         say(f"{sum(counts.values()):,} parameters: {by_group}")
+        workdir.write_parameters(self.directory, self.state.params)
         device = jax.devices()[0]
         say(f"{len(self.images):,} training images, {len(self.held_out):,} held out; on {device.device_kind}")
 

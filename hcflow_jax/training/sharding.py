@@ -1,17 +1,13 @@
 """Which device computes what: every device the same parameters, and a run of the batch each."""
 
-import math
-from typing import Any
-
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from hcflow_jax.config import ConfigError
+from hcflow_jax.devices import BATCH, fetch, in_a_row, over, place, replicated, split, spread
 
-BATCH = "batch"  # the mesh's one axis
+__all__ = ["BATCH", "fetch", "make_mesh", "over", "place", "replicated", "split", "spread"]
 
 
 def make_mesh(config: ConfigDict, batch_unit: int, batches: tuple[str, ...] = ("train", "eval")) -> Mesh:
@@ -36,8 +32,7 @@ def make_mesh(config: ConfigDict, batch_unit: int, batches: tuple[str, ...] = ("
             )
     if "train" in batches:
         _check_accumulate(config.train.accumulate, config.train.batch_size // devices, batch_unit)
-    in_row = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
-    return Mesh(np.array(in_row), (BATCH,), axis_types=(jax.sharding.AxisType.Auto,))
+    return in_a_row(jax.devices())
 
 
 def _check_accumulate(accumulate: int, share: int, batch_unit: int) -> None:
@@ -48,48 +43,3 @@ def _check_accumulate(accumulate: int, share: int, batch_unit: int) -> None:
             f"train.accumulate={accumulate} must divide {groups}: the whole groups of {batch_unit} among a device's "
             f"{share} images of a batch; the nearest that does is {nearest}"
         )
-
-
-def over(mesh: Mesh, parts: int) -> Mesh:
-    """The same devices in a mesh whose axis of the batch has a length that divides `parts`, the largest there is.
-
-    The devices beyond it do what others do.
-    """
-    size = math.gcd(mesh.size, parts)
-    return Mesh(mesh.devices.reshape(size, -1), (BATCH, "alike"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
-
-
-def replicated(mesh: Mesh) -> NamedSharding:
-    """The same array on every device."""
-    return NamedSharding(mesh, PartitionSpec())
-
-
-def split(mesh: Mesh) -> NamedSharding:
-    """A run of the leading axis on each device."""
-    return NamedSharding(mesh, PartitionSpec(BATCH))
-
-
-def spread(mesh: Mesh, batch: Any) -> Any:
-    """A tree of host arrays, placed a run of the leading axis on each device.
-
-    Of several processes each gives its own share, the runs of its devices, and gets an array of the whole.
-    """
-    where = split(mesh)
-    return jax.tree.map(lambda own: jax.make_array_from_process_local_data(where, own), batch)
-
-
-def place(where: NamedSharding, tree: Any) -> Any:
-    """A tree of whole arrays, the same in every process, placed."""
-    if jax.process_count() == 1:
-        return jax.device_put(tree, where)
-
-    def one(array: Any) -> jax.Array:
-        whole = np.asarray(array)
-        return jax.make_array_from_callback(whole.shape, where, lambda index: whole[index])
-
-    return jax.tree.map(one, tree)
-
-
-def fetch(tree: Any) -> Any:
-    """A tree of arrays on any devices, whole and on the host; of several processes all have to call it."""
-    return jax.tree.map(lambda a: multihost_utils.process_allgather(a, tiled=True), tree)

@@ -34,10 +34,18 @@ if str(ROOT) not in sys.path:
 
 # The annotations of these packages, shapes too, are checked in every call. Processes that a test starts do without.
 # Like JAX's own functions, ours take NumPy arrays as well where the annotation says Array.
-CHECKED = ("hcflow_jax.flows", "hcflow_jax.nets")
+CHECKED = (
+    "flows",
+    "nets",
+    "models.hierarchy.model",
+    "models.hierarchy.noise",
+    "models.hierarchy.top",
+    "parameters",
+    "data.preprocessing",
+)
 if importlib.util.find_spec("beartype"):  # a machine that only runs the vectors on its GPU may not have it
     jaxtyping.Array = jaxtyping.Array | np.ndarray
-    jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
+    jaxtyping.install_import_hook([f"hcflow_jax.{name}" for name in CHECKED], "beartype.beartype")
 
 # They need the extra `peers`, which only the full tier installs; there a missing package is a failure.
 NEED_PEERS = {"test_compare_pytorch.py", "test_export_torch_read.py", "test_flow_pieces.py", "test_torch_twin.py"}

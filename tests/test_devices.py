@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import two_part_model as other
@@ -80,16 +81,16 @@ def test_a_model_whose_images_stand_alone_needs_no_statistics(model, monkeypatch
 
 
 def test_training_and_evaluation_share_the_likelihood(model):
-    config, images = other.config(), other.images(4)
-    keys = likelihood.evaluation_keys(config.eval.seed, np.arange(4, dtype=np.int32))
+    config, images = other.config(), jnp.asarray(other.images(4))
+    keys = likelihood.evaluation_keys(config.eval.seed, jnp.arange(4))
     straight = likelihood.objective(model.image_model, other.params(), images, keys, config.data)
     named = likelihood.by_name(straight)
     assert list(named) == ["loss", "bits_per_dim", "bits/red", "bits/rest"]
-    np.testing.assert_allclose(model.bits_per_dim(images)["total"], named["bits_per_dim"], rtol=1e-6)
+    np.testing.assert_allclose(model.bits_per_dim(other.images(4))["total"], named["bits_per_dim"], rtol=1e-6)
     flipped = likelihood.objective(model.image_model, other.params(), images, keys, config.data, flip=True)
     assert not np.array_equal(flipped.loss, straight.loss)
     given = likelihood.objective(
-        model.image_model, other.params(), images[:1], keys[:1], config.data, statistics={"red": np.float32(0.1)}
+        model.image_model, other.params(), images[:1], keys[:1], config.data, statistics={"red": jnp.float32(0.1)}
     )
     assert given.loss.shape == (1,)
 

@@ -18,7 +18,13 @@ case "$0 $*" in *"$FAILS"*) exit 1 ;; esac
 
 # After `_env.sh`: nothing is installed, and of Python's releases only 3.13 is there.
 STUBS = """
-ensure_env() { mkdir -p "$VENV/bin"; cp "$TOP/python" "$PY"; printf 'install %s\\n' "$1 $VENV_NAME" >>"$TOP/calls"; }
+ensure_env() {
+  local place="into"
+  mkdir "$VENV" 2>/dev/null && place="into a new"
+  mkdir -p "$VENV/bin"
+  cp "$TOP/python" "$PY"
+  echo "install $1 $place $VENV_NAME" >>"$TOP/calls"
+}
 find_release() { [ "$1" = 3.13 ] && echo python3.13; }
 """
 
@@ -48,7 +54,7 @@ def start(tmp_path):
 def test_the_fast_tier_needs_dev_alone(start):
     status, calls, said = start("launch/test.sh")
     assert status == 0 and "all passed" in said
-    assert calls[0] == "install dev .venv"
+    assert calls[0] == "install dev into a new .venv"
     assert calls[1].startswith("launch/checks.sh")
     assert f"-m pytest --durations=15 -m {FAST} -n " in calls[2] and "--dist=loadfile" in calls[2]
     assert len(calls) == 3
@@ -57,7 +63,7 @@ def test_the_fast_tier_needs_dev_alone(start):
 def test_the_full_tier_repeats_no_test_of_the_fast_one(start):
     status, calls, _ = start("launch/test.sh", "--full")
     assert status == 0
-    assert calls[:2] == ["install dev .venv", "install peers .venv"]
+    assert calls[:2] == ["install dev into a new .venv", "install peers into .venv"]
     assert calls[2].endswith(" pyright")
     assert " -m full and not all -n " in calls[3]
     assert len(calls) == 4
@@ -69,7 +75,7 @@ def test_a_missing_python_fails_and_the_rest_is_run(start):
     assert said.count("FAILED: fast tier on Python 3.12") == 2 and "no Python 3.12" in said
     assert " -m all " in calls[1]
     assert "x64=1" in calls[2] and f"-m {FAST} tests/test_" in calls[2]
-    assert calls[3] == "install dev .venv-3.13"
+    assert calls[3] == "install dev into a new .venv-3.13"
     assert calls[4].startswith(".venv-3.13/bin/python x64=0") and FAST in calls[4]
 
 
@@ -94,7 +100,7 @@ def test_ci_starts_with_what_the_readme_says_in_a_place_without_environment(star
     status, calls, _ = start(".ci/run")
     assert status == 0
     installed = [call for call in calls if call.startswith("install")]
-    assert installed == ["install dev .venv", "install dev .venv", "install peers .venv"]
+    assert installed == ["install dev into a new .venv", "install dev into .venv", "install peers into .venv"]
     assert [path.name for path in old.iterdir()] == ["old"]  # it was neither used nor touched
     assert [path.name for path in tmp_path.iterdir()] == ["top"]  # and the copy is gone
 

@@ -14,7 +14,7 @@ import training_fakes as fakes
 from hcflow_jax import checkpoint
 from hcflow_jax.data import DataError, folder
 from hcflow_jax.data.pipeline import train_batches
-from hcflow_jax.training import loop, position
+from hcflow_jax.training import loop, resumption
 
 TRAINED = 24  # images that `fakes.config` trains on: six batches of four are an epoch
 
@@ -114,7 +114,7 @@ def test_the_same_images_elsewhere_are_the_same(tmp_path):
 
 def test_a_checkpoint_without_an_entry_is_resumed(tmp_path):
     data = fakes.config(tmp_path / "images").data
-    assert position.check(None, folder.open_folder(data, "train"), data) is None
+    assert resumption.check_images(None, folder.open_folder(data, "train"), data) is None
 
 
 def test_a_folder_that_disappears_ends_the_run_saved(tmp_path, monkeypatch, indices, capsys):

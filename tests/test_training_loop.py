@@ -17,7 +17,7 @@ from PIL import Image
 from hcflow_jax import checkpoint
 from hcflow_jax.checkpoint import CheckpointError
 from hcflow_jax.config import ConfigError
-from hcflow_jax.training import evaluate, loop, workdir
+from hcflow_jax.training import evaluate, loop, resumption, workdir
 
 
 @pytest.fixture(autouse=True)
@@ -198,8 +198,8 @@ def test_fields_that_changed_are_said(tmp_path):
     before = fakes.config(tmp_path / "images")
     now = before.copy_and_resolve_references()
     now.train.num_steps = 7
-    assert workdir.changes(before, now) == ["train.num_steps: 6 -> 7"]
-    assert workdir.changes(before, before) == []
+    assert resumption.changes(before, now) == ["train.num_steps: 6 -> 7"]
+    assert resumption.changes(before, before) == []
 
 
 def test_a_workdir_that_cannot_be_written_is_named(tmp_path):

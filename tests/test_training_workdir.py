@@ -13,7 +13,7 @@ from hcflow_jax import checkpoint
 from hcflow_jax.checkpoint import CheckpointError
 from hcflow_jax.config import ConfigError
 from hcflow_jax.training import loop, resumption
-from hcflow_jax.training.lock import LOCK, only_run
+from hcflow_jax.training.workdir import LOCK, only_run
 
 HOLDER = """
 import fcntl, os, sys, time

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from hcflow_jax import checkpoint, models
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data import pipeline
-from hcflow_jax.training import distributed, sharding, workdir
+from hcflow_jax.training import distributed, resumption, sharding, workdir
 from hcflow_jax.training.held_out import HeldOut
 from hcflow_jax.training.metrics import Clock, say
 from hcflow_jax.training.programs import Programs
@@ -36,7 +36,7 @@ def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, An
     """
     found = checkpoint.load(path)
     directory = workdir.open_workdir(path)
-    for change in workdir.changes(found.config, config) if config is not None else ():
+    for change in resumption.changes(found.config, config) if config is not None else ():
         if change.startswith("model."):
             raise ConfigError(
                 f"{change} is not what {directory} was trained with: leave --config out, or set it back"

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from hcflow_jax import box, checkpoint, likelihood
 from hcflow_jax.config import ConfigError
 from hcflow_jax.models import ImageModel
-from hcflow_jax.training import sharding, state, workdir
+from hcflow_jax.training import resumption, sharding, state
 from hcflow_jax.training.metrics import say
 from hcflow_jax.training.optimizer import Optimizer
 from hcflow_jax.training.programs import Programs
@@ -73,7 +73,7 @@ def from_checkpoint(optimizer: Optimizer, config: ConfigDict, mesh: Mesh) -> sta
         found = checkpoint.load(box.find(path))
     except checkpoint.CheckpointError as error:
         raise ConfigError(f"train.init_from: {error}") from error
-    others = [change for change in workdir.changes(found.config, config) if change.startswith("model.")]
+    others = [change for change in resumption.changes(found.config, config) if change.startswith("model.")]
     if others:
         raise ConfigError(
             f"train.init_from={path}: its model is another than this config's: {'; '.join(others)}; set it back, or "

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,8 +15,6 @@ from hcflow_jax.data import pipeline
 from hcflow_jax.training import (
     distributed,
     initialise,
-    lock,
-    position,
     result,
     resumption,
     samples,
@@ -51,7 +48,6 @@ class _Run:
         allow_config_change: bool = False,
     ):
         self.config, self.directory = config, directory
-        self.accept = partial(resumption.check, now=config, allow=allow_config_change)
         self.clock = Clock()
         self.programs = Programs(self.clock)
         self.model = models.build(config)
@@ -64,7 +60,7 @@ class _Run:
         self.sampler = samples.Sampler(self.model, config, self.programs, self.mesh)
         self.checkpoints = Checkpoints(directory, config.train.keep_checkpoints, config.train.keep_every, complain)
         self.termination = Termination(distributed.Votes(self.mesh) if jax.process_count() > 1 else None)
-        self.state, self.start, self.used = self._take_up()
+        self.state, self.start, self.used = self._take_up(allow_config_change)
         self.schedule = schedule(config, len(self.images), self.next_index(0), self.model.frozen_group)
         self.steps = {
             frozen: make_train_step(self.model, self.optimizer, config, self.schedule, self.mesh, frozen=frozen)
@@ -81,18 +77,12 @@ class _Run:
         )
         self.skipped = Skipped(directory, self.start, config, self.images, self.next_index)
 
-    def _take_up(self) -> tuple[state.TrainState, int, int]:
+    def _take_up(self, allow_config_change: bool) -> tuple[state.TrainState, int, int]:
         """The newest checkpoint, else `train.init_from`, else a fresh start: state, step, images used by then."""
         with self.clock.section("initialising"):
-            if self.checkpoints.steps():
-                found = self.checkpoints.restore_latest(self.storage.template, self.accept)
-                if found is not None:
-                    say(f"resuming at step {found.step}")
-                    for change in workdir.changes(found.config, self.config):
-                        say(f"  a field changed since it was saved: {change}")
-                    if other := position.check(found.metadata.get("data"), self.images, self.config.data):
-                        say(f"  {other}")
-                    return self.storage.state(found.arrays), found.step, found.metadata["next_index"]
+            found = resumption.resume(self.checkpoints, self.storage, self.config, self.images, allow_config_change)
+            if found is not None:
+                return found
             if self.config.train.init_from:
                 return initialise.from_checkpoint(self.optimizer, self.config, self.mesh), 0, 0
             images = pipeline.init_images(self.config, self.images)
@@ -165,7 +155,7 @@ class _Run:
     def save(self, step: int) -> None:
         """Saves the state."""
         with self.clock.section("saving"):
-            where = {"next_index": self.next_index(step), "data": position.describe(self.images)}
+            where = {"next_index": self.next_index(step), "data": resumption.describe_images(self.images)}
             self.checkpoints.save(step, self.storage.stored(self.state), self.config, where)
 
     def train(self) -> None:
@@ -285,7 +275,7 @@ def train(
       AloneError: of several processes this one's images cannot be read; nothing is saved.
     """
     directory = workdir.open_workdir(path)
-    with lock.only_run(directory):
+    with workdir.only_run(directory):
         run = _Run(config, directory, profile, allow_config_change)
         run.describe()
         with run.termination.noticed():  # until all is on disk: SIGTERM changes nothing about an end that is near

@@ -1,16 +1,76 @@
-"""Whether a run may go on from a checkpoint: what may differ between its config and the one it was saved with."""
+"""Going on from a checkpoint: which fields of the config may differ, which images, and what is taken up."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 
+from hcflow_jax import checkpoint
+from hcflow_jax.checkpoint import Checkpoints
 from hcflow_jax.config import ConfigError, may_change
-from hcflow_jax.training import workdir
+from hcflow_jax.data import DataError, Source
+from hcflow_jax.training.metrics import say
+from hcflow_jax.training.state import TrainState
+from hcflow_jax.training.stored import Storage
+
+
+def resume(
+    checkpoints: Checkpoints, storage: Storage, config: ConfigDict, images: Source, allow_config_change: bool = False
+) -> tuple[TrainState, int, int] | None:
+    """What the newest checkpoint that can be read holds; says what differs from when it was saved.
+
+    Args:
+      checkpoints: of the run.
+      storage: reads a state.
+      config: the whole config of the run that resumes.
+      images: its training images.
+      allow_config_change: let every field of the config differ.
+
+    Returns:
+      The state, the steps done, and the images used by then; None if nothing was saved yet.
+
+    Raises:
+      CheckpointError: no step can be read, or the newest is of another model.
+      ConfigError: the config differs in more than it may.
+      DataError: the training images are others.
+    """
+    if not checkpoints.steps():
+        return None
+    found = checkpoints.restore_latest(storage.template, lambda before: check(before, config, allow_config_change))
+    if found is None:
+        return None
+    say(f"resuming at step {found.step}")
+    for change in changes(found.config, config):
+        say(f"  a field changed since it was saved: {change}")
+    if other := check_images(found.metadata.get("data"), images, config.data):
+        say(f"  {other}")
+    return storage.state(found.arrays), found.step, found.metadata["next_index"]
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for name, inner in value.items():
+        flat |= _flat(inner, f"{prefix}.{name}" if prefix else name)
+    return flat
+
+
+def changes(before: ConfigDict, now: ConfigDict) -> list[str]:
+    """The fields in which two configs differ, as "train.num_steps: 100 -> 200"."""
+    old, new = (_flat(checkpoint.config_to_plain(config)) for config in (before, now))
+    return [
+        f"{name}: {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name, None) != new.get(name, None)
+    ]
 
 
 def check(before: ConfigDict, now: ConfigDict, allow: bool = False) -> None:
     """Compares the config of a checkpoint with that of the run that resumes it.
 
     Fields that do not affect what is learned may differ: they are declared so (`Field.resume`). The images themselves
-    are compared in `position`.
+    are compared in `check_images`.
 
     Args:
       before: the config it was saved with.
@@ -20,9 +80,41 @@ def check(before: ConfigDict, now: ConfigDict, allow: bool = False) -> None:
     Raises:
       ConfigError: fields differ that say what is trained; all of them, as "train.clip_norm: 50.0 -> 10.0".
     """
-    refused = [change for change in workdir.changes(before, now) if not may_change(now, change.split(":", 1)[0])]
+    refused = [change for change in changes(before, now) if not may_change(now, change.split(":", 1)[0])]
     if refused and not allow:
         raise ConfigError(
             f"the checkpoint was trained with another config: {'; '.join(refused)}; "
             "set it back, name another workdir, or --allow_config_change to go on with the new one"
         )
+
+
+def describe_images(source: Source) -> dict[str, Any]:
+    """What a checkpoint's metadata holds of a training set, as JSON; it is another set if `identity` differs."""
+    return {"name": source.name, "count": len(source), "identity": source.identity}
+
+
+def check_images(stored: Mapping[str, Any] | None, source: Source, data: ConfigDict) -> str | None:
+    """Compares the training set of a checkpoint with that of the run that resumes it.
+
+    The same order over other images is another run, so that is refused unless it is asked for.
+
+    Args:
+      stored: what `describe_images` gave then; None in a checkpoint that was written before there was an entry.
+      source: the training images now.
+      data: the config's group; `allow_other_images` is read.
+
+    Returns:
+      What is to be said of a difference that is allowed; None without one.
+
+    Raises:
+      DataError: the images are others.
+    """
+    if stored is None or stored["identity"] == source.identity:
+        return None
+    images = f"{stored['name']} ({stored['count']:,} images), and now it is {source.name} ({len(source):,} images)"
+    if data.allow_other_images:
+        return f"the training images are others than when it was saved: it was {images}"
+    raise DataError(
+        f"data.path: the checkpoint was trained on {images}, which holds others; "
+        "set it back, or data.allow_other_images=True to go on with these"
+    )

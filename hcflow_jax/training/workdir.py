@@ -1,19 +1,19 @@
-"""A run's directory: whether it can be written, how its config changed, files that are never half there."""
+"""A run's directory: whether it can be written, one run at a time in it, and files that are never half there."""
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
 from clu import parameter_overview
-from ml_collections import ConfigDict
 
-from hcflow_jax import checkpoint
 from hcflow_jax.config import ConfigError
-from hcflow_jax.files import write
+from hcflow_jax.files import HeldError, locked, write
 
+LOCK = ".lock"
 PARAMETERS = "parameters.txt"
 
 
@@ -32,6 +32,25 @@ def open_workdir(path: str | Path) -> Path:
     except OSError as error:
         raise ConfigError(f"--workdir={path} cannot be written ({error.strerror}): name another") from error
     return workdir
+
+
+@contextmanager
+def only_run(workdir: Path) -> Iterator[None]:
+    """Holds WORKDIR/.lock (see `files.locked`); of a run's processes the first holds it for all.
+
+    Raises:
+      ConfigError: naming the process that holds it.
+    """
+    if jax.process_index() != 0:
+        yield
+        return
+    try:
+        with locked(workdir / LOCK):
+            yield
+    except HeldError as error:
+        raise ConfigError(
+            f"--workdir={workdir}: process {error.holder} is training in it; stop that one, or name another"
+        ) from None
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -53,22 +72,3 @@ def write_parameters(workdir: Path, params: Any) -> None:
         return
     table = parameter_overview.get_parameter_overview(params, include_stats=False)
     write(workdir / PARAMETERS, lambda file: file.write(f"{table}\n".encode()))
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for name, inner in value.items():
-        flat |= _flat(inner, f"{prefix}.{name}" if prefix else name)
-    return flat
-
-
-def changes(before: ConfigDict, now: ConfigDict) -> list[str]:
-    """The fields in which two configs differ, as "train.num_steps: 100 -> 200"."""
-    old, new = (_flat(checkpoint.config_to_plain(config)) for config in (before, now))
-    return [
-        f"{name}: {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name, None) != new.get(name, None)
-    ]

@@ -13,6 +13,7 @@ from benchmarks import level_programs, memory
 from hcflow_jax import flows, parameters
 from hcflow_jax.models.hierarchy import build
 from hcflow_jax.training import sharding, state, step
+from hcflow_jax.training.optimizer import Optimizer
 from hcflow_jax.training.schedule import schedule
 
 MODES = ("train", "frozen", "sample", "encode")
@@ -28,8 +29,9 @@ def whole(config: ConfigDict, mode: str, mesh: Mesh) -> Program:
     shape = (config.train.batch_size, *model.image_shape)
     params = model.shapes()
     if mode in ("train", "frozen"):
-        run = step.make_train_step(model, config, schedule(config, 1_000_000), mesh, frozen=mode == "frozen")
-        abstract = jax.eval_shape(functools.partial(state.create, config=config), params)
+        chosen = Optimizer.of(model, config)
+        run = step.make_train_step(model, chosen, config, schedule(config, 1_000_000), mesh, frozen=mode == "frozen")
+        abstract = jax.eval_shape(functools.partial(state.create, optimizer=chosen), params)
         return run, (placed(abstract, mesh), placed(jax.ShapeDtypeStruct(shape, jnp.uint8), mesh, True))
     ready = placed(jax.eval_shape(model.prepare, params), mesh)
     if mode == "encode":

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from benchmarks.torch_twin import training
 from hcflow_jax import models
 from hcflow_jax.interop.names import Names
-from hcflow_jax.training import optimizer
+from hcflow_jax.training import groups
 
 MICRO_BATCH = 4  # the release's "Batch size Var(X)", over which it takes its noise's scale
 
@@ -74,11 +74,12 @@ def build(clone: Path, preset: Path) -> Any:
 
 def groups_of(network: Any, config: ConfigDict) -> dict[str, str]:
     """The learning-rate group of every parameter of theirs: our own of the same name, else "flows", as with them."""
-    names, groups = Names(config), {}
-    labels = optimizer.labels(models.build(config).shapes())
+    names, found = Names(config), {}
+    model = models.build(config)
+    labels = groups.labels(model.shapes(), model.rate_groups)
     for keys, group in jax.tree_util.tree_leaves_with_path(labels):
-        groups |= dict.fromkeys(names.theirs(tuple(key.key for key in keys)), group)
-    return {name: groups.get(name, "flows") for name, _ in network.named_parameters()}
+        found |= dict.fromkeys(names.theirs(tuple(key.key for key in keys)), group)
+    return {name: found.get(name, "flows") for name, _ in network.named_parameters()}
 
 
 def prepare(

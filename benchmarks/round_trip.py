@@ -9,20 +9,13 @@ import json
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from benchmarks.step_programs import assignments
-from hcflow_jax import api, data
+from hcflow_jax import api
 from hcflow_jax.compiling import enable_compilation_cache
 from hcflow_jax.evaluation.round_trip import round_trip, strange_images
 
 DTYPES = ("float32", "bfloat16")
-
-
-def held_out(config: ConfigDict, count: int) -> np.ndarray:
-    """The first held-out pictures of a config, as many as there are of `count`."""
-    source = data.open_source(config, "eval")
-    return np.stack([source[i] for i in range(min(count, len(source)))])
 
 
 def all_round_trips(model: api.Model, pictures: np.ndarray) -> dict[str, Any]:
@@ -45,7 +38,7 @@ def main() -> None:
     model = api.load(arguments.checkpoint)
     config = model.config.copy_and_resolve_references()
     config.data.update(assignments("--data", arguments.data))
-    print(json.dumps(all_round_trips(model, held_out(config, arguments.count)), indent=1))
+    print(json.dumps(all_round_trips(model, api.held_out(config, arguments.count)), indent=1))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from hcflow_jax.interop import settings
 from hcflow_jax.models.hierarchy import build, noise, objective
 from hcflow_jax.training import sharding, state, step
+from hcflow_jax.training.optimizer import Optimizer
 from hcflow_jax.training.schedule import schedule
 
 WHOLE = ("step", "frozen", "gradient", "sample", "encode", "decode")
@@ -63,9 +64,10 @@ def prepare(config: ConfigDict, what: str) -> tuple[Any, Any, Any]:
     batch, resolution = config.train.batch_size, config.data.resolution
     images = np.random.default_rng(0).integers(0, 256, (batch, resolution, resolution, 3), dtype=np.uint8)
     if what in ("step", "frozen"):
-        mesh = sharding.make_mesh(config)
-        run = step.make_train_step(model, config, schedule(config, 1_000_000), mesh, frozen=what == "frozen")
-        return run, jax.device_put(state.create(params, config), sharding.replicated(mesh)), images
+        chosen = Optimizer.of(model, config)
+        mesh = sharding.make_mesh(config, model.batch_unit)
+        run = step.make_train_step(model, chosen, config, schedule(config, 1_000_000), mesh, frozen=what == "frozen")
+        return run, jax.device_put(state.create(params, chosen), sharding.replicated(mesh)), images
     x = jnp.asarray(images / 256 - 0.5, jnp.float32)
     if what == "gradient":
         eps = noise.draw(model, jax.random.split(jax.random.key(1), batch))

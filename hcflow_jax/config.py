@@ -153,6 +153,8 @@ def _train() -> ConfigDict:
             freeze_epoch=60,  # the encoder stops learning from this epoch on; 0: never
             clip_norm=50.0,  # global norm of the gradients of what learns
             warmup_steps=0,  # linear warm-up from 0
+            warmup_images=0,  # the same in images; 0: none
+            optimizer="adam",  # adam | adamax
             final_decay=0.0,  # fraction of the run, at its end, over which the rates fall linearly to 0
             adam_b1=0.9,
             adam_b2=0.999,

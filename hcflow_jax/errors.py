@@ -9,5 +9,9 @@ class HcflowError(Exception):
     """
 
 
+class MissingExtraError(HcflowError, ImportError):
+    """A package that an extra brings is not installed; the message names what needs it and how to install it."""
+
+
 class InputError(HcflowError, ValueError):
     """An argument that a function of this package cannot take; the message names it and says what it must be."""

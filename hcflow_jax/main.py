@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import config_flags
 
+from hcflow_jax.commands import fail
 from hcflow_jax.config import ConfigError
-
-USAGE_ERROR = 2
+from hcflow_jax.errors import HcflowError
 
 
 def _parse(argv: Sequence[str]) -> flags.FlagValues:
@@ -98,8 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         values = _parse(argv)
     except (flags.Error, AttributeError, KeyError, ConfigError, OSError) as error:
-        print(f"error: {_one_line(error, argv)}", file=sys.stderr)
-        return USAGE_ERROR
+        return fail(_one_line(error, argv))
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
         return 0
@@ -107,11 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Imported here: a misspelt flag should not wait for jax.
     from jax.errors import JaxRuntimeError
 
-    from hcflow_jax.checkpoint import CheckpointError
     from hcflow_jax.compiling import enable_compilation_cache
-    from hcflow_jax.data import DataError
     from hcflow_jax.training import distributed, evaluate, loop
-    from hcflow_jax.training.skipped import NotFiniteError
     from hcflow_jax.training.trace import parse_steps
 
     enable_compilation_cache()
@@ -128,17 +124,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         else:
             evaluate.evaluate(values.workdir, values.config)
-    except (ConfigError, CheckpointError, DataError, NotFiniteError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return USAGE_ERROR
     except distributed.AloneError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        distributed.leave(USAGE_ERROR)
+        distributed.leave(fail(error))
+    except HcflowError as error:
+        return fail(error)
     except JaxRuntimeError as error:
         if (said := distributed.lost(error)) is None:
             raise
-        print(f"error: {said}", file=sys.stderr)
-        distributed.leave(USAGE_ERROR)
+        distributed.leave(fail(said))
     return 0
 
 

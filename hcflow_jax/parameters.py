@@ -126,6 +126,11 @@ def _leaf(leaf: Any, draw: np.ndarray) -> np.ndarray:
     return np.asarray(leaf.scale * values, draw.dtype)
 
 
+def path_name(path: tuple[Any, ...]) -> str:
+    """The name of a leaf, '/'-joined, such as "decoder/8/stage_0/style_in/w"."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
 def first_difference(one: Any, other: Any) -> tuple[str, Any, Any] | None:
     """The first leaf, by name, that two trees do not have in the same shape.
 
@@ -144,4 +149,4 @@ def first_difference(one: Any, other: Any) -> tuple[str, Any, Any] | None:
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves}
+    return {path_name(path): leaf.shape for path, leaf in leaves}

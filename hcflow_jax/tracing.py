@@ -9,9 +9,7 @@ settings, the caller's config, the shapes.
 import hashlib
 import importlib.metadata
 import logging
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ import numpy as np
 from jax import export
 
 from hcflow_jax.compiling import compile_options
+from hcflow_jax.files import replacing
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "numpy")
 _ELSEWHERE = ("cache", "log")  # JAX's settings with these in their names do not change a program
@@ -90,13 +89,10 @@ def _read(file: Path) -> export.Exported | None:
 def _write(file: Path, exported: export.Exported) -> export.Exported:
     """Writes it, all at once or not at all; a disk that is full costs the next process its time and nothing else."""
     program = bytes(exported.serialize())
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(hashlib.sha256(program).digest() + program)
-        os.replace(partial, file)
+        with replacing(file) as partial:
+            partial.write_bytes(hashlib.sha256(program).digest() + program)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         _log.warning("%s cannot be written (%s): the next start traces again", file, error.strerror)
     return exported

@@ -2,15 +2,22 @@
 # Sourced by the scripts beside it: gives them `.venv` with what they need, and starts quickly once it is there.
 #
 #   ensure_env EXTRA       makes .venv if need be and installs hcflow_jax[EXTRA]; sets PY to its Python
+#   use_venv NAME          the directory in the repository that holds the environment, instead of .venv
+#   find_release X.Y       prints a Python of that release, on PATH or pyenv's; its status is 1 where there is none
 #   quick_on_cpu           settles threads and memory for a run on the CPU
 #   keep_compiled          lets JAX keep compiled programs between runs
 #
 # One stamp per extra, written last, says what was installed: a second start installs nothing, and extras add up
-# in the same .venv. PYTHON chooses the Python that .venv is made from.
+# in the same environment. PYTHON chooses the Python that it is made from.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-VENV="$ROOT/.venv"
-PY="$VENV/bin/python"
+
+use_venv() {
+  VENV_NAME="$1"
+  VENV="$ROOT/$VENV_NAME"
+  PY="$VENV/bin/python"
+}
+use_venv .venv
 
 say() { printf '== %s\n' "$*" >&2; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -31,6 +38,15 @@ find_python() {
 }
 
 describe() { "$1" -c 'import platform; print("Python", platform.python_version())' 2>/dev/null || echo "not a Python that runs"; }
+
+find_release() {
+  local candidate
+  for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python; do
+    "$candidate" -c "import sys; sys.exit(sys.version_info[:2] != tuple(map(int, '$1'.split('.'))))" >/dev/null 2>&1 \
+      && { echo "$candidate"; return; }
+  done
+  return 1
+}
 
 # What an installation depends on: the project's tables (not the tools' settings), the Python and the place.
 fingerprint() {
@@ -55,30 +71,30 @@ logged() {
 make_venv() {
   local python
   python="$(find_python)" || exit 1
-  say "making .venv with $(describe "$python")"
+  say "making $VENV_NAME with $(describe "$python")"
   find "$VENV" -mindepth 1 -maxdepth 1 ! -name .install-lock -exec rm -rf {} +
-  logged "$python" -m venv "$VENV" || fail "$python could not make .venv (on Debian and Ubuntu: apt install python3-venv)"
+  logged "$python" -m venv "$VENV" || fail "$python could not make $VENV_NAME (on Debian and Ubuntu: apt install python3-venv)"
 }
 
 install_extra() {
   local extra="$1" stamp="$VENV/.installed-$1" wanted
   # A pip that was killed may leave half a package behind, which the next pip would take for a whole one.
   if [ -e "$VENV/.installing" ]; then
-    say "the last installation was interrupted: starting .venv afresh"
+    say "the last installation was interrupted: starting $VENV_NAME afresh"
     make_venv
   elif ! "$PY" -c '' >/dev/null 2>&1; then
     make_venv
   elif ! is_new_enough "$PY"; then
-    fail ".venv holds $(describe "$PY"); hcflow_jax needs Python 3.11 or newer: remove $VENV and start again"
+    fail "$VENV_NAME holds $(describe "$PY"); hcflow_jax needs Python 3.11 or newer: remove $VENV and start again"
   elif ! "$PY" -m pip --version >/dev/null 2>&1; then
     logged "$PY" -m ensurepip || make_venv
   fi
   wanted="$(fingerprint "$extra")" || fail "cannot read $ROOT/pyproject.toml"
   if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
-    say "hcflow_jax[$extra] is installed in .venv: nothing to install"
+    say "hcflow_jax[$extra] is installed in $VENV_NAME: nothing to install"
     return
   fi
-  say "installing hcflow_jax[$extra] into .venv (a minute or two the first time, about 1 GB)"
+  say "installing hcflow_jax[$extra] into $VENV_NAME (a minute or two the first time, about 1 GB)"
   : >"$VENV/.installing"
   : >"$VENV/install.log"
   if ! { command -v uv >/dev/null 2>&1 && uv pip install --python "$PY" -e "${ROOT}[$extra]" >>"$VENV/install.log" 2>&1; }; then
@@ -98,7 +114,7 @@ ensure_env() {
   # locks that one itself, and would wait for us.
   (
     if command -v flock >/dev/null 2>&1; then
-      flock -n 9 || { say "waiting for another installation into .venv"; flock 9; }
+      flock -n 9 || { say "waiting for another installation into $VENV_NAME"; flock 9; }
     fi
     install_extra "$1"
   ) 9>"$VENV/.install-lock" || exit 1

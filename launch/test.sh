@@ -1,35 +1,84 @@
 #!/usr/bin/env bash
-# Checks the code and runs the tests on the CPU: under 10 minutes on 2 cores, with --full under 50.
+# Checks the code and runs the tests on the CPU.
 #
-#   launch/test.sh                        the fast tier: what to run while working
-#   launch/test.sh --full                 everything, PyTorch's side of the comparisons too
+#   launch/test.sh                        the fast tier: what to run while working; at most 10 minutes on 2 cores
+#   launch/test.sh --full                 what continuous integration runs after it: tests that are slow, start
+#                                         processes or need PyTorch (marker `full`); about 20 minutes on 2 cores
+#   launch/test.sh --all                  what fits into neither: tests that take minutes (marker `all`), the fast
+#                                         tier on Python 3.12 and 3.13, the tests of flows in float64; about an hour
 #   launch/test.sh tests/test_x.py -k y   other arguments go to pytest (paths from the repository's root)
 #
-# The first start makes .venv and installs what the tests need.
+# A tier's test files are spread over as many processes as there are cores, at most 4; with arguments of your own one
+# process runs them, so that --pdb and -s work (-n 2 spreads them again). The first start makes .venv and installs
+# what the tests need; --all makes .venv-3.12 and .venv-3.13 too. `.ci/run` runs the first two tiers in a new copy.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 
-tier=(-m "not full")
-extras=(dev)
+FAST="not full and not all"
+FULL="full and not all"
+RELEASES=(3.12 3.13)
+tier=fast
 arguments=()
 for argument in "$@"; do
   case "$argument" in
-    --full) tier=(); extras+=(peers) ;;
+    --full) tier=full ;;
+    --all) tier=all ;;
     -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"; exit 0 ;;
     *) arguments+=("$argument") ;;
   esac
 done
+[ ${#arguments[@]} -gt 0 ] || arguments=(-n logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder)
 
-for extra in "${extras[@]}"; do ensure_env "$extra"; done
+# Runs pytest on what a marker expression selects; more arguments go to pytest.
+tests() {
+  "$PY" -m pytest --durations=15 -m "$@" "${arguments[@]}"
+}
+
+# Runs a command that may fail, and says so at once and in the end.
+failed=()
+attempt() {
+  local name="$1"
+  shift
+  say "$name"
+  "$@" || { failed+=("$name"); say "FAILED: $name"; }
+}
+
+# The fast tier's tests on another Python, in an environment of its own.
+rerun_on() {
+  local python
+  python="$(find_release "$1")" || { say "no Python $1 on PATH or in pyenv"; return 1; }
+  (
+    use_venv ".venv-$1"
+    export PYTHON="$python"
+    ensure_env dev
+    tests "$FAST"
+  )
+}
+
+ensure_env dev
+[ "$tier" != full ] || ensure_env peers
 keep_compiled
 export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
 quick_on_cpu
 cd "$ROOT"
 
-status=0
-bash launch/checks.sh || status=1
-"$PY" -m pytest --durations=15 ${tier[@]+"${tier[@]}"} ${arguments[@]+"${arguments[@]}"} || status=$?
+case "$tier" in
+  fast)
+    attempt "checks" bash launch/checks.sh
+    attempt "tests of the fast tier" tests "$FAST"
+    ;;
+  full)
+    attempt "types, PyTorch's too" bash launch/checks.sh pyright
+    attempt "tests marked full" tests "$FULL"
+    ;;
+  all)
+    attempt "tests marked all" tests all
+    JAX_ENABLE_X64=1 attempt "tests of flows in float64" tests "$FAST" tests/test_bijectors*.py tests/test_flows*.py
+    for release in "${RELEASES[@]}"; do attempt "fast tier on Python $release" rerun_on "$release"; done
+    ;;
+esac
 
-if [ "$status" -eq 0 ]; then verdict="all passed"; else verdict="FAILED"; fi
+if [ ${#failed[@]} -eq 0 ]; then verdict="all passed"; else verdict="FAILED"; fi
 say "$verdict in $((SECONDS / 60)) min $((SECONDS % 60)) s"
-exit "$status"
+for name in ${failed[@]+"${failed[@]}"}; do say "FAILED: $name"; done
+[ ${#failed[@]} -eq 0 ]

@@ -34,8 +34,10 @@ def save(path: Path) -> Path:
 
 @functools.cache
 def model() -> api.Model:
-    """The model, its programs shared by the tests of a process."""
-    return api.Model(config(), params())
+    """The model, its programs shared by the tests of a process; for batches of 1 and 4, so that these are few."""
+    made = api.Model(config(), params())
+    made.batch_size = 4
+    return made
 
 
 def images(count: int) -> np.ndarray:

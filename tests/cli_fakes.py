@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from hcflow_jax import api
+from hcflow_jax.errors import InputError
 
 SIZE = 8
 LEVELS = ("prior", "y1", "4", "8")
@@ -28,7 +29,7 @@ class Model:
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
 
-    def encode(self, images: Any) -> api.Latents:
+    def encode(self, images: Any, progress: Any = None) -> api.Latents:
         """Exact."""
         self.calls.append(("encode", len(images)))
         x = (np.asarray(images, np.float32) + 0.5) / 256
@@ -38,11 +39,13 @@ class Model:
         z = {"prior": np.zeros((len(x), 2), np.float32), "y1": y1, "4": coarse, "8": x - _larger(coarse, 2)}
         return api.Latents(z)
 
-    def decode(self, latents: api.Latents, as_float: bool = False, dtype: str = "float32") -> Any:
+    def decode(
+        self, latents: api.Latents, as_float: bool = False, dtype: str = "float32", progress: Any = None
+    ) -> Any:
         """Undoes it."""
         for name, shape in SHAPES.items():
             if latents[name].shape[1:] != shape:
-                raise ValueError(f"latents of level {name} have shape {latents[name].shape}")
+                raise InputError(f"latents of level {name} have shape {latents[name].shape}")
         self.calls.append(("decode", len(latents), dtype))
         x = latents["y1"][:, None, None] + _larger(latents["4"], 2) + latents["8"]
         return x if as_float else np.clip(np.floor(256 * x), 0, 255).astype(np.uint8)
@@ -60,9 +63,15 @@ class Model:
         """Images of `draw`."""
         return self.decode(self.draw(n, seed, sigma, first))
 
-    def interpolate(self, a: api.Latents, b: api.Latents, n: int, how: str, space: str) -> Any:
+    def sample_batches(self, n: int, seed: int = 0, sigma: Any = 0.7) -> Any:
+        """Images of `draw`, a few at a time."""
+        for first in range(0, n, self.batch_size):
+            yield self.sample(min(self.batch_size, n - first), seed, sigma, first)
+
+    def interpolate(self, a: api.Latents, b: api.Latents, n: int, how: str, space: str, progress: Any) -> Any:
         """On a line."""
         self.calls.append(("interpolate", n, how, space))
+        progress(n, n)
         way = {m: np.concatenate([(1 - t) * a[m] + t * b[m] for t in np.linspace(0, 1, n)]) for m in LEVELS}
         return self.decode(api.Latents(way))
 

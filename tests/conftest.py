@@ -3,11 +3,14 @@
 It is set before JAX is first imported. What `launch/test.sh` sets comes first.
 """
 
+import importlib.util
 import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import jaxtyping
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,10 +32,34 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+# The annotations of these packages, shapes too, are checked in every call. Processes that a test starts do without.
+# Like JAX's own functions, ours take NumPy arrays as well where the annotation says Array.
+CHECKED = (
+    "flows",
+    "nets",
+    "models.hierarchy.model",
+    "models.hierarchy.noise",
+    "models.hierarchy.top",
+    "parameters",
+    "data.preprocessing",
+)
+if importlib.util.find_spec("beartype"):  # a machine that only runs the vectors on its GPU may not have it
+    jaxtyping.Array = jaxtyping.Array | np.ndarray
+    jaxtyping.install_import_hook([f"hcflow_jax.{name}" for name in CHECKED], "beartype.beartype")
+
 # They need the extra `peers`, which only the full tier installs; there a missing package is a failure.
-NEED_PEERS = {"test_torch_twin.py", "test_compare_pytorch.py", "test_flow_pieces.py"}
+NEED_PEERS = {"test_compare_pytorch.py", "test_export_torch_read.py", "test_flow_pieces.py", "test_torch_twin.py"}
+
+# Each file runs in one process, and processes take files in this order: the slowest first, so that all end together.
+SLOWEST_FIRST = ("test_bijectors.py", "test_api.py")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """In the fast tier those files are not even imported."""
-    return True if config.option.markexpr == "not full" and collection_path.name in NEED_PEERS else None
+    """Without the full tier's tests those files are not even imported."""
+    without_full = "not full" in config.option.markexpr or config.option.markexpr == "all"
+    return True if without_full and collection_path.name in NEED_PEERS else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(SLOWEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))

@@ -19,7 +19,7 @@ import torch_model
 import torch_plain
 
 from hcflow_jax import models
-from hcflow_jax.config import ConfigError
+from hcflow_jax.errors import HcflowError
 from hcflow_jax.interop import arrays, import_torch, release
 
 SECONDS = 20  # a file may take, on a busy machine
@@ -59,7 +59,7 @@ def check(content: bytes, file: Path) -> str:
         found = release.read(file)
         config = import_torch.config_of(found, None)
         tree = import_torch.to_params(found, config)
-    except (ConfigError, ValueError) as error:
+    except HcflowError as error:
         text = str(error)
         assert text and "\n" not in text and len(text) < 2_000, text
         return "refused"

@@ -20,10 +20,10 @@ from ml_collections import ConfigDict
 from hcflow_jax import config as schema
 from hcflow_jax import models
 from hcflow_jax.compiling import enable_compilation_cache
+from hcflow_jax.parameters import path_name
 from hcflow_jax.training import distributed, initialise, sharding, step
 from hcflow_jax.training.metrics import Clock
-from hcflow_jax.training.optimizer import path_name
-from hcflow_jax.training.packing import Packing
+from hcflow_jax.training.optimizer import Optimizer
 from hcflow_jax.training.programs import Programs
 from hcflow_jax.training.schedule import schedule
 
@@ -57,14 +57,15 @@ def run(mesh: Mesh, accumulate: int) -> dict[str, np.ndarray]:
     found = config()
     found.train.accumulate = accumulate
     model: Any = models.build(found)
+    optimizer = Optimizer.of(model, found)
     programs = Programs(Clock())
-    state = initialise.initialise(model, found, images(0, found.train.init_images), programs, mesh)
+    state = initialise.initialise(model, optimizer, found, images(0, found.train.init_images), programs, mesh)
 
     def vector(tree: Any) -> np.ndarray:
         return np.asarray(ravel_pytree(sharding.fetch(tree))[0])
 
     start = vector(state.params)
-    train = step.make_train_step(model, found, schedule(found, 1000), mesh)
+    train = step.make_train_step(model, optimizer, found, schedule(found, 1000), mesh)
     losses, gradient = [], None
     own = BATCH // jax.process_count()
     for number in range(STEPS):
@@ -73,8 +74,8 @@ def run(mesh: Mesh, accumulate: int) -> dict[str, np.ndarray]:
         losses.append(float(metrics["loss"]))
         if gradient is None:
             # Adam's first moment after one step is the (clipped) gradient, but for a factor.
-            moments = {k: group.inner_state[0].mu[k] for k, group in state.opt_state[1].inner_states.items()}
-            gradient = vector(Packing.of(state.params).unpack(moments)) / (1 - found.train.adam_b1)
+            moments = {name: group.mu for name, group in state.opt_state.items()}
+            gradient = vector(optimizer.packing.unpack(moments)) / (1 - found.train.adam_b1)
     assert gradient is not None
     tensors = {path_name(path): leaf.size for path, leaf in jax.tree_util.tree_leaves_with_path(state.params)}
     return {

@@ -1,5 +1,7 @@
 """The model for use: latents, samples, edits, the bound, and what will not do."""
 
+import doctest
+import importlib
 from typing import Any
 
 import jax
@@ -9,9 +11,9 @@ from api_model import config, images, model, params, save
 
 from hcflow_jax import api, checkpoint, models
 from hcflow_jax.api import latents as points
-from hcflow_jax.api.programs import bucket, in_batches
 from hcflow_jax.checkpoint import CheckpointError
 from hcflow_jax.config import config_to_plain
+from hcflow_jax.errors import InputError
 
 LEVELS = ("prior", "y1", "8", "16")
 
@@ -127,6 +129,53 @@ def test_levels_are_resampled_and_zeroed(six):
     assert not zeroed["16"].any() and (zeroed["8"] == z["8"]).all() and z["16"].any()
 
 
+def test_a_batch_after_the_other_is_the_same_as_all_at_once(six):
+    shown, z = six
+    parts = list(model().encode_batches(shown))
+    assert [len(part) for part in parts] == [4, 2]
+    np.testing.assert_allclose(api.concatenate(parts)["8"], z["8"], atol=1e-5)
+    np.testing.assert_array_equal(np.concatenate(list(model().decode_batches(iter(parts)))), shown)
+    samples = list(model().sample_batches(6, seed=5))
+    assert [len(part) for part in samples] == [4, 2]
+    np.testing.assert_array_equal(np.concatenate(samples), model().sample(6, seed=5))
+
+
+def test_progress_is_told(six):
+    shown, z = six
+    calls = {
+        "encode": lambda told: model().encode(shown, progress=told),
+        "decode": lambda told: model().decode(z, progress=told),
+        "sample": lambda told: model().sample(6, progress=told),
+        "interpolate": lambda told: model().interpolate(z[0], z[1], 6, progress=told),
+        "bits_per_dim": lambda told: model().bits_per_dim(shown, progress=told),
+    }
+    for name, call in calls.items():
+        told = []
+        call(lambda done, total: told.append((done, total)))  # noqa: B023
+        assert told == ([(4, 8), (8, 8)] if name == "bits_per_dim" else [(4, 6), (6, 6)]), name
+
+
+def test_decoding_goes_on_from_the_coarser_levels(six):
+    shown, z = six
+    coarse = model().decode_coarse(api.Latents({n: z[n] for n in LEVELS[:3]}), "16")
+    finer = api.Latents({"16": z["16"]})
+    assert len(coarse) == 6
+    np.testing.assert_array_equal(model().decode_from(coarse, finer), shown)
+    with pytest.raises(InputError, match="coarse is of 6 images and latents of 2"):
+        model().decode_from(coarse, finer[:2])
+
+
+def test_variations_share_the_coarser_levels(six):
+    _, z = six
+    varied = model().vary(z[0], "16", 3, seed=2, sigma=0.5)
+    drawn = model().draw(3, seed=2, sigma=0.5)
+    kept = {n: np.repeat(z[n][:1], 3, 0) for n in LEVELS[:3]}
+    expected = model().decode(drawn.replace(**kept))
+    assert np.abs(varied.astype(int) - expected).max() <= 1 and (varied == expected).mean() > 0.99
+    with pytest.raises(InputError, match="give those of one"):
+        model().vary(z[:2], "16", 3)
+
+
 def test_the_bound_is_shared_out_by_level_and_counts_left_over_images():
     shown = images(6)
     bits = model().bits_per_dim(shown)
@@ -139,18 +188,34 @@ def test_the_bound_is_shared_out_by_level_and_counts_left_over_images():
     np.testing.assert_allclose(model().bits_per_dim(floats)["total"], bits["total"], rtol=1e-6)
 
 
-def test_any_number_of_images_takes_few_programs():
-    sizes = []
+def test_the_bound_of_fewer_images_takes_the_stored_statistics(monkeypatch, tmp_path):
+    shown = images(8)
+    alone = api.Model(config(), params())
+    alone.batch_size = 4
+    monkeypatch.setattr(alone, "_programs", model()._programs)
+    with pytest.raises(InputError, match="call measure_statistics"):
+        alone.bits_per_dim(shown[:3])
+    assert alone.bits_per_dim(shown).statistics == "own groups"
 
-    def call(array):
-        sizes.append(len(array))
-        return {"twice": 2 * array}
+    statistics = alone.measure_statistics(shown)
+    x = (shown.astype(np.float32) + 0.5) / 256 - 0.5
+    built = models.build(config())
+    expected = jax.jit(built.batch_statistics)(params(), x)
+    assert set(statistics) == {"prior", "y1", "8"}
+    for name, value in expected.items():
+        assert statistics[name] == pytest.approx(float(value), rel=0.05)  # dequantised here, bin centres there
 
-    for count in (1, 2, 3, 5, 16, 17, 70):
-        got = in_batches(call, 64, np.arange(count))
-        np.testing.assert_array_equal(got["twice"], 2 * np.arange(count))
-    assert set(sizes) <= {1, 4, 16, 64}
-    assert [bucket(n, 16) for n in (1, 2, 4, 5, 16)] == [1, 4, 4, 16, 16]
+    few = alone.bits_per_dim(shown[:3])
+    assert few.statistics == "stored" and tuple(few) == ("total", *LEVELS)
+    two = alone.bits_per_dim(shown[:2])
+    np.testing.assert_allclose(two["total"], few["total"][:2], rtol=1e-5)
+    np.testing.assert_allclose(sum(few[n] for n in LEVELS) + 8, few["total"], rtol=1e-5)
+    own = alone.bits_per_dim(shown, statistics="own")["total"]
+    stored = alone.bits_per_dim(shown, statistics="stored")["total"]
+    assert (np.abs(own - stored) > 0).any() and np.abs(own - stored).max() < 0.5
+
+    checkpoint.save_file(tmp_path / "a.safetensors", params(), config(), {"statistics": statistics})
+    assert api.load(tmp_path / "a.safetensors").statistics == statistics
 
 
 def _encode(value, dtype, shape=(1, 16, 16, 3)):
@@ -163,6 +228,13 @@ BAD = {
     "integers": (_encode(0, np.int64), "int64; the model takes uint8"),
     "floats beyond 1": (_encode(255, np.float32), r"in \[0, 1\], these in \[255, 255\]"),
     "not a number": (_encode(np.nan, np.float32), "nan"),
+    "a level that is not there": (lambda: model().decode_coarse(model().draw(1), "32"), "no level '32'"),
+    "a missing coarser level": (
+        lambda: model().decode_coarse(api.Latents({"8": np.zeros((1, 8, 8, 4))}), "8"),
+        "takes prior, y1",
+    ),
+    "other statistics": (lambda: model().bits_per_dim(images(4), "mean"), "not 'mean'"),  # type: ignore[arg-type]
+    "no whole group": (lambda: model().measure_statistics(images(3)), "over 4 at least"),
     "no samples": (lambda: model().sample(0), "at least one image"),
     "a level of another model": (lambda: model().sample(1, sigma={"32": 1.0}), "no level '32'"),
     "a negative sigma": (lambda: model().sample(1, sigma=-1.0), "sigma is -1.0"),
@@ -171,7 +243,7 @@ BAD = {
     "two for one": (lambda: model().interpolate(model().draw(2), model().draw(1), 3), "one image each"),
     "another way": (lambda: model().interpolate(*[model().draw(1)] * 2, 3, how="cubic"), "not 'cubic'"),  # type: ignore[arg-type]
     "another space": (lambda: model().interpolate(*[model().draw(1)] * 2, 3, space="x"), "not 'x'"),  # type: ignore[arg-type]
-    "fewer than a group": (lambda: model().bits_per_dim(images(3)), "at least 4 images"),
+    "fewer than a group": (lambda: model().bits_per_dim(images(3), "own"), "at least 4 images"),
     "latents of another model": (lambda: model().decode(api.Latents({"8": np.zeros((1, 8, 8, 4))})), "levels 8; the"),
     "another arithmetic": (lambda: api.Model(config(), params(), dtype="float16"), "not 'float16'"),
 }
@@ -180,7 +252,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_what_will_not_do_is_said(case):
     call, message = BAD[case]
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         call()
 
 
@@ -192,7 +264,7 @@ def test_latents_of_a_wrong_shape_are_named():
 
 def test_a_weights_file_holds_the_model(tmp_path):
     loaded = api.load(save(tmp_path / "least.safetensors"))
-    jax.tree.map(np.testing.assert_array_equal, loaded._raw, params())
+    jax.tree.map(np.testing.assert_array_equal, loaded.params, params())
     assert config_to_plain(loaded.config) == config_to_plain(config())
     found = checkpoint.load(tmp_path / "least.safetensors")
     assert found.step == 7
@@ -235,4 +307,19 @@ def test_a_workdir_and_a_step_of_it_load_alike(tmp_path):
     saved.save(3, {"ema": params()}, config())
     saved.close()
     for path in (tmp_path, tmp_path / "checkpoints" / "3"):
-        jax.tree.map(np.testing.assert_array_equal, api.load(path)._raw, params())
+        jax.tree.map(np.testing.assert_array_equal, api.load(path).params, params())
+
+
+@pytest.mark.parametrize("name", ["loading", "coder", "model"])
+def test_the_examples_of_the_docstrings_run(name, monkeypatch):
+    monkeypatch.setattr(api, "load", lambda *_: model())
+    monkeypatch.setattr(model(), "statistics", {})
+    module = importlib.import_module(f"hcflow_jax.api.{name}")
+    failed, tried = doctest.testmod(module, extraglobs={"api": api})
+    assert tried > 1 and failed == 0
+
+
+def test_methods_have_an_example():
+    methods = {name for c in api.Model.__mro__ for name, v in vars(c).items() if callable(v) and name[0] != "_"}
+    without = {name for name in methods if ">>> " not in (getattr(api.Model, name).__doc__ or "")}
+    assert without == {"decode_coarse", "export_sampler"}  # decode_from's shows the first; the second writes a file

@@ -109,7 +109,7 @@ def test_weights_in_the_box_are_few_bytes_and_finite():
     for name in box.NAMES:
         model = api.load(name)
         shapes = models.build(model.config).shapes()
-        assert jax.tree.map(lambda a: a.shape, model._raw) == jax.tree.map(lambda a: a.shape, shapes)
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(model._raw))
+        assert jax.tree.map(lambda a: a.shape, model.params) == jax.tree.map(lambda a: a.shape, shapes)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(model.params))
         card = box.card(name).read_text()
         assert card.startswith(f"# {name}\n") and "held out" in card and ("licensed CC" in card or "CC0" in card)

@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 from hcflow_jax import config as schema
 from hcflow_jax.config import ConfigError
 from hcflow_jax.models.hierarchy import Hierarchy, build
-from hcflow_jax.training.optimizer import count_by_group
+from hcflow_jax.models.hierarchy.model import RATE_GROUPS
+from hcflow_jax.training.groups import count_by_group
 
 FILES = sorted(
     path.stem for path in (Path(__file__).resolve().parents[1] / "configs").glob("*.py") if path.stem != "__init__"
@@ -46,7 +47,7 @@ def test_every_config_builds(name: str) -> None:
 )
 def test_parameter_counts(name: str, counts: dict[str, int]) -> None:
     """Section 6 of the model: what learns, by learning-rate group; only shapes are made."""
-    made = count_by_group(build.build(load(name)).shapes())
+    made = count_by_group(build.build(load(name)).shapes(), RATE_GROUPS)
     assert made == counts
     total = {"celebahq_a": 77_118_712, "lsun_church_a": 73_512_440}[name]
     assert sum(made.values()) == total
@@ -94,7 +95,7 @@ def test_demo_has_every_part_of_configuration_a() -> None:
         )
 
     assert parts(load("demo")) == parts(load("celebahq_a"))
-    count = sum(count_by_group(build.build(load("demo")).shapes()).values())
+    count = sum(count_by_group(build.build(load("demo")).shapes(), RATE_GROUPS).values())
     assert abs(count - 1.49e6) < 0.01e6
 
 

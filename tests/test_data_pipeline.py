@@ -195,7 +195,7 @@ def test_more_initial_images_than_there_are(config):
 def test_evaluation_completes_the_last_batch(config, most, batch, indices, valid):
     config = config.copy_and_resolve_references()
     config.eval.update(images=most, batch_size=batch)
-    batches = list(eval_batches(config))
+    batches = list(eval_batches(config, batch_unit=4))
     assert [b["indices"].tolist() for b in batches] == indices
     assert [int(b["valid"].sum()) for b in batches] == valid
     for b in batches:
@@ -206,11 +206,10 @@ def test_evaluation_completes_the_last_batch(config, most, batch, indices, valid
 
 @pytest.mark.parametrize(("group", "different"), [(4, 4), (5, 5), (8, 5)])
 @pytest.mark.parametrize("most", [1, 3, 4, 5])
-def test_a_statistics_group_holds_different_images(config, group, different, most):
+def test_a_batch_unit_holds_different_images(config, group, different, most):
     config = config.copy_and_resolve_references()
-    config.model.statistics_group = group
     config.eval.update(images=most, batch_size=3 * group)
-    for batch in eval_batches(config):
+    for batch in eval_batches(config, batch_unit=group):
         assert [len(set(row)) for row in batch["indices"].reshape(-1, group)] == [different] * 3
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from prepare_runs import COUNT, beside, files, make_pictures, one_line, run_prepare
 
 from hcflow_jax.data import images, listing, prepare, shards
-from hcflow_jax.data.locks import only_writer
+from hcflow_jax.data.preparation import only_writer
 
 ROOT = str(Path(__file__).parents[1])
 pictures = pytest.fixture(make_pictures)

@@ -38,18 +38,19 @@ def test_another_arithmetic_does_not_bring_it_back():
 
 
 def test_what_is_not_finite_is_said(monkeypatch):
-    decode = model().decode
+    decode = model().decode_batches
 
     def broken(*args, **kwargs):
-        decoded = np.array(decode(*args, **kwargs))
-        decoded[0, 0, 0, 0] = np.nan
-        return decoded
+        for decoded in map(np.array, decode(*args, **kwargs)):
+            decoded[0, 0, 0, 0] = np.nan
+            yield decoded
 
-    monkeypatch.setattr(model(), "decode", broken, raising=False)
+    monkeypatch.setattr(model(), "decode_batches", broken, raising=False)
     black = np.zeros((2, 16, 16, 3), np.uint8)
     result = round_trip(model(), black)
     assert not result.finite and result.worst_error is None
     assert result.same_images == 0.5 and result.same_values == 1 - 1 / black.size
+    assert result.changed_values == 1 and result.worst_error_text == "not finite"
 
 
 @pytest.mark.parametrize("kind, pictures", list(strange_images(16, 4)), ids=lambda v: v if isinstance(v, str) else "")

@@ -45,29 +45,6 @@ def test_safetensors(workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
 
-@pytest.mark.full
-def test_pytorchs_own_format(workdir: Path, tmp_path: Path) -> None:
-    import torch
-
-    file = tmp_path / "x.pt"
-    assert export_torch.main([str(workdir), "--out", str(file)]) == 0
-    found = torch.load(file, weights_only=True)
-    assert all(type(tensor) is torch.Tensor and tensor.is_contiguous() for tensor in found.values())
-    assert_same({name: tensor.numpy() for name, tensor in found.items()})
-
-
-@pytest.mark.full
-def test_any_shape_in_pytorchs_own_format(tmp_path: Path) -> None:
-    import torch
-
-    flat = {"\u00e9": np.zeros((0, 3), np.float32), "one": np.float32(2.5).reshape(()), "a.b": np.ones(70_000, "f4")}
-    torch_zip.write(tmp_path / "x.pt", flat)
-    found = torch.load(tmp_path / "x.pt", weights_only=True)
-    for name, array in flat.items():
-        np.testing.assert_array_equal(found[name].numpy(), array)
-        assert found[name].shape == array.shape
-
-
 def test_the_same_model_is_the_same_file(tmp_path: Path) -> None:
     flat = {"w": np.arange(6, dtype=np.float32).reshape(2, 3)}
     torch_zip.write(tmp_path / "a.pt", flat)

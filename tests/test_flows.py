@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from bijectors import CASES
+from flax import linen as nn
 from golden_data import assert_close
 
 from hcflow_jax import flows, parameters
@@ -60,7 +61,7 @@ def test_actnorm_init_runs_through_steps_in_forward_order() -> None:
     [
         (flows.Actnorm(), flows.Mixing()),
         (flows.Mixing(0.3), flows.Mixing(0.1)),
-        (flows.Coupling(None, flows.ChannelSplit()), flows.Coupling(None, flows.CheckerSplit(2, 0))),  # pyright: ignore[reportArgumentType]
+        (flows.Coupling(nn.Dense(2), flows.ChannelSplit()), flows.Coupling(nn.Dense(2), flows.CheckerSplit(2, 0))),
     ],
     ids=["kind", "hyperparameter", "split"],
 )

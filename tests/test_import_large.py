@@ -30,17 +30,18 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], env=environment, cwd=ROOT, capture_output=True, text=True)
 
 
-def test_damaged_files_are_refused_or_read_as_they_are(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("count", "seed"), [(2_000, 0), pytest.param(40_000, 1, marks=pytest.mark.all)])
+def test_damaged_files_are_refused_or_read_as_they_are(count: int, seed: int, tmp_path: Path) -> None:
     """The process ends at the first file that makes it fail, wait or take too much memory."""
-    done = run("tests/fuzz_import.py", "2000", "0", str(tmp_path))
+    done = run("tests/fuzz_import.py", str(count), str(seed), str(tmp_path))
     assert done.returncode == 0, done.stderr[-3_000:]
     said = json.loads(done.stdout.splitlines()[-1])
     results = said["results"]
     assert said["peak"] < MOST
-    assert sum(results.values()) == 2_000
-    assert sum(n for name, n in results.items() if not name.startswith("anywhere")) >= 1_500
+    assert sum(results.values()) == count
+    assert sum(n for name, n in results.items() if not name.startswith("anywhere")) >= 0.75 * count
     for outcome in ("refused", "imported"):
-        assert sum(n for name, n in results.items() if name.endswith(outcome)) > 100, results
+        assert sum(n for name, n in results.items() if name.endswith(outcome)) > count / 20, results
 
 
 def test_a_file_of_configuration_a_takes_little_memory(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from hcflow_jax import parameters
 from hcflow_jax.nets import layers, resample
-from hcflow_jax.training import packing
+from hcflow_jax.training import groups
 
 
 def images(n: int, channels: int = 3, seed: int = 0) -> jax.Array:
@@ -55,10 +55,11 @@ def test_halves_by_one_convolution_or_one_each():
 
 
 def test_a_part_goes_on_in_the_next_chunk(monkeypatch):
-    monkeypatch.setattr(packing, "CHUNK", 3)
+    monkeypatch.setattr(groups, "CHUNK", 3)
     params = {
         "flows": {"8": {"a": jnp.arange(2.0), "b": jnp.arange(2.0), "c": jnp.arange(5.0), "d": jnp.arange(1.0)}}
     }
-    packed = packing.Packing.of(params).pack(params)["flows"]
+    packing = groups.Packing.of(params, (("flows", ""),))
+    packed = packing.pack(params)["flows"]
     assert {name: vector.size for name, vector in packed.items()} == {"flows/8/0": 4, "flows/8/1": 5, "flows/8/3": 1}
-    jax.tree.map(np.testing.assert_array_equal, packing.Packing.of(params).unpack({"flows": packed}), params)
+    jax.tree.map(np.testing.assert_array_equal, packing.unpack({"flows": packed}), params)

@@ -66,6 +66,17 @@ def test_curve(tmp_path):
     assert len(np.unique(image.reshape(-1, 3), axis=0)) > 20
 
 
+def test_points_are_not_joined(tmp_path):
+    series = {"line": ([0, 1], [0.0, 0.0]), "held out": ([0, 99], [8.0, 1.0])}
+    orange = {}
+    for points in ((), ("held out",)):
+        pictures.curve(tmp_path / "a.png", series, "Loss", "step", "bits/dim", points=points)
+        image = np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).astype(int)
+        near = np.abs(image - np.array([0xE8, 0x85, 0x3D])).max(-1) < 24
+        orange[points] = near[:, 300:700].sum()  # between the two
+    assert orange["held out",] == 0 < orange[()]
+
+
 def test_curve_without_matplotlib_names_the_extra(tmp_path, monkeypatch):
     for module in [name for name in sys.modules if name.startswith("matplotlib")]:
         monkeypatch.delitem(sys.modules, module)

@@ -1,41 +1,50 @@
-"""The report's sheets, with a model that only says what it was given."""
+"""The report's sheets, with a model of plain arithmetic."""
 
+import json
 from types import SimpleNamespace
+from typing import Any
 
+import cli_fakes as fakes
 import numpy as np
+import pytest
 
-from hcflow_jax import pictures
-from hcflow_jax.cli.report_sheets import SHOWN, Report
+from hcflow_jax import api
+from hcflow_jax.analysis.report import SHOWN, Report
+from hcflow_jax.analysis.zeroing import cumulative_zeroing
+
+
+@pytest.fixture
+def report(tmp_path, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (SHOWN, 8, 8, 3)).astype(np.uint8)
+    model: Any = fakes.Model()
+    model.config = SimpleNamespace(sample=SimpleNamespace(count=4, seed=3, sigma=0.5))
+    monkeypatch.setattr(api, "held_out", lambda config, count: images[:count])
+    return Report(tmp_path, model)
 
 
 def test_zeroing_takes_the_finest_level_first():
-    names, seen = ("prior", "y1", "8", "32"), []
-    shown = np.zeros((SHOWN, 8, 8, 3), np.uint8)
-
-    def decode(params, z):
-        seen.append({name for name, values in z.items() if values.any()})
-        return shown
-
-    report = Report.__new__(Report)
-    report.model, report.params, report.images, report.scale = SimpleNamespace(level_names=names), None, shown, 1
-    report.sampler = SimpleNamespace(decode=decode, to_uint8=lambda x: x)  # pyright: ignore[reportAttributeAccessIssue]
-    report._zeroing({name: np.ones((SHOWN, 2)) for name in sorted(names)})  # as jit hands a dict back
-    assert seen == [{"prior", "y1", "8"}, {"prior", "y1"}, {"prior"}, set()]
+    model: Any = fakes.Model()
+    latents = model.draw(2)
+    rows = dict(cumulative_zeroing(model, latents))
+    assert list(rows) == ["z_8 = 0", "z_4 = 0 too", "z_y1 = 0 too", "all = 0"]
+    np.testing.assert_array_equal(rows["z_4 = 0 too"], model.decode(model.zero(latents, ("4", "8"))))
+    assert (rows["z_8 = 0"] != rows["z_4 = 0 too"]).any() and not rows["all = 0"].any()
 
 
-def test_a_model_without_a_run_has_a_report_without_a_curve(tmp_path, monkeypatch, capsys):
-    report = Report.__new__(Report)
-    report.workdir = report.folder = tmp_path
-    report.images, report.params = np.zeros((SHOWN, 8, 8, 3), np.uint8), None
-    report.sampler = SimpleNamespace(decode=lambda _, z: z, to_uint8=lambda x: report.images)  # pyright: ignore[reportAttributeAccessIssue]
-    monkeypatch.setattr(Report, "_encode", lambda self, x: x)
-    for part in ("_samples", "_reconstructions", "_zeroing"):
-        monkeypatch.setattr(Report, part, lambda self, *_: pictures.grid(self.images, 4))
+def test_a_model_without_a_run_has_a_report_without_a_curve(report, tmp_path, capsys):
     names = ["samples", "reconstructions", "zeroing"]
     assert [path.stem for path in report.write()] == names
-    assert "at step" not in capsys.readouterr().out
+    found = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert found["changed_pixel_values"] == 0 and found["worst_error"] < 1e-6
+    assert ("draw", 4, 3, 0.5) in report.model.calls
+    sheet = fakes.read(tmp_path / "report" / "samples.png")
+    np.testing.assert_array_equal(sheet[:96:12, :96:12], report.model.sample(1, seed=3, sigma=0.5)[0])
+    said = capsys.readouterr().out
+    assert "8 held-out pictures: worst error" in said and "0 pixel values changed" in said and "at step" not in said
 
+
+def test_a_run_has_a_curve_and_its_bound(report, tmp_path, capsys):
     row = '{"kind": "eval", "step": 3, "bits_per_dim": 5.5, "images": 8}\n'
     (tmp_path / "history.jsonl").write_text(row)
-    assert [path.stem for path in report.write()] == [*names, "loss"]
+    assert [path.stem for path in report.write()] == ["samples", "reconstructions", "zeroing", "loss"]
     assert "held-out bits/dim at step 3: 5.500 (8 pictures)" in capsys.readouterr().out

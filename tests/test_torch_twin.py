@@ -14,7 +14,8 @@ from torch import Tensor
 from benchmarks.torch_twin import objective, resample, training, weights
 from benchmarks.torch_twin.model import Twin
 from hcflow_jax.interop import arrays
-from hcflow_jax.training import optimizer
+from hcflow_jax.models.hierarchy.model import RATE_GROUPS
+from hcflow_jax.training.groups import count_by_group
 
 pytestmark = pytest.mark.full
 
@@ -140,7 +141,7 @@ def test_learning_rate_groups_are_ours(twin: Twin) -> None:
     counts = dict.fromkeys(groups.values(), 0)
     for name, parameter in twin.named_parameters():
         counts[groups[name]] += parameter.numel()
-    assert counts == optimizer.count_by_group(params())
+    assert counts == count_by_group(params(), RATE_GROUPS)
 
 
 def test_a_step_moves_every_group_at_its_rate(x: Tensor) -> None:

@@ -10,9 +10,10 @@ import pytest
 import training_fakes as fakes
 
 from hcflow_jax.config import ConfigError
-from hcflow_jax.training import accumulate, distributed, sharding
+from hcflow_jax.training import distributed, sharding
 from hcflow_jax.training import state as states
 from hcflow_jax.training import step as steps
+from hcflow_jax.training.optimizer import Optimizer
 from hcflow_jax.training.schedule import schedule
 from hcflow_jax.training.termination import Interrupted, Termination
 
@@ -98,7 +99,7 @@ def test_a_laptop_is_left_alone(monkeypatch):
 
 
 def test_votes_are_known_with_the_next_call(tmp_path):
-    votes = distributed.Votes(sharding.make_mesh(fakes.config(tmp_path)))
+    votes = distributed.Votes(sharding.make_mesh(fakes.config(tmp_path), 4))
     assert [votes(wish) for wish in (False, True, False, False)] == [False, False, True, False]
 
 
@@ -126,7 +127,7 @@ def test_the_mean_over_runs_is_that_of_the_whole():
 
     whole = compute(0, batch)
     for runs in (1, 3, 12):
-        found = accumulate.mean_over_runs(compute, batch, runs)
+        found = steps.mean_over_runs(compute, batch, runs)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, whole)
 
 
@@ -136,8 +137,10 @@ def test_accumulation_changes_nothing_but_rounding(monkeypatch, tmp_path):
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3), dtype=np.uint8))
     for count in (1, 4):
         config = fakes.config(tmp_path / "images", batch_size=16, accumulate=count)
-        step = steps.make_train_step(fakes.Model(), config, schedule(config, 24), sharding.make_mesh(config))
-        state, metrics = step(states.create(fakes.Model().create(jax.random.key(0)), config), images)
+        model, mesh = fakes.Model(), sharding.make_mesh(config, 4)
+        optimizer = Optimizer.of(model, config)
+        step = steps.make_train_step(model, optimizer, config, schedule(config, 24), mesh)
+        state, metrics = step(states.create(model.create(jax.random.key(0)), optimizer), images)
         found[count] = {"params": state.params, "metrics": metrics}
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), found[1], found[4])
 
@@ -147,6 +150,6 @@ def test_micro_batches_that_are_no_whole_groups_are_refused(tmp_path):
     for count, nearest in ((4, 3), (5, 6), (7, 6)):
         config.train.accumulate = count
         with pytest.raises(ConfigError, match=rf"train\.accumulate={count} must divide 6: .* does is {nearest}$"):
-            sharding.make_mesh(config)
+            sharding.make_mesh(config, 4)
     config.train.accumulate = 3
-    assert sharding.make_mesh(config).size == 1
+    assert sharding.make_mesh(config, 4).size == 1

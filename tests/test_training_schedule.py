@@ -11,7 +11,7 @@ def make(**train):
     config = schema.default()
     config.train.update(dict(batch_size=4, num_steps=2_000, images_per_epoch=40))  # 10 steps an epoch
     config.train.update(train)
-    return schedule(config, train_images=123)
+    return schedule(config, train_images=123, frozen_group="encoder")
 
 
 def rates(plan, step):
@@ -54,6 +54,24 @@ def test_warmup_is_linear_from_0():
     assert values == pytest.approx([0, 2e-3 / 50, 1e-3, 2e-3, 2e-3], rel=1e-6)
 
 
+def test_a_warmup_in_images_follows_the_images_of_every_batch_size():
+    plan = make(warmup_images=200)  # batches of 4
+    values = [rates(plan, step)["decoder"] for step in (0, 1, 25, 50, 60)]
+    assert values == pytest.approx([0, 2e-3 / 50, 1e-3, 2e-3, 2e-3], rel=1e-6)
+    config = schema.default()
+    config.train.update(dict(batch_size=4, warmup_images=200))
+    resumed = schedule(config, 123, offset=10 * 8 - 10 * 4)  # ten steps of 8 images came first
+    assert rates(resumed, 10)["decoder"] == pytest.approx(2e-3 * 80 / 200, rel=1e-6)
+
+
+def test_without_a_frozen_group_every_group_always_learns():
+    config = schema.default()
+    config.train.update(dict(batch_size=4, images_per_epoch=40, freeze_epoch=1))
+    plan = schedule(config, 123)
+    assert plan.freeze_step is None and not plan.frozen(1_000)
+    assert rates(plan, 1_000)["encoder"] > 0
+
+
 def test_final_decay_is_linear_to_0_over_the_last_part():
     plan = make(num_steps=100, final_decay=0.25)
     values = [rates(plan, step)["flows"] for step in (75, 80, 90, 99, 100)]
@@ -71,12 +89,12 @@ def test_epochs_count_images_where_the_batch_was_another():
     config = schema.default()
     config.train.update(dict(batch_size=4, num_steps=2_000, images_per_epoch=40, freeze_epoch=13))
     # 100 steps of 12 images, then of 4: an epoch is ten steps from there on, and 30 of them are over.
-    plan = schedule(config, 123, offset=100 * 12 - 100 * 4)
+    plan = schedule(config, 123, offset=100 * 12 - 100 * 4, frozen_group="encoder")
     assert [plan.first_step(epoch) for epoch in (0, 1, 30, 31, 32)] == [0, 0, 100, 110, 120]
     assert plan.frozen(100) and float(plan.ema_decay(100)) == pytest.approx(0.995)
     assert rates(plan, 100)["flows"] == pytest.approx(5e-3 * 0.95**10, rel=1e-6)  # epochs 12, 14, ... 30
     # 100 steps of 2 images: five epochs, and the next begins when 40 more were used.
-    plan = schedule(config, 123, offset=100 * 2 - 100 * 4)
+    plan = schedule(config, 123, offset=100 * 2 - 100 * 4, frozen_group="encoder")
     assert [plan.first_step(epoch) for epoch in (5, 6, 7)] == [100, 110, 120]
     assert not plan.frozen(179) and plan.frozen(180)
     assert rates(plan, 169)["flows"] == pytest.approx(5e-3, rel=1e-6)

@@ -109,17 +109,19 @@ def two_devices(folder: Path, kind: str) -> None:
     """A step on two devices, one image of the second being bad; run in a process that has them."""
     from hcflow_jax.training import state as states
     from hcflow_jax.training import step as steps
+    from hcflow_jax.training.optimizer import Optimizer
     from hcflow_jax.training.schedule import schedule
     from hcflow_jax.training.sharding import make_mesh, replicated, spread
 
     config = config_of(folder, batch_size=8)
     config.data.flip = False
     config.eval.batch_size = 8
-    mesh = make_mesh(config)
+    mesh = make_mesh(config, 4)
     assert mesh.size == 2
     model = install(setattr, bad=white, gradient_only=kind == "gradient")
-    train_step = steps.make_train_step(model, config, schedule(config, 24), mesh)
-    state = states.create(model.create(jax.random.key(0)), config)
+    optimizer = Optimizer.of(model, config)
+    train_step = steps.make_train_step(model, optimizer, config, schedule(config, 24), mesh)
+    state = states.create(model.create(jax.random.key(0)), optimizer)
     state = jax.device_put(state, replicated(mesh))
     images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)
     state, metrics = train_step(state, spread(mesh, images))

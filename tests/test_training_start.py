@@ -11,6 +11,7 @@ from hcflow_jax import checkpoint
 from hcflow_jax.config import ConfigError
 from hcflow_jax.training import initialise, loop, sharding
 from hcflow_jax.training import state as states
+from hcflow_jax.training.optimizer import Optimizer
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +36,14 @@ def starting_from(trained, **train):
     return config
 
 
+def optimizer(config):
+    return Optimizer.of(fakes.Model(), config)
+
+
+def from_checkpoint(config):
+    return initialise.from_checkpoint(optimizer(config), config, sharding.make_mesh(config, 4))
+
+
 def assert_equal(left, right):
     assert jax.tree.structure(left) == jax.tree.structure(right)
     for one, other in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
@@ -43,18 +52,18 @@ def assert_equal(left, right):
 
 def test_the_ema_is_taken_and_all_else_is_fresh(trained):
     config = starting_from(trained)
-    found = initialise.from_checkpoint(config, sharding.make_mesh(config))
+    found = from_checkpoint(config)
     stored = checkpoint.load(trained[1], ("ema", "params")).arrays
     assert np.any(stored["ema"]["flows"]["8"]["b"] != stored["params"]["flows"]["8"]["b"])
     assert_equal(found.params, stored["ema"])
     assert_equal(found.ema, stored["ema"])
-    assert_equal(found.opt_state, states.create(stored["ema"], config).opt_state)
+    assert_equal(found.opt_state, states.create(stored["ema"], optimizer(config)).opt_state)
     assert int(found.step) == 0
 
 
 def test_a_step_may_be_named(trained):
     config = starting_from(trained, init_from=str(trained[1] / "checkpoints" / "3"))
-    found = initialise.from_checkpoint(config, sharding.make_mesh(config))
+    found = from_checkpoint(config)
     assert_equal(found.params, checkpoint.load(trained[1] / "checkpoints" / "3").arrays["ema"])
 
 

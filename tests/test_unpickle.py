@@ -11,14 +11,14 @@ import pytest
 import torch_file
 from torch_file import Call, Name, Object, Persistent, parameter, pickled, tensor
 
-from hcflow_jax.unpickle import Module, Source, Stream, UnpickleError, machine, read_stream
+from hcflow_jax.unpickle import Module, Source, Stream, UnpickleError, read_stream, restricted
 
 
 def load(content: bytes, folder: Path) -> Any:
     """The value of one pickle."""
     file = folder / "one.pickle"
     file.write_bytes(content)
-    return machine.load(Source(file))
+    return restricted.load(Source(file))
 
 
 def stream(value: Any, storages: dict[str, np.ndarray], folder: Path, **changes: bytes) -> Stream:
@@ -67,7 +67,7 @@ def test_modules_are_stand_ins(tmp_path: Path) -> None:
     root = Object(Name("hflow.network", "MultiStep"), {"training": True})
     root.state["prior"] = Call(Name("__builtin__", "getattr"), (root, "prior"))
     found = stream(root, {}, tmp_path).object
-    assert isinstance(found, Module) and str(found.kind) == "'hflow.network.MultiStep'"
+    assert isinstance(found, Module) and found.kind == "hflow.network.MultiStep"
     assert found.state is not None and found.state["training"] is True
     prior = found.state["prior"]
     assert type(prior).__module__ == "hcflow_jax.unpickle.values" and not callable(prior)
@@ -151,24 +151,24 @@ def test_a_shell_is_not_run(tmp_path: Path) -> None:
         (b"\x80\x02" + b"(" * 100_000 + b".", "nests deeper"),
         (b"\x80\x02N" + b"r\xff\xff\xff\xff" + b".", "place 4294967295"),
         (b"\x80\x02h\x05.", "has not made"),
-        (b"\x80\x02X\xff\xff\xff\x7fabc.", "2147483647 bytes are claimed"),
-        (b"\x80\x02\x8b\xff\xff\xff\x7f1.", "2147483647 bytes are claimed"),
+        (b"\x80\x02X\xff\xff\xff\x7fabc.", "2147483647 bytes"),
+        (b"\x80\x02\x8b\xff\xff\xff\x7f1.", "damaged"),
         (b"\x80\x05\x8e\xff\xff\xff\xff\xff\x00\x00\x00a.", "protocol 5"),
-        (b"\x8e\xff\xff\xff\xff\xff\x00\x00\x00a.", "bytes are claimed"),
-        (b"\x96\xff\xff\xff\xff\x00\x00\x00\x00a.", "bytes are claimed"),
+        (b"\x8e\xff\xff\xff\xff\xff\x00\x00\x00a.", "damaged"),
+        (b"\x96\xff\xff\xff\xff\x00\x00\x00\x00a.", "damaged"),
         (b"\x95\xff\xff\xff\xff\x00\x00\x00\x00.", "FRAME"),
         (b"N2\x85.", "DUP"),
-        (b"c" + b"a" * 5_000 + b"\nb\n.", "does not end"),
+        (b"c" + b"a" * 5_000 + b"\nb\n.", "no part of a model"),
         (b"\x82\x01.", "EXT1"),
         (b"(icos\nsystem\n.", "INST"),
         (b"Lnonsense\n.", "damaged"),
         (b"\x80\x02N", "damaged"),
         (b"\x80\x02", "damaged"),
-        (b"\x80\x02.", "stops before"),
+        (b"\x80\x02.", "takes a value where there is none"),
         (b"\x80\x02NN.", "stops before"),
         (b"\x80\x02}Nu.", "not begun"),
-        (b"\x80\x02}(Nu.", "damaged"),
-        (b"\x80\x02Na.", "where nothing is"),
+        (b"\x80\x02}(X\x01\x00\x00\x00au.", "damaged"),
+        (b"\x80\x02Na.", "takes a value where there is none"),
         (b"\x80\x02)Na.", "adds to a list where tuple is"),
         (b"\x80\x02\xff.", "damaged"),
         (b"\x80\x02X\x02\x00\x00\x00\xff\xfe.", "damaged"),
@@ -179,11 +179,54 @@ def test_bad_instructions(content: bytes, said: str, tmp_path: Path) -> None:
     refused(lambda: load(content, tmp_path), said)
 
 
+_STATE = b"}X\x04\x00\x00\x00makeNsb."  # BUILD with {"make": None}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"ctorch._utils\n_rebuild_parameter\n" + _STATE, "state that does not fit"),
+        (b"chflow.network\nMultiStep\n" + _STATE, "damaged"),
+        (b"chflow.network\nMultiStep\n)\x81" + _STATE[:-1] + _STATE, "state that does not fit"),
+        (b"chflow.network\nMultiStep\n)\x81Nb.", "state that does not fit"),
+        (b"chflow.network\nMultiStep\n(N\x85t\x81.", "with arguments"),
+        (b"ctorch\nFloatStorage\n" + _STATE, "state that does not fit"),
+        (b"ctorch\nFloatStorage\n)\x81.", "damaged"),
+        (b"ctorch\nFloatStorage\n)R.", "damaged"),
+        (b"ctorch\nFloatStorage\nNa.", "damaged"),
+        (b"chflow.network\nMultiStep\nNNs.", "with a None for a key"),
+        (b"chflow.network\nMultiStep\nK\x01Ns.", "damaged"),
+        (b"]" + _STATE, "damaged"),
+        (b"]N\x86R.", "takes a value where there is none"),
+        (b"]NR.", "damaged"),
+        (b"}]h\x00.", "has not made"),
+        (b"})\x85\x85q\x000h\x00Ns.", "with a tuple for a key"),
+        (b"}ccollections\nOrderedDict\n)RNs.", "with a any for a key"),
+        (b"}K\x01q\x000X\x01\x00\x00\x00aN(0u.", "takes a value where there is none"),
+    ],
+)
+def test_values_are_not_changed_or_called(content: bytes, said: str, tmp_path: Path) -> None:
+    """What the checked instructions could do to the objects that the unpickler gets from us."""
+    refused(lambda: load(b"\x80\x02" + content, tmp_path), said)
+
+
+def test_a_tensors_state_is_not_set(tmp_path: Path) -> None:
+    made = tensor("k", np.ones(3, np.float32))
+    changed = Call(made.function, made.arguments, {"offset": 2**40})
+    refused(lambda: stream(changed, {"k": np.ones(3, np.float32)}, tmp_path), "state that does not fit")
+
+
+def test_classes_without_end(tmp_path: Path) -> None:
+    """A class takes a kilobyte of memory, its name a few bytes."""
+    names = b"".join(b"chflow\nC%d\n0" % i for i in range(1_001))
+    refused(lambda: load(b"\x80\x02" + names + b"N.", tmp_path), "more than 1000 classes")
+
+
 def test_instructions_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "INSTRUCTIONS", 1_000)
+    monkeypatch.setattr(restricted, "INSTRUCTIONS", 1_000)
     refused(lambda: load(b"\x80\x02" + b"N0" * 1_000 + b"N.", tmp_path), "more than 1000 instructions")
-    monkeypatch.setattr(machine, "BYTES", 100)
-    refused(lambda: load(pickle.dumps("x" * 200, 2), tmp_path), "longer than any model's")
+    monkeypatch.setattr(restricted, "BYTES", 100)
+    refused(lambda: load(pickle.dumps("x" * 200, 2), tmp_path), "too long")
 
 
 # Storages and tensors

@@ -76,6 +76,10 @@ class Model(ImageModel):
         """Shapes of the parameters."""
         return jax.eval_shape(self.create, jax.random.key(0))
 
+    def flow_params(self, prepared: Any) -> Any:
+        """Those of the only flow."""
+        return prepared["flows"]
+
     def mean(self, params: Any) -> Any:
         """The mean, (3,)."""
         return sum(jax.tree.leaves(params), jnp.zeros(3))

@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from hcflow_jax.training import optimizer
-from hcflow_jax.training.schedule import GROUPS
+from hcflow_jax.models.hierarchy.model import RATE_GROUPS
+from hcflow_jax.training import groups
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
@@ -33,7 +33,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 def groups_of(names: Iterable[str]) -> dict[str, str]:
     """The learning-rate group of every parameter of the twin, by our own table."""
     names = list(names)
-    labels = optimizer.labels({name.replace(".", "/"): 0 for name in names})
+    labels = groups.labels({name.replace(".", "/"): 0 for name in names}, RATE_GROUPS)
     return {name: labels[name.replace(".", "/")] for name in names}
 
 
@@ -74,7 +74,7 @@ class Trainer:
         learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
         rows = [
             {"params": [p for name, p in learning.items() if groups[name] == group], "lr": train.learning_rate[group]}
-            for group in GROUPS
+            for group in train.learning_rate
         ]
         betas = (train.adam_b1, train.adam_b2)
         self.optimizer = torch.optim.Adam(

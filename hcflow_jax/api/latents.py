@@ -7,12 +7,14 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from hcflow_jax.errors import InputError
+
 Array = Float[np.ndarray, "n *shape"]
 
 
 @jax.tree_util.register_pytree_with_keys_class
 class Latents:
-    """z by level: "prior" and "y1", the parts of the 1x1 vector, then "8", ..., the finest; immutable.
+    """z by level, coarse to fine; immutable.
 
     `latents["8"]` is a level's array, (n, ...); `latents[2:4]` are those of some of the images; `len` counts images.
     """
@@ -99,10 +101,10 @@ def between(a: Any, b: Any, weights: Float[np.ndarray, " n"], how: str) -> Float
         one's to the other's. Where the two are parallel or one is zero, the arc is the line.
 
     Raises:
-      ValueError: for another `how`.
+      InputError: for another `how`.
     """
     if how not in ("linear", "spherical"):
-        raise ValueError(f"interpolation is linear or spherical, not {how!r}")
+        raise InputError(f"interpolation is linear or spherical, not {how!r}")
     start, end = np.asarray(a, np.float64), np.asarray(b, np.float64)
     t = np.asarray(weights, np.float64).reshape(-1, *[1] * start.ndim)
     line = (1 - t) * start + t * end

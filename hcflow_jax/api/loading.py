@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from jax.sharding import Mesh
+
 from hcflow_jax import box, checkpoint, models, parameters
 from hcflow_jax.api.model import Model
 from hcflow_jax.checkpoint import CheckpointError
@@ -9,7 +11,7 @@ from hcflow_jax.checkpoint import CheckpointError
 BOXED = box.NAMES
 
 
-def load(path: str | Path | None = None, *, dtype: str = "float32") -> Model:
+def load(path: str | Path | None = None, *, dtype: str = "float32", mesh: Mesh | None = None) -> Model:
     """A model with the EMA's parameters.
 
     Args:
@@ -17,11 +19,16 @@ def load(path: str | Path | None = None, *, dtype: str = "float32") -> Model:
         of a model in the box, one of `BOXED`. None: the first of those.
       dtype: of the networks' arithmetic in sampling: "float32", or "bfloat16", which is faster on accelerators and
         decodes latents to nearly the same images.
+      mesh: the devices that share every batch, from `devices.in_a_row`; None: all of this process's.
 
     Raises:
       CheckpointError: there is none, or it is damaged.
       ConfigError: its config is not of this version.
-      ValueError: for another dtype.
+      InputError: for another dtype.
+
+    >>> model = api.load("portraits")
+    >>> model.sample(2, seed=3).shape == (2, model.resolution, model.resolution, 3)
+    True
     """
     where = box.find(path or BOXED[0])
     if not where.exists():
@@ -35,7 +42,7 @@ def load(path: str | Path | None = None, *, dtype: str = "float32") -> Model:
                 f"{where} does not fit its own config: {name} is {_said(there)} there, and the config makes it "
                 f"{_said(here)}; get the file again"
             )
-    return Model(found.config, found.arrays["ema"], dtype)
+    return Model(found.config, found.arrays["ema"], dtype, mesh, found.metadata.get("statistics"))
 
 
 def _said(shape: tuple[int, ...] | None) -> str:

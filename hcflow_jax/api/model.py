@@ -1,129 +1,83 @@
-"""A trained model for use: images to latents and back, samples, edits by level, the bound."""
+"""A trained model for use: what `Coder` does, samples, edits by level, the likelihood."""
 
-from collections.abc import Iterable, Mapping
-from functools import cached_property
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import jax
 import numpy as np
-from jaxtyping import Float
-from ml_collections import ConfigDict
 
+from hcflow_jax.api import arguments, bits, sampler_file
 from hcflow_jax.api import images as pixels
 from hcflow_jax.api import latents as between_images
-from hcflow_jax.api import sampler_file
+from hcflow_jax.api.arguments import Levels, Sigma
+from hcflow_jax.api.coder import Coder, Images
 from hcflow_jax.api.latents import Latents
-from hcflow_jax.api.programs import DTYPES, Programs, in_batches, largest_batch
-
-Images = pixels.Images | pixels.Floats
-Sigma = float | Mapping[str, float]
-LogDets = dict[str, Float[np.ndarray, " n"]]
+from hcflow_jax.batches import Progress, joined
+from hcflow_jax.errors import InputError
 
 SIGMA = 0.7  # the paper's in Figures 4 and 11
+_HELD_OUT = 1024  # images that `measure_statistics` looks at, at most
 
 
-class Model:
+class Model(Coder):
     """A model and its parameters, from `load`.
 
     Images go in as uint8 or as floats in [0, 1], (n, R, R, 3), any n; what is computed for an image does not depend
-    on how many it comes with. Programs are compiled when they are first wanted, for batches of a few sizes.
-
-    Attributes:
-      config: the config it was trained with, locked.
-      dtype: of the networks' arithmetic in sampling and interpolating, "float32" or "bfloat16". Encoding is always in
-        float32, and so is decoding unless it is said otherwise: another arithmetic does not undo it.
-      resolution: R, pixels.
-      level_names: coarse to fine: "prior" and "y1", the parts of the 1x1 vector, then "8", ..., the finest.
-      batch_size: images that are computed at once, at most.
+    on how many it comes with. Programs are compiled when they are first wanted, for batches of a few sizes, and run
+    on all of the process's devices. The attributes are those of `Engine`.
     """
 
-    def __init__(self, config: ConfigDict, params: Any, dtype: str = "float32"):
-        """Args:
-        config: the whole config.
-        params: as trained (the EMA's); on a device or not.
-        dtype: "float32" or "bfloat16".
-
-        Raises:
-          ValueError: for another dtype.
-          ConfigError: the config makes no model.
-        """
-        self._programs = {name: Programs(config, name) for name in ("float32", _known_dtype(dtype))}
-        self._model = self._programs["float32"].model
-        self._raw = params
-        self.config, self.dtype = config, dtype
-        self.resolution: int = self._model.image_shape[0]
-        self.level_names: tuple[str, ...] = self._model.level_names
-        self.batch_size = largest_batch(self.resolution)
-
-    @cached_property
-    def params(self) -> Any:
-        """The parameters with every mixing's kernel, inverse and log-det computed, on the device."""
-        return self._use("float32").prepare(self._raw)
-
-    def encode(self, images: Images, log_dets: bool = False) -> Any:
-        """Latents of images, without noise.
-
-        Args:
-          images: (n, R, R, 3).
-          log_dets: also give log|det dz/dy| of each level's flow, (n,), nats.
-
-        Returns:
-          Latents, or (Latents, {level: (n,)}).
-
-        Raises:
-          ValueError: the images have another shape, dtype or range.
-        """
-        array = pixels.check(images, self.resolution)
-        programs = self._use("float32")
-        if not log_dets:
-            return self._latents(self._run(programs.encode, array))
-        z, by_level = self._run(programs.encode_with_log_dets, array)
-        return self._latents(z), {name: by_level[name] for name in self.level_names}
-
-    def decode(self, latents: Latents, as_float: bool = False, dtype: str = "float32") -> Any:
-        """Images of latents: the inverse of `encode`.
-
-        Args:
-          latents: of n images.
-          as_float: give floats x + 0.5, not clipped to [0, 1], rather than 8-bit values.
-          dtype: of the networks' arithmetic.
-
-        Returns:
-          (n, R, R, 3), uint8 or float32.
-
-        Raises:
-          ValueError: the latents are not this model's.
-        """
-        programs = self._use(dtype)
-        program = programs.decode_floats if as_float else programs.decode
-        return self._run(program, self._checked(latents))
-
     def draw(self, n: int, seed: int = 0, sigma: Sigma = SIGMA, first: int = 0) -> Latents:
-        """Latents from the prior: those of `sample` with the same arguments."""
-        indices, sigmas = self._indices(n, first), self._sigmas(sigma)
-        draw = self._use("float32").draw
-        return self._latents(in_batches(lambda i: draw(_seed(seed), i, sigmas), self.batch_size, indices))
+        """Latents from the prior: those of `sample` with the same arguments.
 
-    def sample(self, n: int, seed: int = 0, sigma: Sigma = SIGMA, first: int = 0) -> pixels.Images:
+        >>> model = api.load()
+        >>> bool((model.decode(model.draw(2, seed=3)) == model.sample(2, seed=3)).all())
+        True
+        """
+        numbers, sigmas = arguments.indices(n, first), arguments.sigmas(self.image_model, sigma)
+        draw, key = self._use("float32").draw, arguments.known_seed(seed)
+        return self._latents(joined(self._stream(lambda _, i: draw(key, i, sigmas), [numbers]), n))
+
+    def sample(
+        self, n: int, seed: int = 0, sigma: Sigma = SIGMA, first: int = 0, progress: Progress | None = None
+    ) -> pixels.Images:
         """Images of the model's own making.
 
         Args:
           n: how many.
           seed: whose images they are. Each depends on it and on its number alone: the first four of eight are those
             of four.
-          sigma: std of the latents above 1x1 (the 1x1 vector's is always 1), or by level name (those not named: 1).
+          sigma: std of the latents of the levels in `image_model.scaled_levels` (the others have 1), or by level name
+            (those not named have 1).
           first: number of the first image.
+          progress: is called after every batch, with the images done and n.
 
         Returns:
           (n, R, R, 3), uint8.
 
         Raises:
-          ValueError: naming the argument that will not do.
+          InputError: naming the argument that will not do.
+
+        >>> model = api.load()
+        >>> images = model.sample(3, seed=3, sigma=0.7)
+        >>> bool((images[1:] == model.sample(2, seed=3, sigma=0.7, first=1)).all())
+        True
         """
-        indices, sigmas = self._indices(n, first), self._sigmas(sigma)
-        sample = self._use(self.dtype).sample
-        return in_batches(lambda i: sample(self.params, _seed(seed), i, sigmas), self.batch_size, indices)
+        return joined(self.sample_batches(n, seed, sigma, first), n, progress)
+
+    def sample_batches(self, n: int, seed: int = 0, sigma: Sigma = SIGMA, first: int = 0) -> Iterator[pixels.Images]:
+        """`sample`, a batch after the other: for more images than memory holds.
+
+        Yields:
+          At most `batch_size` images, (b, R, R, 3) uint8.
+
+        >>> model = api.load()
+        >>> sum(len(images) for images in model.sample_batches(3))
+        3
+        """
+        numbers, sigmas = arguments.indices(n, first), arguments.sigmas(self.image_model, sigma)
+        sample, key = self._use(self.dtype).sample, arguments.known_seed(seed)
+        return self._stream(lambda params, i: sample(params, key, i, sigmas), [numbers])
 
     def interpolate(
         self,
@@ -131,7 +85,8 @@ class Model:
         b: Latents,
         n: int,
         how: Literal["linear", "spherical"] = "linear",
-        space: Literal["z", "y_top"] = "z",
+        space: str = "z",
+        progress: Progress | None = None,
     ) -> pixels.Images:
         """Images on the way from one to another, both included.
 
@@ -139,77 +94,159 @@ class Model:
           a, b: latents of one image each.
           n: how many images, at least 2.
           how: "linear", or "spherical": along arcs, at the ends' length.
-          space: what is interpolated of the 1x1 vector: its latents "z", or the vector "y_top" itself. Levels above
-            it are in their latents.
+          space: one of `image_model.spaces`: "z" interpolates latents. Another replaces some levels by what it has
+            for them (the hierarchy's "y_top": by the 1x1 vector itself); other levels are interpolated as latents.
+          progress: is called after every batch, with the images done and n.
 
         Returns:
           (n, R, R, 3), uint8.
 
         Raises:
-          ValueError: naming the argument that will not do.
+          InputError: naming the argument that will not do.
+
+        >>> model = api.load()
+        >>> a, b = model.draw(2)
+        >>> len(model.interpolate(a, b, 3, how="spherical"))
+        3
         """
         if n < 2:
-            raise ValueError(f"n is {n}: an interpolation has at least its two ends")
-        if space not in ("z", "y_top"):
-            raise ValueError(f"space is z or y_top, not {space!r}")
-        ends = [self._checked(end) for end in (a, b)]
-        if any(len(end["prior"]) != 1 for end in ends):
-            raise ValueError("a and b must be the latents of one image each: give latents[0]")
-        programs = self._use("float32")
-        if space == "y_top":
-            ends = [{**end, **self._run(programs.to_y_top, end)} for end in ends]
-        weights = np.linspace(0, 1, n)
+            raise InputError(f"n is {n}: an interpolation has at least its two ends")
+        if space not in self.image_model.spaces:
+            raise InputError(f"space is {' or '.join(self.image_model.spaces)}, not {space!r}")
+        ends = [arguments.known_latents(self.image_model, end) for end in (a, b)]
+        if len(a) != 1 or len(b) != 1:
+            raise InputError("a and b must be the latents of one image each: give latents[0]")
+        programs, weights = self._use("float32"), np.linspace(0, 1, n)
+        if space != "z":
+            ends = [{**end, **joined(self._stream(programs.to_space[space], [end]), 1)} for end in ends]
         way = {m: between_images.between(ends[0][m][0], ends[1][m][0], weights, how) for m in self.level_names}
-        if space == "y_top":
-            way.update(self._run(programs.from_y_top, way))
-        return self._run(self._use(self.dtype).decode, way)
+        if space != "z":
+            way.update(joined(self._stream(programs.from_space[space], [way]), n))
+        return self.decode(Latents(way), dtype=self.dtype, progress=progress)
 
-    def resample(self, latents: Latents, levels: str | Iterable[str], seed: int = 0, sigma: Sigma = SIGMA) -> Latents:
+    def resample(self, latents: Latents, levels: Levels, seed: int = 0, sigma: Sigma = SIGMA) -> Latents:
         """Latents with some levels drawn anew, of every image for itself.
 
         Raises:
-          ValueError: for a level that there is not, or a sigma that will not do.
-        """
-        drawn = self.draw(len(latents), seed, sigma)
-        return latents.replace(**{name: drawn[name] for name in self._known(levels)})
+          InputError: for a level that there is not, or a sigma that will not do.
 
-    def zero(self, latents: Latents, levels: str | Iterable[str]) -> Latents:
+        >>> model = api.load()
+        >>> latents, finest = model.draw(2), model.level_names[-1]
+        >>> bool((model.resample(latents, finest, seed=1)[finest] == latents[finest]).any())
+        False
+        """
+        names = arguments.known_levels(self.image_model, levels)
+        drawn = self.draw(len(latents), seed, sigma)
+        return latents.replace(**{name: drawn[name] for name in names})
+
+    def zero(self, latents: Latents, levels: Levels) -> Latents:
         """Latents with some levels at zero, the prior's mean.
 
         Raises:
-          ValueError: for a level that there is not.
+          InputError: for a level that there is not.
+
+        >>> model = api.load()
+        >>> finest = model.level_names[-1]
+        >>> bool(model.zero(model.draw(2), finest)[finest].any())
+        False
         """
-        return latents.replace(**{name: np.zeros_like(latents[name]) for name in self._known(levels)})
+        names = arguments.known_levels(self.image_model, levels)
+        return latents.replace(**{name: np.zeros_like(latents[name]) for name in names})
 
-    def bits_per_dim(self, images: Images) -> dict[str, Float[np.ndarray, " n"]]:
-        """The bound on -log2 p of every image, bits per dimension of the image, with noise that its number draws.
+    def vary(
+        self, latents: Latents, level: str, n: int, seed: int = 0, sigma: Sigma = SIGMA, dtype: str = "float32"
+    ) -> pixels.Images:
+        """Images that agree with one in its coarser levels: the same face with other details.
 
-        The noise's scale is taken over statistics groups, runs of `model.statistics_group` images; images that are
-        left over share a group with those before them.
+        The coarser levels are decoded once.
+
+        Args:
+          latents: of one image; those of `level` and of finer levels may be missing.
+          level: the first level that is drawn anew, as all finer ones are.
+          n: how many images.
+          seed, sigma: of the levels drawn, as in `draw`.
+          dtype: of the networks' arithmetic.
+
+        Returns:
+          (n, R, R, 3), uint8.
+
+        Raises:
+          InputError: naming the argument that will not do.
+
+        >>> model = api.load()
+        >>> len(model.vary(model.draw(1), model.level_names[-1], 3))
+        3
+        """
+        if len(latents) != 1:
+            raise InputError(f"latents are of {len(latents)} images: give those of one, latents[0]")
+        return self.decode_from(self.decode_coarse(latents, level, dtype), self.draw(n, seed, sigma))
+
+    def bits_per_dim(
+        self, images: Images, statistics: bits.Wanted = "auto", progress: Progress | None = None
+    ) -> bits.Bits:
+        """-log2 p of every image, or an upper bound on it, bits per dimension, with noise that its number draws.
+
+        In some models the images of a batch unit, `image_model.batch_unit`, share statistics, such as the scale
+        of the hierarchy's noise. Images are cut into units in order; those left over share one with those before.
 
         Args:
           images: (n, R, R, 3); floats are made 8-bit values first.
+          statistics: "auto": the units' own, and the stored ones (`self.statistics`) for fewer images than a unit;
+            "own" or "stored".
+          progress: is called after every batch, with the images done and all.
 
         Returns:
           {"total": (n,), and each level's share, coarse to fine}: the shares and the data's bits sum to the total.
+          Its attribute `statistics` says which were used.
 
         Raises:
-          ValueError: there are fewer images than a statistics group, or the model's code has no density.
+          InputError: there are fewer images than a unit and no statistics are stored, or the likelihood is undefined.
+
+        >>> model = api.load()
+        >>> bits = model.bits_per_dim(model.sample(4))
+        >>> bits["total"].shape, bits.statistics
+        ((4,), 'own groups')
         """
-        array = pixels.check(images, self.resolution)
-        group, count = self._model.batch_unit, len(array)
-        if count < group:
-            raise ValueError(f"the bound needs at least {group} images, one statistics group; there are {count}")
-        if self._model.likelihood == "undefined":
-            raise ValueError("bits per dimension are undefined for this model: a level of it has no noise")
-        whole, left = np.arange(count // group * group), np.arange(count - group, count) if count % group else ()
-        order = np.concatenate([whole, left]).astype(np.int32)
-        given = (array[order], order)
-        largest = max(group, self.batch_size // group * group)
-        bits = in_batches(lambda a: self._use("float32").bits(self.params, *a), largest, given, at_least=group)
-        once = np.unique(order, return_index=True)[1]
-        shares = {name: bits[f"bits/{name}"][once] for name in self.level_names}
-        return {"total": bits["bits_per_dim"][once], **shares}
+        array, unit = pixels.check(images, self.resolution), self.image_model.batch_unit
+        used = bits.choose(self.image_model, len(array), statistics, self.statistics)
+        if used == "own groups":
+            order, program, shared = bits.whole_units(len(array), unit), self._use("float32").bits, ()
+        else:
+            order, unit = np.arange(len(array), dtype=np.int32), 1
+            program, shared = self._use("float32").bits_given, (bits.as_arrays(self.statistics),)
+        parts = self._stream(program, [(array[order], order)], *shared, unit=unit)
+        found, once = joined(parts, len(order), progress), np.unique(order, return_index=True)[1]
+        shares = {name: found[f"bits/{name}"][once] for name in self.level_names}
+        return bits.Bits({"total": found["bits_per_dim"][once], **shares}, used)
+
+    def measure_statistics(self, images: Images | None = None, progress: Progress | None = None) -> dict[str, float]:
+        """Means over batch units of what the images of a unit share in the likelihood; kept in `self.statistics`.
+
+        Args:
+          images: (n, R, R, 3), of which whole units are used; None: held-out images of the data in the config.
+          progress: is called after every batch, with the units done and all.
+
+        Returns:
+          {name: mean}; {} for a model whose images share nothing.
+
+        Raises:
+          InputError: there are fewer images than a unit.
+          DataError: None was given, and the data is not where the config says.
+
+        >>> model = api.load()
+        >>> statistics = model.measure_statistics(model.sample(8))
+        >>> model.bits_per_dim(model.sample(2)).statistics
+        'stored'
+        """
+        unit = self.image_model.batch_unit
+        if unit == 1:
+            return self.statistics
+        array = pixels.held_out(self.config, _HELD_OUT) if images is None else images
+        units = bits.in_units(pixels.check(array, self.resolution), unit)
+        parts = self._stream(self._use("float32").statistics, [units])
+        found = joined(parts, len(units[0]), progress)
+        self.statistics = {name: float(np.mean(values, dtype=np.float64)) for name, values in found.items()}
+        return self.statistics
 
     def export_sampler(self, path: str | Path, n: int = 16) -> None:
         """Writes the sampler to a file that jax loads and runs, on CPU, GPU and TPU: see `sampler_file`.
@@ -218,62 +255,4 @@ class Model:
           path: of the file.
           n: images a call.
         """
-        sampler_file.write(path, self.config, self.params, self.dtype, n)
-
-    # Arguments and programs
-
-    def _use(self, dtype: str) -> Programs:
-        if dtype not in self._programs:
-            self._programs[dtype] = Programs(self.config, _known_dtype(dtype))
-        return self._programs[dtype]
-
-    def _run(self, program: Any, arrays: Any) -> Any:
-        return in_batches(lambda batch: program(self.params, batch), self.batch_size, arrays)
-
-    def _latents(self, z: Mapping[str, Any]) -> Latents:
-        # jit sorts a dict's keys
-        return Latents({name: z[name] for name in self.level_names})
-
-    def _checked(self, latents: Latents) -> dict[str, np.ndarray]:
-        if set(latents.names) != set(self.level_names):
-            have, takes = (", ".join(names) for names in (latents.names, self.level_names))
-            raise ValueError(f"latents have levels {have}; the model takes {takes}")
-        arrays = {name: np.asarray(latents[name], np.float32) for name in self.level_names}
-        for name, array in arrays.items():
-            shape = (len(arrays["prior"]), *self._model.latent_shapes[name])
-            if array.shape != shape or not len(array):
-                raise ValueError(f"latents of level {name} have shape {array.shape}; the model takes {shape}")
-        return arrays
-
-    def _known(self, levels: str | Iterable[str]) -> tuple[str, ...]:
-        names = (levels,) if isinstance(levels, str) else tuple(levels)
-        for name in names:
-            if name not in self.level_names:
-                raise ValueError(f"no level {name!r}; there are {', '.join(self.level_names)}")
-        return names
-
-    def _indices(self, n: int, first: int) -> np.ndarray:
-        if n < 1 or first < 0:
-            raise ValueError(f"n is {n} and first {first}: at least one image, numbered from 0")
-        return np.arange(first, first + n, dtype=np.uint32)
-
-    def _sigmas(self, sigma: Sigma) -> np.ndarray:
-        above = self.level_names[2:]
-        named = dict(sigma) if isinstance(sigma, Mapping) else dict.fromkeys(above, sigma)
-        self._known(named)
-        values = np.array([named.get(name, 1.0) for name in self.level_names], np.float32)
-        if not np.isfinite(values).all() or (values < 0).any():
-            raise ValueError(f"sigma is {sigma}: a number that is not negative, or one by level")
-        return values
-
-
-def _known_dtype(dtype: str) -> str:
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype is {' or '.join(DTYPES)}, not {dtype!r}")
-    return dtype
-
-
-def _seed(seed: int) -> Any:
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed is {seed}: expected 0 to {2**32 - 1}")
-    return jax.numpy.uint32(seed)
+        sampler_file.write(path, self.config, self.prepared, self.dtype, n)

@@ -1,72 +1,23 @@
-"""The model's compiled programs: a few batch sizes, to which any number of images is cut and filled up."""
+"""A model's compiled programs: each takes a batch, and is compiled when it is first called."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
-from hcflow_jax import models
-from hcflow_jax.api import bound
+from hcflow_jax import likelihood, models
+from hcflow_jax.compiling import compile_options
 from hcflow_jax.config import config_to_plain
 from hcflow_jax.data import preprocessing
 from hcflow_jax.tracing import traced_once
 
 DTYPES = ("float32", "bfloat16")
-_PIXELS = 2**20  # of the images of the largest batch, on a CPU as on an accelerator
-_LARGEST = 64
-_STEP = 4  # from one batch size to the next: a batch is computed at most four times larger than it is
-
-
-def largest_batch(resolution: int) -> int:
-    """Images a call at most; more are cut into calls."""
-    return max(_STEP, min(_LARGEST, _PIXELS // resolution**2))
-
-
-def bucket(count: int, largest: int) -> int:
-    """The batch size that `count` images are filled up to: 1, 4, 16, ... or the largest."""
-    size = 1
-    while size < count:
-        size *= _STEP
-    return min(size, largest)
-
-
-def in_batches(call: Callable[..., Any], largest: int, arrays: Any, at_least: int = 1) -> Any:
-    """Calls a program on batches of few sizes, and joins what it gives.
-
-    The next batch is dispatched before the one before it is fetched. The last is filled up with its first images.
-
-    Args:
-      call: takes and gives trees of arrays (batch, ...).
-      largest: images a call at most.
-      arrays: a tree of numpy arrays (n, ...), n the same for all.
-      at_least: the smallest batch; sizes are its multiples.
-
-    Returns:
-      A tree of numpy arrays (n, ...).
-    """
-    count = len(jax.tree.leaves(arrays)[0])
-    parts, pending = [], None
-    for start in range(0, count, largest):
-        size = min(largest, count - start)
-        full = max(at_least, bucket(size, largest))
-        rows = start + np.arange(full) % size
-        output = call(jax.tree.map(lambda a: a[rows], arrays))  # noqa: B023
-        if pending is not None:
-            parts.append(_fetch(*pending))
-        pending = output, size
-    parts.append(_fetch(*pending))  # type: ignore[misc]
-    return parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-
-
-def _fetch(output: Any, size: int) -> Any:
-    return jax.tree.map(lambda a: a[:size], jax.device_get(output))
 
 
 @contextmanager
@@ -80,45 +31,67 @@ def _exact(dtype: str) -> Iterator[None]:
 
 
 class Programs:
-    """What is compiled of a model, in one of the `DTYPES`; each when it is first wanted."""
+    """What is compiled of a model, in one of the `DTYPES`."""
 
-    def __init__(self, config: ConfigDict, dtype: str, execution: dict[str, Any] | None = None):
+    def __init__(
+        self, config: ConfigDict, dtype: str, several: bool = False, execution: Mapping[str, Any] | None = None
+    ):
         """Compiles nothing yet.
 
         Args:
           config: the whole config.
           dtype: of the networks' arithmetic.
-          execution: other fields of the config's group that are to differ.
+          several: the programs run on several devices. Those of one are kept, as text, for the next process.
+          execution: other fields of the config's group that are to differ; those that it has not are left out.
         """
         config = config.copy_and_resolve_references()
+        wanted = {"dtype": dtype, "encoder_dtype": "auto", **(execution or {})}
         with config.unlocked():
-            config.execution.update({"dtype": dtype, "encoder_dtype": "auto", **(execution or {})})
-        self.model = models.build(config)
+            config.execution.update({name: value for name, value in wanted.items() if name in config.execution})
         self.config, self.dtype = config, dtype
-
+        self.model = model = models.build(config)
         plain = json.dumps(config_to_plain(config), sort_keys=True)
+        # What is kept is found again by this package's source and the config: of a family from elsewhere they say too
+        # little.
+        kept = not several and type(model).__module__.split(".")[0] == __name__.split(".")[0]
 
         def program(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-            traced = traced_once(function, f"api {name} {plain}")
+            if kept:
+                compiled = traced_once(function, f"api {name} {plain}")
+            else:
+                compiled = jax.jit(function, compiler_options=compile_options())
 
             def call(*args: Any) -> Any:
                 with _exact(dtype):
-                    return traced(*args)
+                    return compiled(*args)
 
             return call
 
-        model, to_uint8 = self.model, preprocessing.to_uint8
+        def of_level(name: str, function: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+            return {level: program(f"{name} {level}", partial(function, level)) for level in model.level_names}
+
+        to_uint8 = preprocessing.to_uint8
         self.prepare = program("prepare", model.prepare)
         self.encode = program("encode", lambda params, images: model.encode(params, _to_x(images))[0])
         self.encode_with_log_dets = program("log_dets", lambda params, images: model.encode(params, _to_x(images)))
         self.decode = program("decode", lambda params, z: to_uint8(model.decode(params, z)))
         self.decode_floats = program("decode_floats", lambda params, z: model.decode(params, z) + 0.5)
+        self.decode_coarse = of_level("coarse", lambda level, params, z: model.decode_coarse(params, z, level))
+        self.decode_from = of_level("from", lambda level, params, given: to_uint8(self._from(level, params, given)))
+        self.decode_floats_from = of_level("floats_from", lambda *args: self._from(*args) + 0.5)
         self.draw = program("draw", self.draw_latents)
         self.sample = program("sample", self.sample_images)
-        self.to_y_top = program("to_y_top", partial(model.to_space, space="y_top"))
-        self.from_y_top = program("from_y_top", partial(model.from_space, space="y_top"))
-        image_bound = bound.make_image_bound(model, config)
-        self.bits = program("bits", lambda params, images, indices: image_bound(params, _to_uint8(images), indices))
+        spaces = [space for space in model.spaces if space != "z"]
+        self.to_space = {s: program(f"to {s}", partial(model.to_space, space=s)) for s in spaces}
+        self.from_space = {s: program(f"from {s}", partial(model.from_space, space=s)) for s in spaces}
+        bound, statistics = likelihood.make_image_bound(model, config), likelihood.make_unit_statistics(model, config)
+        self.bits = program("bits", lambda params, given: bound(params, _to_uint8(given[0]), given[1]))
+        self.bits_given = program(
+            "bits_given", lambda params, given, shared: bound(params, _to_uint8(given[0]), given[1], shared)
+        )
+        self.statistics = program(
+            "statistics", lambda params, given: statistics(params, _to_uint8(given[0]), given[1])
+        )
 
     def draw_latents(self, seed: Array, indices: Array, sigmas: Array) -> dict[str, Array]:
         """Latents of samples by their index under a seed, alone or among others the same.
@@ -140,6 +113,10 @@ class Programs:
     def sample_images(self, params: Any, seed: Array, indices: Array, sigmas: Array) -> Array:
         """uint8 images of `draw_latents`."""
         return preprocessing.to_uint8(self.model.decode(params, self.draw_latents(seed, indices, sigmas)))
+
+    def _from(self, level: str, params: Any, given: tuple[Any, dict[str, Array]]) -> Array:
+        state, z = given
+        return self.model.decode_from(params, state, z, level)
 
 
 def _to_x(images: Array) -> Array:

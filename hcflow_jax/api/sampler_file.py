@@ -5,8 +5,8 @@
         sampler = jax.export.deserialize(bytearray(file.read()))
     images = sampler.call(jax.numpy.uint32(seed), jax.numpy.uint32(first), sigmas)
 
-`seed`, `first` and the images are those of `Model.sample`; `sigmas` has a value a level, coarse to fine, the first
-two (of the 1x1 vector) being 1 as a rule.
+`seed`, `first` and the images are those of `Model.sample`; `sigmas` has a value a level, coarse to fine, 1 as a rule
+for levels that are not in `image_model.scaled_levels`.
 """
 
 from pathlib import Path
@@ -19,6 +19,7 @@ from jax import export
 from ml_collections import ConfigDict
 
 from hcflow_jax.api.programs import Programs
+from hcflow_jax.errors import InputError
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 # What every platform's compiler takes and does well.
@@ -36,12 +37,12 @@ def write(path: str | Path, config: ConfigDict, params: Any, dtype: str, n: int)
       n: images a call.
 
     Raises:
-      ValueError: for no images.
+      InputError: for no images.
       OSError: the file cannot be written.
     """
     if n < 1:
-        raise ValueError(f"n is {n}: at least one image a call")
-    programs = Programs(config, dtype, _EXECUTION)
+        raise InputError(f"n is {n}: at least one image a call")
+    programs = Programs(config, dtype, execution=_EXECUTION)
     constants = jax.tree.map(np.asarray, params)
 
     def sampler(seed: Any, first: Any, sigmas: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hcflow_jax.checkpoint.files import CHECKPOINTS, UNREADABLE, CheckpointError
 from hcflow_jax.checkpoint.loading import Checkpoint, load
 from hcflow_jax.checkpoint.weights import check_new, save_weights
-from hcflow_jax.checkpoint.weights_file import save_file
+from hcflow_jax.checkpoint.weights_file import amend_file, save_file
 from hcflow_jax.config import config_from_plain, config_to_plain
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "Checkpoints",
+    "amend_file",
     "check_new",
     "config_from_plain",
     "config_to_plain",

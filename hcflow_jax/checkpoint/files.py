@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hcflow_jax.errors import HcflowError
+from hcflow_jax.files import replacing
 
 CHECKPOINTS = "checkpoints"  # of a workdir
 UNREADABLE = "unreadable"
@@ -41,11 +41,15 @@ def seal(directory: Path) -> None:
     Raises:
       OSError: a file cannot be read, or the seal not written.
     """
-    files = sorted(path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(SEAL))
+    files = sorted(path for path in directory.rglob("*") if path.is_file() and not _is_seal(path))
     described = {str(file.relative_to(directory)): _describe(file) for file in files}
-    partial = directory / f"{SEAL}.tmp"
-    partial.write_text(json.dumps(described, indent=1))
-    os.replace(partial, directory / SEAL)
+    with replacing(directory / SEAL) as partial:
+        partial.write_text(json.dumps(described, indent=1))
+
+
+def _is_seal(file: Path) -> bool:
+    """Whether a file is the seal, or what a process that was killed left of one."""
+    return file.name.lstrip(".").startswith(SEAL)
 
 
 def check(directory: Path) -> None:

@@ -84,7 +84,8 @@ def read_step(
     Args:
       manager: from `open_manager`.
       step: its number.
-      template: a tree of arrays or shapes like the whole state; None for some of its parts.
+      template: a tree of arrays or shapes like the whole state, or a function that gives it for the tree that the
+        checkpoint describes; None for some of its parts.
       parts: which, then.
       accept: is given the step's config before its arrays are read; raises ConfigError if it will not do.
 
@@ -99,6 +100,8 @@ def read_step(
             step, args=ocp.args.Composite(config=ocp.args.JsonRestore(), metadata=ocp.args.JsonRestore())
         )
         stored = dict(manager.item_metadata(step)["state"].tree)
+        if callable(template) and set(stored) != {WEIGHTS}:
+            template = template(stored)
         _check_parts(directory, stored, template, parts)
         config = config_from_plain(described["config"])
         accept(config)

@@ -162,7 +162,7 @@ class Checkpoints:
         save under their number again.
 
         Args:
-          template: the state's tree.
+          template: the state's tree, or a function that gives it, see `read_step`.
           accept: is given the step's config before its arrays are read; raises ConfigError if it will not do.
 
         Returns:

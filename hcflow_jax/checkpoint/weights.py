@@ -1,9 +1,6 @@
 """A model's parameters alone as a workdir that everything but training on can use."""
 
-import os
-import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +8,7 @@ from ml_collections import ConfigDict
 
 from hcflow_jax.checkpoint import files
 from hcflow_jax.checkpoint.files import CHECKPOINTS, WEIGHTS, CheckpointError
+from hcflow_jax.files import replacing
 
 
 def check_new(workdir: str | Path) -> Path:
@@ -45,26 +43,27 @@ def save_weights(
     Raises:
       CheckpointError: the workdir is there already, or cannot be written.
     """
-    from hcflow_jax.checkpoint.saving import Checkpoints
-
     target = check_new(workdir)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        partial.mkdir(parents=True)
-        checkpoints = Checkpoints(partial, keep=1)
-        try:
-            checkpoints.save(0, {WEIGHTS: params}, config, about)
-        finally:
-            checkpoints.close()
-        if not files.is_sealed(partial / CHECKPOINTS / "0"):
-            raise CheckpointError(f"{target}: its checksums could not be written; see to its disk")
-        with suppress(FileNotFoundError):
-            target.rmdir()
-        os.rename(partial, target)
-    except CheckpointError as error:
-        raise CheckpointError(str(error).replace(str(partial), str(target))) from error
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as partial:
+            partial.mkdir()
+            try:
+                _save(partial, params, config, about)
+            except CheckpointError as error:
+                raise CheckpointError(str(error).replace(str(partial), str(target))) from error
     except OSError as error:
         raise CheckpointError(f"{target} cannot be written ({error.strerror}): name another") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return target / CHECKPOINTS / "0"
+
+
+def _save(workdir: Path, params: Any, config: ConfigDict, about: Mapping[str, Any] | None) -> None:
+    from hcflow_jax.checkpoint.saving import Checkpoints
+
+    checkpoints = Checkpoints(workdir, keep=1)
+    try:
+        checkpoints.save(0, {WEIGHTS: params}, config, about)
+    finally:
+        checkpoints.close()
+    if not files.is_sealed(workdir / CHECKPOINTS / "0"):
+        raise CheckpointError(f"{workdir}: its checksums could not be written; see to its disk")

@@ -1,7 +1,6 @@
 """A model in one file, to be handed on: the EMA's parameters and the config, as safetensors."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from safetensors.numpy import save
 
 from hcflow_jax.checkpoint.files import CheckpointError
 from hcflow_jax.config import config_from_plain, config_to_plain
+from hcflow_jax.errors import InputError
+from hcflow_jax.files import replacing
 
 SUFFIX = ".safetensors"
 _KEYS = ("config", "metadata", "empty")
@@ -32,7 +33,7 @@ def save_file(
       dtype: what the values are stored as; float16 halves the file and keeps 11 bits of each.
 
     Raises:
-      ValueError: a parameter is not finite, as it is or in `dtype`.
+      InputError: a parameter is not finite, as it is or in `dtype`.
       OSError: the file cannot be written.
     """
     path = Path(path)
@@ -45,12 +46,34 @@ def save_file(
         with np.errstate(over="ignore"):
             tensors[name] = np.ascontiguousarray(np.asarray(leaf).astype(dtype))
         if not np.isfinite(tensors[name]).all():
-            raise ValueError(f"{path}: {name} is not finite as {np.dtype(dtype).name}")
+            raise InputError(f"{path}: {name} is not finite as {np.dtype(dtype).name}")
     values = dict(config=config_to_plain(config), metadata=dict(metadata), empty=empty)
     texts = {key: json.dumps(value) for key, value in values.items()}
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(save(tensors, texts))
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_bytes(save(tensors, texts))
+
+
+def amend_file(path: str | Path, metadata: Mapping[str, Any]) -> None:
+    """Adds to the metadata of a weights file, all at once or not at all; its tensors keep their bytes.
+
+    Args:
+      path: of the file.
+      metadata: plain values by name, in place of those of the same names.
+
+    Raises:
+      CheckpointError: it is not a file that `save_file` wrote.
+      OSError: it cannot be written.
+    """
+    path = Path(path)
+    before = read_file(path)[2]
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"]["metadata"] = json.dumps({**before, **metadata})
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
+    with replacing(path) as partial:
+        partial.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
 
 
 def read_file(path: Path) -> tuple[ConfigDict, Any, Mapping[str, Any]]:

@@ -1,39 +1,17 @@
-"""What subcommands share of the command line: how values are read, and errors of one line."""
+"""What subcommands share of the command line: how values are read."""
 
 import argparse
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NoReturn
 
 from hcflow_jax import box
-from hcflow_jax.errors import HcflowError
+from hcflow_jax.commands import UsageError
 
 DTYPES = ("float32", "bfloat16")
 _SEEDS = 2**32
 
 Sigma = float | dict[str, float]
-
-
-class UsageError(HcflowError):
-    """Something that the user has to put right; the message is one line that names it."""
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse's, whose errors are raised, and whose help shows every default."""
-
-    def __init__(self, prog: str, about: str, **options: Any):
-        """Args:
-        prog: the command's name.
-        about: shown by --help.
-        **options: argparse's own.
-        """
-        raw = argparse.RawDescriptionHelpFormatter
-        super().__init__(prog=prog, description=about, formatter_class=raw, allow_abbrev=False, **options)
-
-    def error(self, message: str) -> NoReturn:
-        """Raises UsageError."""
-        raise UsageError(f"{message} ({self.prog} --help tells what there is)")
 
 
 def add_model(parser: argparse.ArgumentParser, default: str = box.NAMES[0]) -> None:

@@ -1,12 +1,10 @@
 """Which subcommand is meant, and one line and a status for whatever a person can put right."""
 
 import importlib
-import sys
 from collections.abc import Sequence
 
-from hcflow_jax.cli.arguments import Parser, UsageError
+from hcflow_jax.commands import Parser, UsageError, run_main
 
-USAGE_ERROR, INTERRUPTED = 2, 130
 COMMANDS = {
     "sample": "images of the model's own making",
     "reconstruct": "images encoded and decoded, beside the originals",
@@ -35,17 +33,5 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a subcommand.
-
-    Returns:
-      The process's exit status: 0; 2 after one line on stderr for what the user can put right; 130 if interrupted.
-    """
-    try:
-        return _run(sys.argv[1:] if argv is None else argv)
-    # ValueError: configs, data, checkpoints and the API say in one what was wrong with what they were given.
-    except (UsageError, ValueError, ImportError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return USAGE_ERROR
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return INTERRUPTED
+    """Runs a subcommand; returns the process's exit status (see `commands.run_main`)."""
+    return run_main(_run, argv)

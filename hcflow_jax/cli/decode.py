@@ -8,6 +8,8 @@ from pathlib import Path
 
 from hcflow_jax import pictures
 from hcflow_jax.cli import arguments
+from hcflow_jax.commands import UsageError
+from hcflow_jax.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +32,8 @@ def run(values: argparse.Namespace) -> int:
     model = use.load(values)
     try:
         images = use.decode(model, use.latents(found.levels), dtype=values.dtype)
-    except ValueError as error:
-        raise arguments.UsageError(f"{values.latents}: {error}; --checkpoint names another model") from error
+    except InputError as error:
+        raise UsageError(f"{values.latents}: {error}; --checkpoint names another model") from error
     for name, image in zip(latents_file.distinct(found.images), images, strict=True):
         pictures.save_png(out / f"{name}.png", image)
     print(f"{out}: {len(images)} images of {model.resolution} pixels")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hcflow_jax import pictures
 from hcflow_jax.cli import arguments, inputs
-from hcflow_jax.cli.arguments import UsageError
+from hcflow_jax.commands import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from hcflow_jax import pictures
 from hcflow_jax.cli import arguments, inputs
-from hcflow_jax.cli.progress import bar
+from hcflow_jax.cli.progress import shown
 
 if TYPE_CHECKING:
     from hcflow_jax import api
@@ -71,9 +71,8 @@ def run(values: argparse.Namespace) -> int:
         arguments.check_levels("--sigma", values.sigma, model.level_names)
     steps = values.steps or (_STEPS_OF_STRIP if ending == ".png" else _STEPS)
     a, b = _latents(model, values.ends, values.sigma)
-    with bar(steps, "interpolating") as progress:
-        images = model.interpolate(a, b, steps, how=values.how, space=values.space)
-        progress.update(steps)
+    with shown(steps, "interpolating") as progress:
+        images = model.interpolate(a, b, steps, how=values.how, space=values.space, progress=progress)
     if ending == ".png":
         pictures.save_png(out, pictures.strip(images, scale=use.scale(model)))
     else:

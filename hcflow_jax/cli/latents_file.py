@@ -1,7 +1,6 @@
 """Latents in an npz: an array a level by its name, and what they are of. Read without pickle."""
 
 import dataclasses
-import io
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -10,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from hcflow_jax.cli.arguments import UsageError
-from hcflow_jax.pictures.files import write as write_at_once
+from hcflow_jax import files
+from hcflow_jax.commands import UsageError
 
 IMAGES, CHECKPOINT = "images", "checkpoint"
-# What numpy and zipfile raise for files that are none of theirs, cut short, or changed.
 # What numpy and zipfile raise for damaged files; NotImplementedError is zipfile's, of a compression it does not know.
 _BROKEN = (OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
@@ -45,11 +43,7 @@ def write(path: Path, latents: Mapping[str, Any], images: Sequence[str], checkpo
     """
     arrays: dict[str, Any] = {IMAGES: np.array(images), CHECKPOINT: np.array(checkpoint)}
     arrays |= {name: np.asarray(array, np.float32) for name, array in latents.items()}
-
-    def save(file: io.BytesIO) -> None:
-        np.savez(file, **arrays)
-
-    write_at_once(path, save)
+    files.write(path, lambda file: np.savez(file, **arrays))
 
 
 def read(path: Path) -> Found:

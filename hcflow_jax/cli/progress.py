@@ -1,12 +1,10 @@
-"""Bars on a terminal, and work cut into the batches that move them."""
+"""Bars on a terminal."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from tqdm import tqdm
-
-if TYPE_CHECKING:
-    from hcflow_jax import api
 
 
 def bar(total: int, what: str) -> "tqdm[Any]":
@@ -14,10 +12,8 @@ def bar(total: int, what: str) -> "tqdm[Any]":
     return tqdm(total=total, desc=what, unit=" images", leave=False, disable=None)
 
 
-def batches(model: "api.Model", count: int, what: str) -> Iterator[slice]:
-    """Runs of images, as many as the model computes at once, under a bar."""
-    with bar(count, what) as progress:
-        for start in range(0, count, model.batch_size):
-            stop = min(count, start + model.batch_size)
-            yield slice(start, stop)
-            progress.update(stop - start)
+@contextmanager
+def shown(total: int, what: str) -> Iterator[Callable[[int, int], object]]:
+    """A bar while a method of `api.Model` runs, and the callback that moves it: its `progress`."""
+    with bar(total, what) as progress:
+        yield lambda done, _: progress.update(done - progress.n)

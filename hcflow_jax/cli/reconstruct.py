@@ -6,8 +6,6 @@ hcflow reconstruct faces/*.jpg --out reconstructions.png
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 from hcflow_jax import pictures
 from hcflow_jax.cli import arguments, inputs
 
@@ -27,20 +25,18 @@ def run(values: argparse.Namespace) -> int:
     """Does it; returns the exit status."""
     out = arguments.check_out("--out", values.out, (".png",))
     from hcflow_jax.cli import use
+    from hcflow_jax.evaluation import round_trip
 
     model = use.load(values)
     images = inputs.read(values.images, model.resolution)
     floats = use.decode(model, use.encode(model, images), as_float=True)
-    # x + 0.5, as the images are: a value v is the middle of its bin, and one bin is 1/256.
-    error = float(np.abs(floats - (images.astype(np.float32) + 0.5) / 256).max())
-    decoded = np.clip(np.floor(256 * floats), 0, 255).astype(np.uint8)
-    changed = int((decoded != images).sum())
+    trip, decoded = round_trip.compare([(images, floats)]), round_trip.to_values(floats)
     rows, labels = [], []
     for start in range(0, len(images), COLUMNS):
         rows += [images[start : start + COLUMNS], decoded[start : start + COLUMNS]]
         labels += ["original", "decoded"]
     pictures.save_png(out, pictures.rows(rows, labels, scale=use.scale(model)))
-    print(f"worst error {error:.1e} in units of x (one 8-bit value is 1/256)")
-    print(f"changed 8-bit values: {changed} of {images.size}")
+    print(f"worst error {trip.worst_error_text} in units of x (one 8-bit value is 1/256)")
+    print(f"changed 8-bit values: {trip.changed_values} of {images.size}")
     print(f"{out}: {len(images)} images")
     return 0

@@ -22,16 +22,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(values: argparse.Namespace) -> int:
     """Does it; returns the exit status."""
+    from hcflow_jax import api
+    from hcflow_jax.analysis.report import Report
     from hcflow_jax.checkpoint import CheckpointError
     from hcflow_jax.cli.arguments import UsageError
-    from hcflow_jax.cli.report_sheets import Report
     from hcflow_jax.compiling import enable_compilation_cache
 
     enable_compilation_cache()
     try:
-        Report(values.workdir).write()
+        model = api.load(values.workdir)
     except CheckpointError as error:
         raise UsageError(str(error)) from error
+    Report(values.workdir, model).write()
     return 0
 
 

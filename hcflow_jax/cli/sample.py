@@ -13,7 +13,7 @@ import numpy as np
 
 from hcflow_jax import pictures
 from hcflow_jax.cli import arguments
-from hcflow_jax.cli.progress import batches
+from hcflow_jax.cli.progress import bar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,17 +42,19 @@ def run(values: argparse.Namespace) -> int:
     model = use.load(values)
     if isinstance(values.sigma, dict):
         arguments.check_levels("--sigma", values.sigma, model.level_names)
-    parts = [
-        model.sample(part.stop - part.start, seed=values.seed, sigma=values.sigma, first=part.start)
-        for part in batches(model, values.count, "sampling")
-    ]
-    images = np.concatenate(parts)
+    of_sheet, done = [], 0
+    with bar(values.count, "sampling") as progress:
+        for images in model.sample_batches(values.count, seed=values.seed, sigma=values.sigma):
+            for i, image in enumerate(images if each else (), start=done):
+                pictures.save_png(each / f"seed{values.seed}_{i:05d}.png", image)
+            if out:
+                of_sheet.append(images)
+            done += len(images)
+            progress.update(len(images))
     if each:
-        for i, image in enumerate(images):
-            pictures.save_png(each / f"seed{values.seed}_{i:05d}.png", image)
-        print(f"{each}: {len(images)} images of {model.resolution} pixels")
+        print(f"{each}: {done} images of {model.resolution} pixels")
     if out:
-        columns = values.columns or max(1, round(len(images) ** 0.5))
-        pictures.save_png(out, pictures.grid(images, columns, scale=use.scale(model)))
-        print(f"{out}: {len(images)} images of {model.resolution} pixels")
+        columns = values.columns or max(1, round(done**0.5))
+        pictures.save_png(out, pictures.grid(np.concatenate(of_sheet), columns, scale=use.scale(model)))
+        print(f"{out}: {done} images of {model.resolution} pixels")
     return 0

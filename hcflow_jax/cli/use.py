@@ -5,13 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hcflow_jax import api
 from hcflow_jax.checkpoint import CheckpointError
 from hcflow_jax.cli.arguments import UsageError
 from hcflow_jax.cli.inputs import Images
-from hcflow_jax.cli.progress import batches
+from hcflow_jax.cli.progress import shown
 from hcflow_jax.compiling import enable_compilation_cache
 
 SHOWN_AT = 96  # pixels, about, that an image has on a sheet
@@ -36,14 +34,15 @@ def scale(model: api.Model, pixels: int = SHOWN_AT) -> int:
 
 
 def encode(model: api.Model, images: Images) -> api.Latents:
-    """Latents of any number of images."""
-    return api.concatenate([model.encode(images[part]) for part in batches(model, len(images), "encoding")])
+    """Latents of images, under a bar."""
+    with shown(len(images), "encoding") as progress:
+        return model.encode(images, progress=progress)
 
 
 def decode(model: api.Model, latents: api.Latents, **options: Any) -> Any:
-    """Images of any number of latents; the options are those of `Model.decode`."""
-    parts = [model.decode(latents[part], **options) for part in batches(model, len(latents), "decoding")]
-    return np.concatenate(parts)
+    """Images of latents, under a bar; the options are those of `Model.decode`."""
+    with shown(len(latents), "decoding") as progress:
+        return model.decode(latents, **options, progress=progress)
 
 
 def latents(levels: Mapping[str, Any]) -> api.Latents:

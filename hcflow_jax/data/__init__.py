@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data.encoded import Encoded
 from hcflow_jax.data.source import DataError, Source, Split
+from hcflow_jax.errors import InputError
 
 __all__ = ["DataError", "Encoded", "Source", "Split", "open_encoded", "open_source"]
 
@@ -29,7 +30,7 @@ def open_source(config: ConfigDict, split: Split) -> Source:
       DataError: for a file that is missing, damaged or not prepared, in one line that names it.
     """
     if split not in ("train", "eval"):
-        raise ValueError(f"split must be 'train' or 'eval', not {split!r}")
+        raise InputError(f"split must be 'train' or 'eval', not {split!r}")
     if config.data.resolution < 1:
         raise ConfigError(f"data.resolution is {config.data.resolution}: expected pixels, at least 1")
     match config.data.source:

@@ -132,19 +132,21 @@ def eval_batches(
     process_index: int = 0,
     process_count: int = 1,
     *,
+    batch_unit: int = 1,
     source: Source | None = None,
     while_waiting: Callable[[], None] = lambda: None,
 ) -> Ahead[Batch]:
     """The held-out images once, in their own order, at most `eval.images` of them.
 
     Args:
-      config: `data`, `eval` and `model.statistics_group` are read.
+      config: `data` and `eval` are read.
       process_index, process_count, source, while_waiting: as of `train_batches`.
+      batch_unit: of the model; the images of a unit are to differ.
 
     Returns:
       An iterator of {"images": uint8 (B/n, R, R, 3), "indices": int64 (B/n,), "valid": bool (B/n,)} with B =
       `eval.batch_size`. The last batch is completed with images from the start of the set, not valid: those that
-      are counted, over and over, or as many as make the images of a statistics group differ, if the set has them.
+      are counted, over and over, or as many as make the images of a batch unit differ, if the set has them.
 
     Raises:
       ConfigError, DataError: see `train_batches`; or for an `eval.images` below 1.
@@ -156,7 +158,7 @@ def eval_batches(
     source = source or open_source(config, "eval")
     count = min(config.eval.images, len(source))
     # Any run of this many places holds different images.
-    different = max(count, min(config.model.statistics_group, len(source)))
+    different = max(count, min(batch_unit, len(source)))
     mine = process_index * share + np.arange(share, dtype=np.int64)
     places = (first + mine for first in range(0, count, batch_size))
     items = ({"indices": p % different, "valid": p < count} for p in places)

@@ -5,16 +5,18 @@ Seeds "train-0", "train-1", ... and "eval-0", ... make disjoint sets of any size
 
 import logging
 import os
-import sys
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from hcflow_jax.config import ConfigError
-from hcflow_jax.data import locks, render, shards, workers
+from hcflow_jax.data import render, shards, workers
 from hcflow_jax.data.source import DataError, Source, Split
+from hcflow_jax.files import PARTIAL, locked
 
 _SHARD_IMAGES = 250  # small, so that many cores share the work evenly
 _DRAW = "hcflow_jax.data.render:draw_shard"
@@ -48,7 +50,7 @@ def open_portraits(data: ConfigDict, split: Split) -> Source:
     if not isinstance(cached, str):
         return cached
     try:
-        with locks.in_turn(directory):
+        with _in_turn(directory):
             cached = _open(directory, wanted)  # another process may have drawn them meanwhile
             if not isinstance(cached, str):
                 return cached
@@ -61,6 +63,16 @@ def open_portraits(data: ConfigDict, split: Split) -> Source:
             f"{directory.parent}: the cache cannot be written ({error.strerror}); set data.path"
         ) from error
     return shards.ShardSource(directory, f"portraits {name}")
+
+
+@contextmanager
+def _in_turn(directory: Path) -> Iterator[None]:
+    """One process at a time draws a directory; the others wait. Without a lock `shards.publish` is safe too."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with locked(directory.parent / f".{directory.name}.lock", wait=True) as held:
+        for left_by_the_killed in directory.parent.glob(f".{directory.name}.*{PARTIAL}") if held else ():
+            shutil.rmtree(left_by_the_killed, ignore_errors=True)
+        yield
 
 
 def _open(directory: Path, wanted: dict[str, Any]) -> shards.ShardSource | str:
@@ -89,9 +101,7 @@ def _draw(directory: Path, style: str, resolution: int, split: Split, count: int
             for i in range(number)
         ]
         entries: list[dict[str, Any]] = []
-        # In a file or a pipe a bar is many lines: one in ten seconds is enough there.
-        pause = 0.2 if sys.stderr.isatty() else 10
-        with tqdm(total=count, desc=directory.name, unit=" images", mininterval=pause, leave=False) as bar:
+        with workers.bar(count, directory.name) as bar:
 
             def report(message: dict[str, Any]) -> None:
                 if "shard" in message:

@@ -15,17 +15,17 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data import shards, workers
 from hcflow_jax.data.encoded import Encoded
 from hcflow_jax.data.listing import Listing, shard_images, write_names
 from hcflow_jax.data.source import DataError
+from hcflow_jax.files import HeldError, locked
 
 RECIPE = 1  # to be raised when the same pictures would give other pixels
 REPORT = "report.json"
@@ -47,6 +47,25 @@ class Plan:
         """The shards' names, in order."""
         number = len(self.listing.starts)
         return [shards.shard_name(index, number) for index in range(number)]
+
+
+@contextmanager
+def only_writer(out: Path) -> Iterator[None]:
+    """Holds `.NAME.lock` beside a directory (see `files.locked`), and removes it in the end.
+
+    Raises:
+      DataError: naming the process that holds it.
+      OSError: if the file cannot be made.
+    """
+    lock = out.parent / f".{out.name}.lock"
+    try:
+        with locked(lock):
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+    except HeldError as error:
+        raise DataError(f"{out}: process {error.holder} is preparing it; wait for it or stop it") from None
 
 
 def plan(encoded: Encoded, out: Path, resolution: int) -> Plan | None:
@@ -135,10 +154,8 @@ def make(plan: Plan, source: list[str], processes: int, fail: bool) -> dict[str,
             start, count = plan.listing.shard(index)
             yield {**job, "file": file, "start": start, "count": count}
 
-    # In a file or a pipe a bar is many lines: one in ten seconds is enough there.
-    pause = 0.2 if sys.stderr.isatty() else 10
     said: set[str] = set()
-    with tqdm(total=plan.listing.count, desc=plan.out.name, unit=" images", mininterval=pause, leave=False) as bar:
+    with workers.bar(plan.listing.count, plan.out.name) as bar:
 
         def report(message: dict[str, Any]) -> None:
             if message.get("kept"):  # no part of this run's images a second

@@ -11,32 +11,18 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NoReturn
-
-from tqdm import tqdm
 
 from hcflow_jax import data
+from hcflow_jax.commands import FAILED, Parser, fail, run_main
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data import DataError, preparation, shards, workers
 from hcflow_jax.data.encoded import Encoded
-from hcflow_jax.data.locks import only_writer
 
-FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 _KINDS = ("folder", "zip", "lsun", "tfds")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
-        prog="python -m hcflow_jax.data.prepare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("python -m hcflow_jax.data.prepare", __doc__)
     parser.add_argument("--source", metavar="KIND:WHERE", help="folder:DIR, zip:FILE, lsun:DIR or tfds:NAME")
     parser.add_argument("--out", metavar="DIR", type=Path, help="the directory to make")
     parser.add_argument("--resolution", metavar="R", type=int, help="pixels a side")
@@ -80,7 +66,7 @@ def prepare(values: argparse.Namespace) -> int:
     _outside(encoded, out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with only_writer(out):
+        with preparation.only_writer(out):
             plan = preparation.plan(encoded, out, values.resolution)
             if plan is None:
                 print(f"{out}: already prepared, {_contents(out)}")
@@ -88,7 +74,7 @@ def prepare(values: argparse.Namespace) -> int:
             try:
                 made = preparation.make(plan, values.source, values.workers, values.on_error == "fail")
             except DataError as error:
-                return _failed(error)
+                return fail(error, FAILED)
     except OSError as error:
         where = error.filename or out.parent
         raise ConfigError(f"--out {out}: {where} cannot be written ({error.strerror})") from error
@@ -103,11 +89,10 @@ def check(directory: Path) -> int:
     """Compares every shard of a prepared directory with its checksum; returns the exit status."""
     entries = shards.read_manifest(directory, check=False)["shards"]
     damaged = 0
-    pause = 0.2 if sys.stderr.isatty() else 10
     total = sum(entry["bytes"] for entry in entries)
     with (
         ThreadPoolExecutor(workers.cores()) as pool,
-        tqdm(total=total, desc=directory.name, unit="B", unit_scale=True, mininterval=pause, leave=False) as bar,
+        workers.bar(total, directory.name, unit="B", unit_scale=True) as bar,
     ):
         wrongs = pool.map(lambda entry: shards.damage(directory, entry), entries)
         for entry, wrong in zip(entries, wrongs, strict=True):
@@ -130,9 +115,14 @@ def _contents(directory: Path) -> str:
     return f"{len(source)} images of {size} pixels, content {content}, first image {first}"
 
 
-def _failed(error: Exception, status: int = FAILED) -> int:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    return status
+def _run(argv: Sequence[str]) -> int:
+    values = _parse(argv)
+    if not values.check:
+        return prepare(values)
+    try:
+        return check(values.check)
+    except DataError as error:
+        return fail(error, FAILED)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -142,19 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
       The process's exit status: 0; 2 after one line for what the user has to put right before anything is done; 1
       after one line for what went wrong on the way, or for a damaged set; 130 when interrupted.
     """
-    try:
-        values = _parse(sys.argv[1:] if argv is None else argv)
-        if values.check:
-            try:
-                return check(values.check)
-            except DataError as error:
-                return _failed(error)
-        return prepare(values)
-    except (ConfigError, DataError) as error:
-        return _failed(error, USAGE_ERROR)
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return INTERRUPTED
+    return run_main(_run, argv, stopped="stopped; the same command goes on")
 
 
 if __name__ == "__main__":

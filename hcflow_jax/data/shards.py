@@ -14,7 +14,6 @@ import bisect
 import hashlib
 import itertools
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,6 +26,7 @@ from array_record.python import array_record_module  # pyright: ignore[reportAtt
 from jaxtyping import UInt8
 
 from hcflow_jax.data.source import DataError
+from hcflow_jax.files import replacing, sync
 
 FORMAT, VERSION, MANIFEST = "hcflow_jax images", 1, "manifest.json"
 _HASH_LIMIT = 1 << 30  # bytes; a larger set is checked by its files' sizes, and each record as it is read
@@ -44,18 +44,22 @@ def write_shard(path: Path, images: Iterable[UInt8[np.ndarray, "R R 3"]]) -> dic
       DataError: if it cannot be written, saying why; nothing is left of it.
     """
     pixels, count = hashlib.sha256(), 0
-    with _written(path):
-        # Groups of one record: random access reads an image without its neighbours.
-        writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1,uncompressed")
-    for image in images:
-        record = np.ascontiguousarray(image, np.uint8).tobytes()
-        pixels.update(record)
-        with _written(path):
-            writer.write(record)
-        count += 1
-    with _written(path):
-        writer.close()
-        _sync(path)
+    try:
+        with _said(path):
+            # Groups of one record: random access reads an image without its neighbours.
+            writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1,uncompressed")
+        for image in images:
+            record = np.ascontiguousarray(image, np.uint8).tobytes()
+            pixels.update(record)
+            with _said(path):
+                writer.write(record)
+            count += 1
+        with _said(path):
+            writer.close()
+            sync(path)
+    except DataError:
+        path.unlink(missing_ok=True)
+        raise
     return {
         "file": path.name,
         "count": count,
@@ -66,21 +70,12 @@ def write_shard(path: Path, images: Iterable[UInt8[np.ndarray, "R R 3"]]) -> dic
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[None]:
+def _said(path: Path) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError) as error:  # array_record's reason begins with what it did and ends with where
-        path.unlink(missing_ok=True)
         reason = str(error).split("failed: ")[-1].split(";")[0]
         raise DataError(f"{path}: cannot be written ({reason}); make room there and run again") from error
-
-
-def _sync(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def write_whole(path: Path, text: Iterable[str]) -> None:
@@ -89,13 +84,8 @@ def write_whole(path: Path, text: Iterable[str]) -> None:
     Raises:
       DataError: if it cannot be written, saying why.
     """
-    own = path.with_name(f"{path.name}.{os.getpid()}")
-    with _written(own):
-        with open(own, "w") as file:
-            file.writelines(text)
-        _sync(own)
-        own.rename(path)
-        _sync(path.parent)
+    with _said(path), replacing(path, durable=True) as partial, open(partial, "w") as file:
+        file.writelines(text)
 
 
 def make_manifest(shards: list[dict[str, Any]], resolution: int, source: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,9 @@
 Plain subprocesses rather than multiprocessing: forking a process in which jax runs threads may hang, and
 spawning imports the caller's main module (and jax) once more in every worker. A job and a report are JSON, one a
 line. Whoever starts the processes may be killed: they end as their input does.
+
+loky (3.7) would not do: when whoever started them is killed, its processes live on until the job in hand is done, and
+they tell nothing before that. It would need a queue for the reports and a watch for the end all the same.
 """
 
 import contextlib
@@ -17,6 +20,8 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from tqdm import tqdm
+
 from hcflow_jax.data.source import DataError
 
 Report = Callable[[dict[str, Any]], None]
@@ -29,6 +34,13 @@ _WORKER = (
 def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def bar(total: int, what: str, unit: str = " images", **options: Any) -> "tqdm[Any]":
+    """A bar on stderr, for reports; the options are tqdm's."""
+    # In a file or a pipe a bar is many lines: one in ten seconds is enough there.
+    pause = 0.2 if sys.stderr.isatty() else 10
+    return tqdm(total=total, desc=what, unit=unit, mininterval=pause, leave=False, **options)
 
 
 def run(target: str, jobs: Iterable[dict[str, Any]], report: Report, *, workers: int, what: str) -> None:

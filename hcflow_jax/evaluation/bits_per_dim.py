@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 from ml_collections import ConfigDict
 
-from hcflow_jax.api.bound import make_image_bound
+from hcflow_jax.errors import InputError
+from hcflow_jax.likelihood import make_image_bound
 from hcflow_jax.models import ImageModel
 
 BatchBound = Callable[[Any, UInt8[np.ndarray, "B R R 3"], Int[np.ndarray, " B"]], dict[str, Float[Array, " B"]]]
@@ -93,7 +94,7 @@ def bound(
       batch_bound: what `make_batch_bound` returned, where it is at hand.
 
     Raises:
-      ValueError: there is no valid image.
+      InputError: there is no valid image.
     """
     batch_bound = batch_bound or make_batch_bound(model, config)
     rows: list[dict[str, np.ndarray]] = []
@@ -109,7 +110,7 @@ def bound(
     values = {name: np.concatenate([row[name] for row in rows]) for name in (rows[0] if rows else {})}
     images = len(values.get("loss", ()))
     if images == 0:
-        raise ValueError("the bound needs at least one held-out image: see eval.images and data.eval_images")
+        raise InputError("the bound needs at least one held-out image: see eval.images and data.eval_images")
 
     bits = values["bits_per_dim"]
     mean = None if model.likelihood == "undefined" else _mean(bits)

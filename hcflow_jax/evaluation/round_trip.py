@@ -1,16 +1,18 @@
 """How exactly decoding undoes encoding: on a set's images, and on images that no set would hold."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from hcflow_jax.api import Model
+from hcflow_jax.batches import cut
 
 Images = UInt8[np.ndarray, "n R R 3"]
+Floats = Float[np.ndarray, "n R R 3"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +24,8 @@ class RoundTrip:
       worst_error: largest absolute difference of x, one level of an 8-bit value being 1/256; None if a value that
         came back is not finite.
       median_error: of the images' largest differences.
-      same_values: share of the 8-bit values that came back as they were.
+      changed_values: how many 8-bit values did not come back as they were.
+      same_values: share of the 8-bit values that did.
       same_images: share of the images of which all did.
       finite: whether every value that came back is.
     """
@@ -30,6 +33,7 @@ class RoundTrip:
     images: int
     worst_error: float | None
     median_error: float | None
+    changed_values: int
     same_values: float
     same_images: float
     finite: bool
@@ -38,32 +42,52 @@ class RoundTrip:
         """As plain values, for JSON."""
         return dataclasses.asdict(self)
 
+    @property
+    def worst_error_text(self) -> str:
+        """The worst error in two digits."""
+        return "not finite" if self.worst_error is None else f"{self.worst_error:.1e}"
+
+
+def to_values(decoded: Floats) -> Images:
+    """8-bit values of decoded floats x + 0.5; what is not finite becomes 0 or 255."""
+    return np.clip(np.floor(256 * np.nan_to_num(decoded)), 0, 255).astype(np.uint8)
+
+
+def compare(pairs: Iterable[tuple[Images, Floats]]) -> RoundTrip:
+    """How far decoded images are from the originals.
+
+    Args:
+      pairs: originals, (n, R, R, 3) uint8, and what was decoded: floats x + 0.5, not clipped.
+    """
+    errors, same = [], []
+    for images, decoded in pairs:
+        # A value v is the middle of its bin: x + 0.5 = (v + 0.5) / 256.
+        errors.append(np.abs(decoded - (images.astype(np.float32) + 0.5) / 256).max((1, 2, 3)))
+        equal = np.isfinite(decoded) & (to_values(decoded) == images)
+        same.append(equal.reshape(len(images), -1))
+    worst, equal = np.concatenate(errors), np.concatenate(same)
+    finite = bool(np.isfinite(worst).all())
+    return RoundTrip(
+        images=len(worst),
+        worst_error=float(worst.max()) if finite else None,
+        median_error=float(np.median(worst)) if finite else None,
+        changed_values=int((~equal).sum()),
+        same_values=float(equal.mean()),
+        same_images=float(equal.all(1).mean()),
+        finite=finite,
+    )
+
 
 def round_trip(model: Model, images: Images, dtype: str = "float32") -> RoundTrip:
-    """Encodes images in float32 and decodes their latents.
+    """Encodes images in float32 and decodes their latents, a batch after the other.
 
     Args:
       model: from `api.load`.
       images: uint8, (n, R, R, 3).
       dtype: of the decoding networks' arithmetic.
     """
-    errors, same = [], []
-    for start in range(0, len(images), model.batch_size):
-        batch = images[start : start + model.batch_size]
-        decoded = model.decode(model.encode(batch), as_float=True, dtype=dtype)
-        errors.append(np.abs(decoded - (batch.astype(np.float32) + 0.5) / 256).max((1, 2, 3)))
-        values = np.clip(np.floor(256 * np.nan_to_num(decoded)), 0, 255)
-        same.append((np.isfinite(decoded) & (values == batch)).reshape(len(batch), -1))
-    worst, equal = np.concatenate(errors), np.concatenate(same)
-    finite = bool(np.isfinite(worst).all())
-    return RoundTrip(
-        images=len(images),
-        worst_error=float(worst.max()) if finite else None,
-        median_error=float(np.median(worst)) if finite else None,
-        same_values=float(equal.mean()),
-        same_images=float(equal.all(1).mean()),
-        finite=finite,
-    )
+    decoded = model.decode_batches(model.encode_batches(images), as_float=True, dtype=dtype)
+    return compare(zip(cut([images], model.batch_size), decoded, strict=True))
 
 
 def strange_images(resolution: int, count: int = 8, seed: int = 0) -> Iterator[tuple[str, Images]]:

@@ -6,14 +6,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-from jax import Array
-
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Array, Float
 else:
     try:
-        from jaxtyping import Float
+        from jaxtyping import Array, Float
     except ImportError:
+        from jax import Array
 
         class Float:
             """Float[Array, shape] is Array."""

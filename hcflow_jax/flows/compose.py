@@ -119,8 +119,8 @@ def put_out(each: Bijector, params: Params, x: Array, cond: Cond) -> Array:
     return x if (z.shape, z.dtype) == (x.shape, x.dtype) else jnp.zeros(z.shape, z.dtype)
 
 
-def chain(**bijectors: Bijector) -> Chain:
-    """chain(actnorm=..., coupling=...): a `Chain` in the order written, which is `forward` order.
+def chain(**bijectors: Any) -> Chain:
+    """chain(actnorm=..., coupling=...): a `Chain` of bijectors in the order written, which is `forward` order.
 
     >>> import jax
     >>> from hcflow_jax import flows

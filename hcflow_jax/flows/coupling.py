@@ -47,7 +47,7 @@ class Coupling(Bijector):
 
     keeps_shape: ClassVar[bool] = True
 
-    net: conditioner.Conditioner
+    net: Any  # a `Conditioner`; `conditioner.create` refuses others
     split: Split = constant()
     scale: str = EXP
     gain: float = math.sqrt(2)

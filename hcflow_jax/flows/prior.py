@@ -36,7 +36,7 @@ class FactorOut(Bijector):
 
     leaving: ClassVar[int] = 1
 
-    net: conditioner.Conditioner
+    net: Any  # a `Conditioner`; `conditioner.create` refuses others
 
     def create(self, key: Array, x: Array, cond: Cond = None) -> Params:
         return conditioner.create("FactorOut", self.net, key, _halves(x)[0], cond)
@@ -77,7 +77,7 @@ class Prior(Bijector):
 
     keeps_shape: ClassVar[bool] = True
 
-    net: conditioner.Conditioner
+    net: Any  # a `Conditioner`; `conditioner.create` refuses others
 
     def create(self, key: Array, x: Array, cond: Cond = None) -> Params:
         return conditioner.create("Prior", self.net, key, jnp.zeros_like(x), cond)

@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from hcflow_jax import models
+from hcflow_jax.errors import InputError
 from hcflow_jax.interop.names import Names
 
 Flat = Mapping[str, np.ndarray]
@@ -29,7 +30,7 @@ def from_torch(flat: Flat, config: ConfigDict) -> Any:
       The parameter tree, float32 numpy arrays.
 
     Raises:
-      ValueError: for a missing name, a wrong shape, or a name that is unused and not known to be without effect.
+      InputError: for a missing name, a wrong shape, or a name that is unused and not known to be without effect.
     """
     names = Names(config)
     unused = set(flat)
@@ -41,14 +42,14 @@ def from_torch(flat: Flat, config: ConfigDict) -> Any:
         arrays = []
         for name in theirs:
             if name not in flat:
-                raise ValueError(f"the state_dict has no {name!r}, which makes {'/'.join(path)}")
+                raise InputError(f"the state_dict has no {name!r}, which makes {'/'.join(path)}")
             unused.discard(name)
             arrays.append(_to_ours(name, np.asarray(flat[name], np.float32), each))
         return np.stack(arrays) if stacked else arrays[0]
 
     tree = _map_leaves(one, config)
     if left := sorted(name for name in unused if not names.without_effect(name)):
-        raise ValueError(f"the state_dict has {len(left)} unknown entries, the first {left[0]!r}")
+        raise InputError(f"the state_dict has {len(left)} unknown entries, the first {left[0]!r}")
     return tree
 
 
@@ -83,7 +84,7 @@ def _to_ours(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray
     else:
         made = array
     if made.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}; the config wants {shape} (channels last)")
+        raise InputError(f"{name} has shape {array.shape}; the config wants {shape} (channels last)")
     return made
 
 

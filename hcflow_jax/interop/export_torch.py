@@ -6,10 +6,8 @@ that learns, masks and resampling kernels as their network makes them, zeros for
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +17,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from hcflow_jax import checkpoint
-from hcflow_jax.checkpoint import CheckpointError
+from hcflow_jax.commands import Parser, run_main
 from hcflow_jax.config import ConfigError
+from hcflow_jax.files import replacing
 from hcflow_jax.interop import arrays, torch_zip
-from hcflow_jax.interop.arguments import Parser
 from hcflow_jax.interop.constants import constants, without_effect
-
-USAGE_ERROR = 2
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = Parser("export_torch", __doc__)
+    parser = Parser("python -m hcflow_jax.interop.export_torch", __doc__)
     what = "a workdir, one step in its checkpoints/, or a weights file"
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help=what)
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="FILE.safetensors or FILE.pt")
@@ -70,28 +66,24 @@ def export_torch(path: str, file: Path) -> str:
         raise ConfigError(f"--out {file}: {file.parent} is no directory; make it, or name another")
     found = checkpoint.load(path)
     flat = state_dict(found.arrays["ema"], found.config)
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
-        write(partial, flat)
-        os.replace(partial, file)
+        with replacing(file) as partial:
+            write(partial, flat)
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"--out {file} cannot be written ({error}): see to its disk") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
     numbers = sum(array.size for array in flat.values())
     return f"{file}: {len(flat)} tensors of {numbers:,} numbers, of step {found.step}"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0, or 2 after one line on stderr for what the user can put right."""
-    try:
-        values = _parse(sys.argv[1:] if argv is None else argv)
-        print(export_torch(values.checkpoint, values.out))
-    except (ConfigError, CheckpointError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return USAGE_ERROR
+def _run(argv: Sequence[str]) -> int:
+    values = _parse(argv)
+    print(export_torch(values.checkpoint, values.out))
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit status (see `commands.run_main`)."""
+    return run_main(_run, argv)
 
 
 if __name__ == "__main__":

@@ -18,22 +18,20 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from hcflow_jax import checkpoint
-from hcflow_jax.checkpoint import CheckpointError
+from hcflow_jax.commands import Parser, run_main
 from hcflow_jax.config import ConfigError
+from hcflow_jax.errors import InputError
 from hcflow_jax.interop import arrays, constants, release, settings
-from hcflow_jax.interop.arguments import Parser
 from hcflow_jax.interop.release import Release
 from hcflow_jax.models.hierarchy.build import level_rows
-from hcflow_jax.unpickle import UnpickleError
 
-USAGE_ERROR = 2
 LARGE = 64 * 2**20  # bytes from which on progress is shown
 
 _OF_THE_MODEL = ("resolution", "bits", "noise_std")  # fields of `data` that the settings say
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = Parser("import_torch", __doc__)
+    parser = Parser("python -m hcflow_jax.interop.import_torch", __doc__)
     parser.add_argument("file", metavar="MODEL.bin", type=Path, help="what the authors' Network.save wrote")
     parser.add_argument("--out", metavar="CHECKPOINT", type=Path, required=True, help="the workdir to make")
     parser.add_argument("--config", metavar="FILE.py", type=Path, help="a config file, as of configs/")
@@ -90,17 +88,19 @@ def to_params(found: Release, config: ConfigDict, show: bool = False) -> Any:
 
     Raises:
       ConfigError: the config makes no model.
-      ValueError: a weight is not finite, is missing, unknown or of another shape, or a mask or kernel is another.
+      InputError: a weight is not finite, is missing, unknown or of another shape, or a mask or kernel is another.
     """
     total = sum(array.nbytes for array in found.flat.values())
     with tqdm(total=total, desc="reading", unit="B", unit_scale=True, leave=False, disable=not show) as bar:
         for name, array in found.flat.items():
             if not np.isfinite(array).all():
-                raise ValueError(f"{name} has a value that is not finite: the network is of no use")
+                raise InputError(f"{name} has a value that is not finite: the network is of no use")
             bar.update(array.nbytes)
     try:
         tree = arrays.from_torch(found.flat, config)
-    except (TypeError, ArithmeticError) as error:
+    except InputError:
+        raise
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise ConfigError(f"the config makes no model ({' '.join(str(error).split())[:200]})") from error
     tree = jax.tree.map(lambda leaf: np.require(leaf, requirements=("C", "A")), tree)
     learnt = arrays.to_torch(tree, config)
@@ -109,9 +109,9 @@ def to_params(found: Release, config: ConfigDict, show: bool = False) -> Any:
         known.add(name)
         theirs = found.flat.get(name, made)
         if theirs.shape != made.shape or not np.allclose(theirs, made, rtol=1e-6, atol=0):
-            raise ValueError(f"{name} is not what the config makes: the config is another model's")
+            raise InputError(f"{name} is not what the config makes: the config is another model's")
     if left := sorted(found.flat.keys() - known):
-        raise ValueError(f"the state_dict has {len(left)} unknown entries, the first {left[0]!r}")
+        raise InputError(f"the state_dict has {len(left)} unknown entries, the first {left[0]!r}")
     return tree
 
 
@@ -124,7 +124,7 @@ def import_torch(file: Path, out: Path, config_file: Path | None = None) -> list
     Raises:
       ConfigError: `config_file` is missing or wrong.
       CheckpointError: `out` is there already, or cannot be written.
-      ValueError: of `file`, named.
+      InputError: of `file`, named.
     """
     checkpoint.check_new(out)
     given = None if config_file is None else load_config(config_file)
@@ -134,7 +134,7 @@ def import_torch(file: Path, out: Path, config_file: Path | None = None) -> list
         tree = to_params(found, config, show=found.bytes >= LARGE)
     except OSError as error:
         raise ConfigError(f"{file} cannot be read ({error.strerror}): name a file of the authors'") from error
-    except (UnpickleError, ConfigError, ValueError) as error:
+    except InputError as error:
         raise type(error)(f"{file}: {error}") from error
     about = {"imported": {"file": file.name, "bytes": found.bytes, "module": found.module}}
     step = checkpoint.save_weights(out, tree, config, about)
@@ -148,16 +148,16 @@ def _contents(tree: Any, config: ConfigDict) -> str:
     return f"{sum(counts.values()):,} parameters ({parts}) of levels {rows} and the top"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0, or 2 after one line on stderr for what the user can put right."""
-    try:
-        values = _parse(sys.argv[1:] if argv is None else argv)
-        for line in import_torch(values.file, values.out, values.config):
-            print(line)
-    except (ConfigError, CheckpointError, UnpickleError, ValueError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return USAGE_ERROR
+def _run(argv: Sequence[str]) -> int:
+    values = _parse(argv)
+    for line in import_torch(values.file, values.out, values.config):
+        print(line)
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit status (see `commands.run_main`)."""
+    return run_main(_run, argv)
 
 
 if __name__ == "__main__":

@@ -175,7 +175,7 @@ def _own(prefix: str, module: Module) -> Iterator[tuple[str, Tensor]]:
 def _initialised(prefix: str, module: Module) -> None:
     """An actnorm takes its values from the first images it sees, unless it is marked as having them."""
     state = module.state or {}
-    if module.kind.name == "Actnorm" and state.get("initialized") is not True:
+    if module.kind.endswith(".Actnorm") and state.get("initialized") is not True:
         flag = "is not set" if "initialized" in state else "is missing"
         raise UnpickleError(
             f"the layer {shown(prefix[:-1])} was not initialised (its flag `initialized` {flag}): "

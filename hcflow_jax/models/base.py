@@ -13,7 +13,7 @@ from flax import struct
 from jaxtyping import Array, Float, Key
 
 Params = Any  # a pytree of float arrays: nested dicts
-State = Any  # a pytree
+State = Any  # a pytree of arrays (b, ...)
 ByLevel = dict[str, Array]
 Likelihood = Literal["exact", "bound", "undefined"]
 PerSample = Float[Array, " b"]

@@ -100,6 +100,7 @@ def stored(multiplier: float = 1.0, zero: bool = False) -> Any:
 
 
 Between = Callable[[Array], Array]
+Part = Float[Array, "b h w _"] | tuple[Array, Between]
 
 
 class Conv(nn.Module):
@@ -118,11 +119,11 @@ class Conv(nn.Module):
     use_bias: bool = True
     execution: Execution = Execution()
 
-    def __call__(self, *parts: Float[Array, "b h w _"] | tuple[Array, Between]) -> Float[Array, "b h w d"]:
+    def __call__(self, *parts: Part) -> Float[Array, "b h w {self.features}"]:
         """The layer's output."""
         return self._run(parts, 1)[0]
 
-    def halves(self, *parts: Float[Array, "b h w _"] | tuple[Array, Between]) -> list[Float[Array, "b h w d/2"]]:
+    def halves(self, *parts: Part) -> list[Float[Array, "b h w {self.features//2}"]]:
         """Its output as the first and the second half of the channels."""
         if self.execution.halves == "each":
             return self._run(parts, 2)
@@ -184,7 +185,7 @@ class Dense(nn.Module):
     execution: Execution = Execution()
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b c"]) -> Float[Array, "b d"]:
+    def __call__(self, x: Float[Array, "b c"]) -> Float[Array, "b {self.features}"]:
         w = self.param("w", stored(self.multiplier, self.zero), (x.shape[-1], self.features))
         b = self.param("b", nn.initializers.zeros, (self.features,))
         factor = self.multiplier * _DENSE_GAIN[self.activation] / math.sqrt(x.shape[-1])
@@ -192,7 +193,7 @@ class Dense(nn.Module):
         y = x.astype(dtype) @ w.astype(dtype) * jnp.asarray(factor, dtype)
         return activate(add_bias(y, b * self.multiplier), self.activation)
 
-    def halves(self, x: Float[Array, "b c"]) -> list[Float[Array, "b d/2"]]:
+    def halves(self, x: Float[Array, "b c"]) -> list[Float[Array, "b {self.features//2}"]]:
         """Its output as the first and the second half of the channels."""
         return jnp.split(self(x), 2, -1)
 

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 Image = Float[Array, "b h w c"]
+Resized = Float[Array, "b _ _ c"]
 Matrix = Float[np.ndarray, "out n"]
 
 IMPLEMENTATIONS = ("taps", "matrix")
@@ -171,7 +172,7 @@ spread.defvjp(lambda band, axis, x: (spread(band, axis, x), None), lambda band, 
 gather.defvjp(lambda band, axis, x: (gather(band, axis, x), None), lambda band, axis, _, g: (spread(band, axis, g),))
 
 
-def apply(rule: Rule, x: Image, times: int = 1, implementation: str = "taps") -> Image:
+def apply(rule: Rule, x: Image, times: int = 1, implementation: str = "taps") -> Resized:
     """`times` halvings or doublings of both axes by a rule.
 
     Args:
@@ -209,7 +210,7 @@ decoder_halve = partial(apply, _decoder_halve)
 decoder_double = partial(apply, _decoder_double)
 
 
-def aligned(x: Image, size: int) -> Image:
+def aligned(x: Image, size: int) -> Resized:
     """Bilinear to size x size with aligned corners."""
     for axis in (1, 2):
         x = _product(_aligned(x.shape[axis], size), axis, x)

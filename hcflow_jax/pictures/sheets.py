@@ -1,10 +1,14 @@
-"""Sheets of images: grids, rows with labels, strips."""
+"""Sheets of images: grids, rows with labels, strips; and their files."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
+
+from hcflow_jax.errors import InputError
+from hcflow_jax.files import write
 
 Images = UInt8[np.ndarray, "N R R 3"]
 Sheet = UInt8[np.ndarray, "H W 3"]
@@ -25,13 +29,13 @@ def grid(images: Images, columns: int, scale: int = 1, gap: int = 0) -> Sheet:
       The sheet: (R scale + gap) rows - gap by (R scale + gap) columns - gap pixels.
 
     Raises:
-      ValueError: for anything but uint8 images of three channels, or a count below 1.
+      InputError: for anything but uint8 images of three channels, or a count below 1.
     """
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not len(images):
-        raise ValueError(f"expected uint8 images (N, R, R, 3), got {images.dtype} {images.shape}")
+        raise InputError(f"expected uint8 images (N, R, R, 3), got {images.dtype} {images.shape}")
     if columns < 1 or scale < 1 or gap < 0:
-        raise ValueError(f"columns {columns} and scale {scale} must be positive, gap {gap} not negative")
+        raise InputError(f"columns {columns} and scale {scale} must be positive, gap {gap} not negative")
     images = images.repeat(scale, 1).repeat(scale, 2)
     count, height, width, _ = images.shape
     lines = -(-count // columns)
@@ -63,7 +67,7 @@ def rows(images: Sequence[Images], labels: Sequence[str], scale: int = 1, gap: i
       gap: white pixels between images, and between rows.
     """
     if len(images) != len(labels) or not labels:
-        raise ValueError(f"{len(images)} rows of images for {len(labels)} labels")
+        raise InputError(f"{len(images)} rows of images for {len(labels)} labels")
     strips = [strip(row, scale, gap) for row in images]
     size = int(np.clip(min(len(each) for each in strips) / 4, 9, 20))
     font = ImageFont.load_default(size)
@@ -76,3 +80,19 @@ def rows(images: Sequence[Images], labels: Sequence[str], scale: int = 1, gap: i
         draw.text((size // 2, top + len(each) / 2), label, fill=_INK, font=font, anchor="lm")
         top += len(each) + gap
     return np.array(sheet)
+
+
+def save_png(path: str | Path, array: Sheet) -> None:
+    """Writes a PNG at once; makes the folders above it.
+
+    Args:
+      path: file to write.
+      array: (H, W, 3) uint8.
+
+    Raises:
+      InputError: for anything but uint8 values.
+    """
+    array = np.asarray(array)
+    if array.dtype != np.uint8:
+        raise InputError(f"{path}: expected uint8 values, got {array.dtype}")
+    write(Path(path), lambda file: Image.fromarray(array).save(file, "PNG"))

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hcflow_jax.pictures.files import write
+from hcflow_jax.errors import InputError, MissingExtraError
+from hcflow_jax.files import write
 from hcflow_jax.pictures.sheets import Images
 
 _QUALITY = ["-crf", "18"]  # of H.264: seen as without loss
@@ -22,7 +23,7 @@ def save_gif(path: str | Path, frames: Images, fps: float = 20) -> None:
       fps: frames a second; the format knows hundredths of a second.
 
     Raises:
-      ValueError: for anything but uint8 frames.
+      InputError: for anything but uint8 frames.
     """
     images = [Image.fromarray(frame) for frame in _checked(path, frames)]
     options = dict(save_all=True, append_images=images[1:], duration=round(100 / fps) * 10, loop=0, optimize=False)
@@ -38,8 +39,8 @@ def save_mp4(path: str | Path, frames: Images, fps: float = 20) -> None:
       fps: frames a second.
 
     Raises:
-      ImportError: naming the extra, if imageio-ffmpeg is not installed.
-      ValueError: for anything but uint8 frames.
+      MissingExtraError: naming the extra, if imageio-ffmpeg is not installed.
+      InputError: for anything but uint8 frames.
       OSError: ffmpeg failed.
     """
     ffmpeg = check_mp4(path)
@@ -64,18 +65,18 @@ def check_mp4(path: str | Path) -> str:
     """Where the ffmpeg that writes an mp4 is: for who wants to know before there are frames.
 
     Raises:
-      ImportError: naming the extra, if imageio-ffmpeg is not installed.
+      MissingExtraError: naming the extra, if imageio-ffmpeg is not installed.
     """
     try:
         from imageio_ffmpeg import get_ffmpeg_exe
 
         return get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:  # the latter: it came without an ffmpeg, and the system has none
-        raise ImportError(f"{path}: mp4 needs imageio-ffmpeg: pip install 'hcflow_jax[pictures]'") from error
+        raise MissingExtraError(f"{path}: mp4 needs imageio-ffmpeg: pip install 'hcflow_jax[pictures]'") from error
 
 
 def _checked(path: str | Path, frames: Images) -> Images:
     frames = np.asarray(frames)
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
-        raise ValueError(f"{path}: expected uint8 frames (N, H, W, 3), got {frames.dtype} {frames.shape}")
+        raise InputError(f"{path}: expected uint8 frames (N, H, W, 3), got {frames.dtype} {frames.shape}")
     return frames

@@ -44,9 +44,9 @@ def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, An
         say(f"a field that differs from the checkpoint's: {change}")
     config = config or found.config
     model = models.build(config)
-    mesh = sharding.make_mesh(config, ("eval",))
+    mesh = sharding.make_mesh(config, model.batch_unit, ("eval",))
     held_out = HeldOut(model, config, Programs(Clock()), mesh)
-    with closing(pipeline.eval_batches(config, **distributed.share())) as batches:
+    with closing(pipeline.eval_batches(config, **distributed.share(), batch_unit=model.batch_unit)) as batches:
         params = held_out.prepare(sharding.place(sharding.replicated(mesh), found.arrays["ema"]))
         bound = held_out.bound(params, batches)
     result = {"step": found.step, **bound.as_dict()}

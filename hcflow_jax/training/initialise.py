@@ -9,25 +9,32 @@ from jax.sharding import Mesh
 from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
-from hcflow_jax import box, checkpoint
+from hcflow_jax import box, checkpoint, likelihood
 from hcflow_jax.config import ConfigError
 from hcflow_jax.models import ImageModel
 from hcflow_jax.training import sharding, state, workdir
 from hcflow_jax.training.metrics import say
+from hcflow_jax.training.optimizer import Optimizer
 from hcflow_jax.training.programs import Programs
-from hcflow_jax.training.step import INIT_STREAM, augment, root_key, sample_keys
+from hcflow_jax.training.step import INIT_STREAM, root_key, sample_keys
 
 
 def initialise(
-    model: ImageModel, config: ConfigDict, images: UInt8[np.ndarray, "N R R 3"], programs: Programs, mesh: Mesh
+    model: ImageModel,
+    optimizer: Optimizer,
+    config: ConfigDict,
+    images: UInt8[np.ndarray, "N R R 3"],
+    programs: Programs,
+    mesh: Mesh,
 ) -> state.TrainState:
     """A fresh state on every device, drawn from a stream of its own.
 
-    The images are cut over the devices, as many of them as can have whole statistics groups each, and the compiler
+    The images are cut over the devices, as many of them as can have whole batch units each, and the compiler
     adds up their statistics. So the state is the same for any number of devices, but for the rounding of sums.
 
     Args:
       model: the model.
+      optimizer: whose state it gets.
       config: the whole config.
       images: what `data.pipeline.init_images` gives; whole in every process.
       programs: what compiles.
@@ -36,24 +43,25 @@ def initialise(
     params_key, images_key = jax.random.split(jax.random.fold_in(root_key(config.seed), INIT_STREAM))
 
     def calibrate(params: Any, images: Any) -> Any:
-        data_keys, noise_keys = sample_keys(images_key, images.shape[0])
-        x = augment(config, data_keys, images)
+        data_keys, noise_keys = likelihood.split_keys(sample_keys(images_key, images.shape[0]))
+        x = likelihood.dequantised(images, data_keys, config.data, config.data.flip)
         return model.calibrate(params, x, noise_keys)
 
     everywhere = sharding.replicated(mesh)
     created = sharding.place(everywhere, model.create(params_key))
-    groups = len(images) // config.model.statistics_group
+    groups = len(images) // model.batch_unit
     placed = sharding.place(sharding.split(sharding.over(mesh, groups)), images)
     params = programs("the initialisation", jax.jit(calibrate, out_shardings=everywhere), created, placed, once=True)
-    return _create(params, config, mesh)
+    return _create(params, optimizer, mesh)
 
 
-def from_checkpoint(config: ConfigDict, mesh: Mesh) -> state.TrainState:
+def from_checkpoint(optimizer: Optimizer, config: ConfigDict, mesh: Mesh) -> state.TrainState:
     """A state whose parameters and EMA are the EMA of a checkpoint, on every device; all else is fresh.
 
     The actnorms were initialised for the checkpoint and learned since: they stay as they are.
 
     Args:
+      optimizer: whose state it gets.
       config: the whole config; `train.init_from` is what `checkpoint.load` takes.
       mesh: from `sharding.make_mesh`.
 
@@ -73,9 +81,10 @@ def from_checkpoint(config: ConfigDict, mesh: Mesh) -> state.TrainState:
         )
     placed = sharding.place(sharding.replicated(mesh), found.arrays["ema"])
     say(f"starting from the EMA of {path}, step {found.step}")
-    return _create(placed, config, mesh)
+    return _create(placed, optimizer, mesh)
 
 
-def _create(params: Any, config: ConfigDict, mesh: Mesh) -> state.TrainState:
+def _create(params: Any, optimizer: Optimizer, mesh: Mesh) -> state.TrainState:
     """Placed like a restored state, so that a resumed run finds the programs of this one in the cache."""
-    return jax.jit(partial(state.create, config=config), out_shardings=sharding.replicated(mesh))(params)
+    create = jax.jit(partial(state.create, optimizer=optimizer), out_shardings=sharding.replicated(mesh))
+    return create(params)

@@ -26,14 +26,16 @@ from hcflow_jax.training import (
     watch,
     workdir,
 )
+from hcflow_jax.training.groups import count_by_group
 from hcflow_jax.training.held_out import HeldOut
 from hcflow_jax.training.metrics import Clock, Reporter, complain, say
-from hcflow_jax.training.optimizer import count_by_group
+from hcflow_jax.training.optimizer import Optimizer
 from hcflow_jax.training.programs import Programs
 from hcflow_jax.training.result import RESULT
 from hcflow_jax.training.schedule import schedule
 from hcflow_jax.training.skipped import NotFiniteError, Skipped
 from hcflow_jax.training.step import make_train_step
+from hcflow_jax.training.stored import Storage
 from hcflow_jax.training.termination import TERMINATED, Interrupted, Termination
 from hcflow_jax.training.trace import Trace
 
@@ -53,7 +55,9 @@ class _Run:
         self.clock = Clock()
         self.programs = Programs(self.clock)
         self.model = models.build(config)
-        self.mesh = sharding.make_mesh(config)
+        self.mesh = sharding.make_mesh(config, self.model.batch_unit)
+        self.optimizer = Optimizer.of(self.model, config)
+        self.storage = Storage(self.optimizer, self.model.rate_groups, sharding.replicated(self.mesh))
         self.images, self.held_out = data.open_source(config, "train"), data.open_source(config, "eval")
         self.bound = HeldOut(self.model, config, self.programs, self.mesh)
         self.watched = jax.jit(watch.flows)
@@ -61,9 +65,9 @@ class _Run:
         self.checkpoints = Checkpoints(directory, config.train.keep_checkpoints, config.train.keep_every, complain)
         self.termination = Termination(distributed.Votes(self.mesh) if jax.process_count() > 1 else None)
         self.state, self.start, self.used = self._take_up()
-        self.schedule = schedule(config, len(self.images), self.next_index(0))
+        self.schedule = schedule(config, len(self.images), self.next_index(0), self.model.frozen_group)
         self.steps = {
-            frozen: make_train_step(self.model, config, self.schedule, self.mesh, frozen=frozen)
+            frozen: make_train_step(self.model, self.optimizer, config, self.schedule, self.mesh, frozen=frozen)
             for frozen in (False, True)
         }
         self.done = self.start
@@ -81,21 +85,18 @@ class _Run:
         """The newest checkpoint, else `train.init_from`, else a fresh start: state, step, images used by then."""
         with self.clock.section("initialising"):
             if self.checkpoints.steps():
-                shapes = jax.eval_shape(partial(state.create, config=self.config), self.model.shapes())
-                everywhere = sharding.replicated(self.mesh)
-                template = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=everywhere), shapes)
-                found = self.checkpoints.restore_latest(template, self.accept)
+                found = self.checkpoints.restore_latest(self.storage.template, self.accept)
                 if found is not None:
                     say(f"resuming at step {found.step}")
                     for change in workdir.changes(found.config, self.config):
                         say(f"  a field changed since it was saved: {change}")
                     if other := position.check(found.metadata.get("data"), self.images, self.config.data):
                         say(f"  {other}")
-                    return found.arrays, found.step, found.metadata["next_index"]
+                    return self.storage.state(found.arrays), found.step, found.metadata["next_index"]
             if self.config.train.init_from:
-                return initialise.from_checkpoint(self.config, self.mesh), 0, 0
+                return initialise.from_checkpoint(self.optimizer, self.config, self.mesh), 0, 0
             images = pipeline.init_images(self.config, self.images)
-            fresh = initialise.initialise(self.model, self.config, images, self.programs, self.mesh)
+            fresh = initialise.initialise(self.model, self.optimizer, self.config, images, self.programs, self.mesh)
             jax.block_until_ready(fresh)
         seconds = self.clock.seconds("initialising")
         say(f"initialised on {self.config.train.init_images} images in {seconds:.0f} s")
@@ -107,24 +108,31 @@ class _Run:
 
     def describe(self) -> None:
         """Says what is about to be trained."""
-        counts = count_by_group(self.state.params)
+        counts = count_by_group(self.state.params, self.model.rate_groups)
         by_group = ", ".join(f"{group} {count:,}" for group, count in counts.items())
         say(f"{sum(counts.values()):,} parameters: {by_group}")
+        workdir.write_parameters(self.directory, self.state.params)
         device = jax.devices()[0]
         say(f"{len(self.images):,} training images, {len(self.held_out):,} held out; on {device.device_kind}")
 
     def watch(self, step: int) -> None:
         """The flows' scales and conditioning, of the parameters that learn."""
         with self.clock.section("evaluating"):
-            prepared = {"flows": self.bound.prepare(self.state.params)["flows"]}
-            watched = jax.device_get(self.programs("the look at the flows", self.watched, prepared))
+            flows = self.model.flow_params(self.bound.prepare(self.state.params))
+            watched = jax.device_get(self.programs("the look at the flows", self.watched, flows))
         if watched:
             self.reporter.watch(step, watched)
 
     def evaluate(self, step: int) -> None:
         """The bound with the EMA's parameters."""
         check = self.termination.check
-        batches = pipeline.eval_batches(self.config, **distributed.share(), source=self.held_out, while_waiting=check)
+        batches = pipeline.eval_batches(
+            self.config,
+            **distributed.share(),
+            batch_unit=self.model.batch_unit,
+            source=self.held_out,
+            while_waiting=check,
+        )
         with self.clock.section("evaluating"), closing(batches):
             bound = self.bound.bound(self.bound.prepare(self.state.ema), self.termination.interrupts(batches))
         self.reporter.evaluation(step, bound.as_dict())
@@ -158,7 +166,7 @@ class _Run:
         """Saves the state."""
         with self.clock.section("saving"):
             where = {"next_index": self.next_index(step), "data": position.describe(self.images)}
-            self.checkpoints.save(step, self.state, self.config, where)
+            self.checkpoints.save(step, self.storage.stored(self.state), self.config, where)
 
     def train(self) -> None:
         """Steps from where the run stands to its end. What is done is saved if images fail."""
@@ -194,7 +202,7 @@ class _Run:
         pending: tuple[int, Any] | None = None
         for step in range(self.start, train.num_steps):
             frozen = self.config.execution.freeze_program and self.schedule.frozen(step)
-            name = "the training step" + (" with the encoder frozen" if frozen else "")
+            name = "the training step" + (f" with the {self.model.frozen_group} frozen" if frozen else "")
             try:
                 with self.clock.section("waiting"):
                     images = next(batches)
@@ -288,6 +296,7 @@ def train(
                 run.reporter.history,
                 run.clock,
                 run.state.params,
+                run.model.rate_groups,
                 start=run.start,
                 images=run.next_index(config.train.num_steps),
             )

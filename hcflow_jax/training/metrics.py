@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,8 +11,10 @@ from typing import Any
 
 import jax
 import numpy as np
+import tensorboardX
 
-from hcflow_jax.training import tensorboard, watch
+from hcflow_jax.files import replacing
+from hcflow_jax.training import watch
 
 HISTORY = "history.jsonl"
 TENSORBOARD = "tensorboard"
@@ -108,9 +109,8 @@ class History:
                     self.rows.append(row)
         self._writes = jax.process_index() == 0
         if self._writes:
-            partial = self._path.with_suffix(".tmp")
-            partial.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
-            os.replace(partial, self._path)
+            with replacing(self._path) as partial:
+                partial.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
 
     def write(self, row: dict[str, Any]) -> None:
         """Adds a row."""
@@ -136,7 +136,12 @@ class Reporter:
         clock: its sections "training" and "waiting" (for images, inside it) are what images/s are measured by.
         """
         self.history = History(workdir, step)
-        self._writer = tensorboard.make_writer(str(workdir / TENSORBOARD), step + 1 if step else None)
+        # Not clu's writers, which need TensorFlow. This one works in a thread of its own: training does not wait.
+        self._writer = tensorboardX.SummaryWriter(
+            str(workdir / TENSORBOARD),
+            purge_step=step + 1 if step else None,
+            write_to_disk=jax.process_index() == 0,
+        )
         self._num_steps, self._batch_size, self._clock = num_steps, batch_size, clock
         self._seconds_before = self.history.rows[-1].get("seconds", 0.0) if self.history.rows else 0.0
         self._last = (step, *self._seconds())
@@ -150,8 +155,9 @@ class Reporter:
     def _write(self, kind: str, step: int, values: dict[str, Any]) -> None:
         seconds = round(self._seconds_before + self._seconds()[0], 3)
         self.history.write({"step": step, "kind": kind, **values, "seconds": seconds})
-        numbers = {f"{kind}/{name}": v for name, v in values.items() if isinstance(v, int | float)}
-        self._writer.write_scalars(step, numbers)
+        for name, value in values.items():
+            if isinstance(value, int | float):
+                self._writer.add_scalar(f"{kind}/{name}", float(value), step)
 
     def train(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Writes one step's metrics, waiting for the device to have computed them.
@@ -194,7 +200,8 @@ class Reporter:
 
     def images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
         """Writes pictures, (H, W, 3) uint8, to TensorBoard."""
-        self._writer.write_images(step, dict(images))
+        for name, image in images.items():
+            self._writer.add_images(name, np.asarray(image)[None], step, dataformats="NHWC")
 
     def close(self) -> None:
         """Writes out everything."""

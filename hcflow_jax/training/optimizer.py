@@ -1,10 +1,10 @@
-"""Adam with a learning rate per group of modules (Table 2's "Learning rate", Section 6 of the model).
+"""The optimizer: clipping by the global norm, then Adam or Adamax for each rate group (Section 6, Table 2).
 
-Which group a parameter belongs to is decided by its path alone, from one table of patterns that must cover
-every parameter exactly once: a module that is added or renamed cannot silently learn at a wrong rate.
+Its state lives packed on the device (`groups.Packing`) and is stored in the shape of the parameter tree, so what a
+checkpoint holds does not depend on how the optimizer is made fast.
 """
 
-import re
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,135 +14,125 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 from ml_collections import ConfigDict
 
-from hcflow_jax.config import ConfigError
-from hcflow_jax.training.schedule import GROUPS
+from hcflow_jax.models import ImageModel
+from hcflow_jax.parameters import path_name
+from hcflow_jax.training.groups import Packed, Packing
 
 Params = Any
+State = dict[str, Any]  # {group: optax's state over {chunk: vector}}
 
-# What inside the decoder is not one of "the decoder's convs, U-Nets and learned constant": the style's dense
-# layers, what leaves a level, the base's conv, and the linear map of y_prior that conditions y_1 ("y1").
-_DECODER_FLOWS = r"decoder/(?:y1|base/conv|(?:.+/)?(?:style_in|style_out|to_condition|to_skip))/"
-
-# (group, pattern over '/'-joined paths). The patterns exclude one another; the lookahead makes the decoder's
-# two do.
-PATTERNS: tuple[tuple[str, str], ...] = (
-    ("encoder", r"^encoder/"),
-    ("decoder", rf"^(?!{_DECODER_FLOWS})decoder/"),
-    ("flows", rf"^{_DECODER_FLOWS}"),
-    ("flows", r"^(?:flows|style)/"),
-)
+OPTIMIZERS = {"adam": optax.scale_by_adam, "adamax": optax.scale_by_adamax}
 
 
-def path_name(path: tuple[Any, ...]) -> str:
-    """'/'-joined name of a key path, such as "decoder/8/stage_0/style_in/kernel"."""
-    return jax.tree_util.keystr(path, simple=True, separator="/")
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """Clipping and one transformation a group, over packed trees.
 
-
-def labels(params: Params, patterns: tuple[tuple[str, str], ...] = PATTERNS) -> Params:
-    """The group of every parameter.
-
-    Args:
-      params: tree of arrays or shapes.
-      patterns: (group, regular expression) rows; each parameter's path must match exactly one.
-
-    Returns:
-      A tree like `params` with a group's name at every leaf.
-
-    Raises:
-      ConfigError: a path matches no row, or several; the message names it.
+    Attributes:
+      packing: of the parameter tree.
+      inner: optax's transformation, without the learning rate; every group has its own state of it.
+      clip_norm: largest global norm of the gradients.
     """
 
-    def label(path: tuple[Any, ...], _: Any) -> str:
-        name = path_name(path)
-        rows = [(group, pattern) for group, pattern in patterns if re.search(pattern, name)]
-        if not rows:
-            raise ConfigError(
-                f"parameter {name!r} belongs to no learning-rate group: add its module to PATTERNS in "
-                "hcflow_jax/training/optimizer.py"
-            )
-        if len(rows) > 1:
-            matched = ", ".join(f"{pattern!r} ({group})" for group, pattern in rows)
-            raise ConfigError(
-                f"parameter {name!r} matches several learning-rate patterns, {matched}: make them exclude "
-                "one another, in PATTERNS in hcflow_jax/training/optimizer.py"
-            )
-        return rows[0][0]
+    packing: Packing
+    inner: optax.GradientTransformation
+    clip_norm: float
 
-    return jax.tree_util.tree_map_with_path(label, params)
+    @classmethod
+    def of(cls, model: ImageModel, config: ConfigDict) -> "Optimizer":
+        """The optimizer of a model.
 
+        Args:
+          model: its `shapes` and `rate_groups` are read.
+          config: the whole config; `train` says which optimizer.
+        """
+        train = config.train
+        inner = OPTIMIZERS[train.optimizer](b1=train.adam_b1, b2=train.adam_b2, eps=train.adam_eps)
+        return cls(Packing.of(model.shapes(), model.rate_groups), inner, train.clip_norm)
 
-def count_by_group(params: Params) -> dict[str, int]:
-    """Number of parameters in every group."""
-    counts: dict[str, int] = {group: 0 for group in GROUPS}
-    for label, leaf in zip(jax.tree.leaves(labels(params)), jax.tree.leaves(params), strict=True):
-        counts[label] += leaf.size
-    return counts
+    @property
+    def shapes(self) -> Params:
+        """The parameter tree's shapes."""
+        leaves = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in self.packing.shapes]
+        return jax.tree.unflatten(self.packing.structure, leaves)
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The rate groups' names."""
+        return self.packing.groups
 
-def _scale_by_rate(group: str) -> optax.GradientTransformationExtraArgs:
-    """Multiplies by minus the group's rate, which comes in with every update and is no part of the state.
-
-    So the rate follows the step number, which a skipped update advances too, and not a count of updates.
-    """
+    def init(self, params: Params) -> State:
+        """The state at step 0, of a parameter tree."""
+        return {group: self.inner.init(parts) for group, parts in self.packing.pack(params).items()}
 
     def update(
-        updates: Params,
-        state: optax.OptState,
-        params: Params = None,
-        *,
-        rates: Mapping[str, Array],
-        **extra: Any,
-    ) -> tuple[Params, optax.OptState]:
-        del params, extra
-        return jax.tree.map(lambda u: -rates[group] * u, updates), state
+        self, grads: Packed, state: State, params: Packed, rates: Mapping[str, Float[Array, ""]]
+    ) -> tuple[Packed, State]:
+        """One update.
 
-    # optax declares `update` without the extra arguments that it hands through.
-    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)  # pyright: ignore
+        Args:
+          grads: packed; what does not learn is zero, so that the norm is over what learns.
+          state: from `init` or the update before.
+          params: packed.
+          rates: learning rates by group. They come in with every update, and not from a count of updates: a skipped
+            update advances the schedule too.
+
+        Returns:
+          Parameters and state after it, packed.
+        """
+        clipped, _ = optax.clip_by_global_norm(self.clip_norm).update(grads, optax.EmptyState())
+        new_params, new_state = {}, {}
+        for group in self.groups:
+            updates, new_state[group] = self.inner.update(clipped[group], state[group], params[group])  # pyright: ignore
+            updates = jax.tree.map(lambda u, rate=rates[group]: -rate * u, updates)
+            new_params[group] = optax.apply_updates(params[group], updates)
+        return new_params, new_state
+
+    def to_stored(self, state: State) -> dict[str, Any]:
+        """The state as a checkpoint holds it.
+
+        Returns:
+          {name: tree} for each field of optax's state: moments ("mu", "nu") in the shape of the parameter tree, what
+          is one number a group ("count") as {group: number}.
+        """
+
+        fields: dict[str, dict[str, Any]] = {}
+        for group in self.groups:
+            for path, value in jax.tree_util.tree_leaves_with_path(state[group], is_leaf=_is_packed):
+                fields.setdefault(path_name(path), {})[group] = value
+        return {
+            name: self.packing.unpack(held) if _is_packed(held[self.groups[0]]) else held
+            for name, held in fields.items()
+        }
+
+    def from_stored(self, stored: Mapping[str, Any]) -> State:
+        """The inverse of `to_stored`."""
+        like = jax.eval_shape(self.init, self.shapes)
+        state = {}
+        for group in self.groups:
+
+            def take(path: Any, leaf: Any, group: str = group) -> Any:
+                held = stored[path_name(path)]
+                return self.packing.pack(held)[group] if _is_packed(leaf) else held[group]
+
+            state[group] = jax.tree_util.tree_map_with_path(take, like[group], is_leaf=_is_packed)
+        return state
+
+    def updates_done(self, state: State, frozen_group: str | None = None) -> Int[Array, ""]:
+        """How many updates were applied, skipped ones left out: the count of a group that is never frozen."""
+        group = next(group for group in self.groups if group != frozen_group)
+        return optax.tree.get(state[group], "count")
 
 
-def _unless_frozen(inner: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
-    """`inner`, but where `frozen` comes in true neither parameters nor its state change."""
-    inner = optax.with_extra_args_support(inner)
-
-    def update(
-        updates: Params, state: optax.OptState, params: Params = None, *, frozen: Bool, **extra: Any
-    ) -> tuple[Params, optax.OptState]:
-        updates, new_state = inner.update(updates, state, params, **extra)
-        updates = jax.tree.map(lambda u: jnp.where(frozen, 0.0, u), updates)
-        return updates, jax.tree.map(lambda old, new: jnp.where(frozen, old, new), state, new_state)
-
-    return optax.GradientTransformationExtraArgs(inner.init, update)  # pyright: ignore
+def _is_packed(node: Any) -> bool:
+    return isinstance(node, dict)
 
 
-def make_optimizer(config: ConfigDict) -> optax.GradientTransformationExtraArgs:
-    """Clipping by global norm, then one Adam a group.
-
-    It works on packed trees (`packing`): {group: {part: vector}}.
-
-    Args:
-      config: the whole config.
-
-    Returns:
-      A transformation whose `update` takes `rates={"encoder": ..., "decoder": ..., "flows": ...}` and `frozen`:
-      whether to leave the encoder's parameters and moments alone. The norm is over what still learns, provided
-      the encoder's gradients are then zero.
-    """
-    train = config.train
-
-    def adam(group: str) -> optax.GradientTransformation:
-        chain = optax.chain(
-            optax.scale_by_adam(b1=train.adam_b1, b2=train.adam_b2, eps=train.adam_eps), _scale_by_rate(group)
-        )
-        return _unless_frozen(chain) if group == "encoder" else chain
-
-    groups = optax.partition({group: adam(group) for group in GROUPS}, lambda packed: {g: g for g in packed})
-    return optax.with_extra_args_support(optax.chain(optax.clip_by_global_norm(train.clip_norm), groups))
-
-
-def updates_done(opt_state: optax.OptState) -> Int[Array, ""]:
-    """How many updates were applied, skipped ones left out: Adam's count in a group that is never frozen."""
-    counts = optax.tree.get_all_with_path(opt_state, "count")
-    return next(count for path, count in counts if any(getattr(key, "key", None) == "flows" for key in path))
+def select(which: Bool[Array, ""] | bool, new: Any, old: Any) -> Any:
+    """`new` where `which`, else `old`, leaf by leaf."""
+    if isinstance(which, bool):
+        return new if which else old
+    return jax.tree.map(lambda n, o: jnp.where(which, n, o), new, old)
 
 
 def ema_update(ema: Params, params: Params, decay: Float[Array, ""]) -> Params:

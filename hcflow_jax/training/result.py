@@ -5,15 +5,22 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from hcflow_jax.training.groups import RateGroups, count_by_group
 from hcflow_jax.training.metrics import Clock, History
-from hcflow_jax.training.optimizer import count_by_group
 
 RESULT = "result.json"
 _KINDS = ("compiling", "initialising", "training", "waiting", "evaluating", "sampling", "saving")
 
 
 def describe(
-    config: ConfigDict, history: History, clock: Clock, params: Any, *, start: int, images: int
+    config: ConfigDict,
+    history: History,
+    clock: Clock,
+    params: Any,
+    rate_groups: RateGroups,
+    *,
+    start: int,
+    images: int,
 ) -> dict[str, Any]:
     """What `result.json` holds; seconds and rates are of this process.
 
@@ -22,6 +29,7 @@ def describe(
       history: the run's, with the bounds before and after.
       clock: its sections.
       params: the parameters, which are counted.
+      rate_groups: of the model.
       start: the step at which this process took over.
       images: of the training order, used by the end.
     """
@@ -33,7 +41,7 @@ def describe(
         "steps": train.num_steps,
         "images": images,
         "resumed_from": start or None,
-        "parameters": count_by_group(params),
+        "parameters": count_by_group(params, rate_groups),
         "start": _bound(history, 0),
         "end": _bound(history, train.num_steps),
         "seconds": {**seconds, "total": round(sum(seconds.values()), 3)},

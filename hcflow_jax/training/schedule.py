@@ -1,5 +1,4 @@
-"""What depends on the step number: epochs, learning rates, the freeze, the EMA's decay (Section 6 of the
-model).
+"""What depends on the step number: epochs, learning rates, the freeze, the EMA's decay (Section 6 of the model).
 
 An epoch is a number of images, counted from 0. Every boundary is turned into the number of the first step
 that lies beyond it with Python integers, so that a step number on the device is only ever compared, never
@@ -13,8 +12,6 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 from ml_collections import ConfigDict
 
-GROUPS = ("encoder", "decoder", "flows")
-
 Step = int | Int[Array, ""]
 
 
@@ -26,11 +23,13 @@ class Schedule:
       train: the config's `train` group.
       images_per_epoch: images; an epoch is floor((step * batch_size + offset) / images_per_epoch).
       offset: images that earlier steps used beyond `batch_size` each, in a run that was resumed with another.
+      frozen_group: the rate group that does not learn from `train.freeze_epoch` on; None: every group always learns.
     """
 
     train: ConfigDict
     images_per_epoch: int
     offset: int = 0
+    frozen_group: str | None = None
 
     def first_step(self, epoch: int) -> int:
         """The first step that belongs to `epoch` or a later one."""
@@ -38,16 +37,17 @@ class Schedule:
 
     @property
     def freeze_step(self) -> int | None:
-        """The first step in which the encoder does not learn; None if it always does."""
-        return self.first_step(self.train.freeze_epoch) if self.train.freeze_epoch > 0 else None
+        """The first step in which the frozen group does not learn; None if it always does."""
+        freezes = self.frozen_group is not None and self.train.freeze_epoch > 0
+        return self.first_step(self.train.freeze_epoch) if freezes else None
 
     def frozen(self, step: int) -> bool:
-        """Whether the encoder is left alone in this step."""
+        """Whether the frozen group is left alone in this step."""
         return self.freeze_step is not None and step >= self.freeze_step
 
-    def is_frozen(self, step: Step) -> Bool[Array, ""]:
-        """`frozen`, of a step number on the device."""
-        return jnp.asarray(False if self.freeze_step is None else step >= self.freeze_step)
+    def learns(self, step: Step, group: str) -> Bool[Array, ""] | bool:
+        """Whether a group learns in a step, whose number may be on the device."""
+        return self.freeze_step is None or group != self.frozen_group or step < self.freeze_step
 
     def _decay_steps(self) -> np.ndarray:
         """Steps at which the rates decay: the first of each even epoch above `decay_after` in the run."""
@@ -62,8 +62,8 @@ class Schedule:
         """Learning rates of every group in `step` (the number of steps done before it).
 
         base * decay^(even epochs above `decay_after` that were reached), times the warm-up (linear from 0 at
-        step 0 to 1 at step `warmup_steps`), times the final decay (linear to 0 at step `num_steps`). The
-        encoder's is 0 once it is frozen.
+        step 0 to 1 at step `warmup_steps`, or when `warmup_images` images were used), times the final decay (linear
+        to 0 at step `num_steps`). It is 0 for a group that does not learn.
         """
         train = self.train
         step = jnp.asarray(step, jnp.int32)
@@ -71,15 +71,18 @@ class Schedule:
         factor = jnp.float32(1.0)
         if train.warmup_steps > 0:
             factor = factor * jnp.minimum(1.0, step / train.warmup_steps)
+        if train.warmup_images > 0:
+            # Steps are divided, not multiplied: a number of images may not fit into 32 bits.
+            used = step / (train.warmup_images / train.batch_size) + self.offset / train.warmup_images
+            factor = factor * jnp.minimum(1.0, used)
         if train.final_decay > 0:
             remaining = (train.num_steps - step) / (train.final_decay * train.num_steps)
             factor = factor * jnp.clip(remaining, 0.0, 1.0)
-        rates = {
-            group: train.learning_rate[group] * jnp.float32(train.decay[group]) ** decays * factor for group in GROUPS
-        }
-        if self.freeze_step is not None:
-            rates["encoder"] = jnp.where(step >= self.freeze_step, 0.0, rates["encoder"])
-        return {group: jnp.asarray(rate, jnp.float32) for group, rate in rates.items()}
+        rates = {}
+        for group, base in train.learning_rate.items():
+            rate = base * jnp.float32(train.decay[group]) ** decays * factor
+            rates[group] = jnp.asarray(jnp.where(self.learns(step, group), rate, 0.0), jnp.float32)
+        return rates
 
     def ema_decay(self, step: Step) -> Float[Array, ""]:
         """Decay of the EMA in `step`: 0 (a copy) during epoch 0, `ema_decay` after it."""
@@ -87,7 +90,7 @@ class Schedule:
         return jnp.where(step < self.first_step(1), 0.0, self.train.ema_decay).astype(jnp.float32)
 
 
-def schedule(config: ConfigDict, train_images: int, offset: int = 0) -> Schedule:
+def schedule(config: ConfigDict, train_images: int, offset: int = 0, frozen_group: str | None = None) -> Schedule:
     """The schedule of a config.
 
     Args:
@@ -95,5 +98,6 @@ def schedule(config: ConfigDict, train_images: int, offset: int = 0) -> Schedule
       train_images: images in the training set; an epoch's length unless `train.images_per_epoch` says
         otherwise.
       offset: see `Schedule`; what holds from the step on at which the run was resumed.
+      frozen_group: see `ImageModel`.
     """
-    return Schedule(config.train, config.train.images_per_epoch or train_images, offset)
+    return Schedule(config.train, config.train.images_per_epoch or train_images, offset, frozen_group)

@@ -6,20 +6,18 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
-from ml_collections import ConfigDict
 
-from hcflow_jax.training.optimizer import make_optimizer
-from hcflow_jax.training.packing import Packing
+from hcflow_jax.training.optimizer import Optimizer
 
 
 @flax.struct.dataclass
 class TrainState:
-    """A pytree of arrays; the same tree before and after the encoder's freeze.
+    """A pytree of arrays; the same tree before and after the freeze.
 
     Attributes:
       step: steps done, skipped ones included.
       params: the parameters that learn.
-      opt_state: Adam's counts and moments by group, packed: a vector a part of the model.
+      opt_state: counts and moments by rate group, packed (`groups.Packing`).
       ema: exponential moving average of `params`, which evaluation and sampling use.
     """
 
@@ -29,11 +27,11 @@ class TrainState:
     ema: Any
 
 
-def create(params: Any, config: ConfigDict) -> TrainState:
+def create(params: Any, optimizer: Optimizer) -> TrainState:
     """The state at step 0. Its EMA is a copy with buffers of its own, since the step donates both."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        opt_state=make_optimizer(config).init(Packing.of(params).pack(params)),
+        opt_state=optimizer.init(params),
         ema=jax.tree.map(jnp.copy, params),
     )

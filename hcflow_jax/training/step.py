@@ -1,24 +1,27 @@
 """One training step: a jitted function of state and global batch that draws all its noise on the device."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Bool, Float, Key, UInt8
+from jaxtyping import Array, Float, Key, Shaped, UInt8
 from ml_collections import ConfigDict
 
-from hcflow_jax.data import preprocessing
+from hcflow_jax import likelihood
 from hcflow_jax.models import ImageModel
-from hcflow_jax.training import accumulate, optimizer, sharding
-from hcflow_jax.training.packing import Packed, Packing
-from hcflow_jax.training.schedule import GROUPS, Schedule
+from hcflow_jax.training import sharding
+from hcflow_jax.training.groups import Packed, labels
+from hcflow_jax.training.optimizer import Optimizer, ema_update, select
+from hcflow_jax.training.schedule import Schedule
 from hcflow_jax.training.state import TrainState
 
 Metrics = dict[str, Float[Array, ""]]
 TrainStep = Callable[[TrainState, UInt8[Array, "B R R 3"]], tuple[TrainState, Metrics]]
+
+T = TypeVar("T")
 
 # The initialisation's stream: a step number that no run reaches, so that its draws are nobody else's.
 INIT_STREAM = 2**32 - 1
@@ -29,82 +32,105 @@ def root_key(seed: int) -> Key[Array, ""]:
     return jax.random.key(seed, impl="threefry2x32")
 
 
-def sample_keys(
-    key: Key[Array, ""], batch_size: int, first: int | Array = 0
-) -> tuple[Key[Array, " B"], Key[Array, " B"]]:
-    """Keys of the samples of one step, by position in the global batch.
+def sample_keys(key: Key[Array, ""], batch_size: int, first: int | Array = 0) -> Key[Array, " B"]:
+    """Keys of the samples of one step, by position in the global batch: all that is random of a sample.
 
     Args:
       key: fold_in(key(seed), step).
       batch_size: B, how many.
       first: position of the first of them.
+    """
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(batch_size))
+
+
+def mean_over_runs(compute: Callable[[Array | int, Array], T], batch: Shaped[Array, "b ..."], runs: int) -> T:
+    """The mean of what `compute` gives of equal runs of a batch, one after the other: for a batch that is too large.
+
+    Runs keep the order of the samples. Cut where batch units end, they hold the units that the batch does.
+
+    Args:
+      compute: (first, run): the run's place in the batch, and its b / runs samples. It gives a tree of float arrays
+        that are means over the samples.
+      batch: b a multiple of `runs`.
+      runs: at least 1.
 
     Returns:
-      data_keys, noise_keys: what augmentation and the model's noise draw from.
+      A tree like that of `compute`: equal to compute(0, batch), up to the rounding of sums.
     """
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(batch_size))
-    data_keys, noise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    return data_keys, noise_keys
+    if runs == 1:
+        return compute(0, batch)
+    size = batch.shape[0] // runs
+    cut = batch.reshape(runs, size, *batch.shape[1:])
+
+    def add(total: T, numbered: tuple[Array, Array]) -> tuple[T, None]:
+        number, run = numbered
+        return jax.tree.map(jnp.add, total, compute(number * size, run)), None
+
+    shapes = jax.eval_shape(compute, jnp.int32(0), cut[0])
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    total, _ = jax.lax.scan(add, zeros, (jnp.arange(runs), cut))
+    return jax.tree.map(lambda value: value / runs, total)
 
 
-def augment(config: ConfigDict, keys: Key[Array, " B"], images: UInt8[Array, "B R R 3"]) -> Array:
-    """Training images as x, (B, R, R, 3) float32: mirrored, dequantised and noised as `config.data` says."""
-    data = config.data
-    return preprocessing.augment(keys, images, bits=data.bits, noise_std=data.noise_std, flip=data.flip)
+def without_gradient(params: Any, model: ImageModel, group: str | None) -> Any:
+    """Parameters, those of one rate group cut off from the backward pass."""
 
+    def cut(leaf: Array, label: str) -> Array:
+        return jax.lax.stop_gradient(leaf) if label == group else leaf
 
-def _select(which: Bool[Array, ""], new: Any, old: Any) -> Any:
-    return jax.tree.map(lambda n, o: jnp.where(which, n, o), new, old)
+    return jax.tree.map(cut, params, labels(params, model.rate_groups))
 
 
 def make_train_step(
-    model: ImageModel, config: ConfigDict, schedule: Schedule, mesh: Mesh, *, frozen: bool = False
+    model: ImageModel,
+    optimizer: Optimizer,
+    config: ConfigDict,
+    schedule: Schedule,
+    mesh: Mesh,
+    *,
+    frozen: bool = False,
 ) -> TrainStep:
     """The step of Section 5's loss under Section 6's optimizer, jitted, with the state donated.
 
     Each device of the mesh takes a run of the batch, in `train.accumulate` runs one after the other; gradients and
     metrics are averaged over all.
 
-    A step whose loss or gradient norm is not finite changes nothing but the step number.
+    A step whose loss or gradient norm is not finite changes nothing but the step number. Likewise a group that does
+    not learn (`Schedule.learns`) keeps its parameters and its moments, and counts for nothing in the gradient's norm.
 
     Args:
       model: the model.
+      optimizer: of its parameters.
       config: the whole config.
-      schedule: rates and EMA decay by step.
+      schedule: rates, freeze and EMA decay by step.
       mesh: from `sharding.make_mesh`.
-      frozen: leave the encoder out of the backward pass: a second program, worth its compiling in a long run.
-        Without it the encoder stops learning at the freeze epoch just the same.
+      frozen: leave the model's frozen group out of the backward pass: a second program, worth its compiling in a long
+        run. Without it the group stops learning at the freeze epoch just the same.
 
     Returns:
       (state, images (B, R, R, 3) uint8) -> (state, metrics): scalars on the device. `loss` (bits, weighted),
       `bits_per_dim` and `bits/LEVEL` (bits per dim of the image), `grad_norm` (before clipping, of what
       learns) and `grad_norm/GROUP`, `rate/GROUP`, `skipped` (steps of the whole run so far whose update was skipped).
     """
-    transformation = optimizer.make_optimizer(config)
+    packing, groups = optimizer.packing, optimizer.groups
 
-    def loss_fn(params: Any, x: Array, keys: Any) -> tuple[Float[Array, ""], Any]:
+    def loss_fn(params: Any, images: Array, keys: Any) -> tuple[Float[Array, ""], Any]:
         if frozen:
-            params = {**params, "encoder": jax.lax.stop_gradient(params["encoder"])}
-        result = model.objective(params, x, keys)
-        return jnp.mean(result.loss), result
+            params = without_gradient(params, model, model.frozen_group)
+        result = likelihood.objective(model, params, images, keys, config.data, flip=config.data.flip)
+        return jnp.mean(result.loss), likelihood.by_name(result)
 
     def of_run(params: Any, step_key: Array, first: Array, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:
         """Of images at [first, first + b) of the batch."""
-        data_keys, noise_keys = sample_keys(step_key, images.shape[0], first)
-        x = augment(config, data_keys, images)
-        (loss, result), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, x, noise_keys)
-        means = {
-            "loss": loss,
-            "bits_per_dim": jnp.mean(result.bits_per_dim),
-            **{f"bits/{level}": jnp.mean(bits) for level, bits in result.bits_by_level.items()},
-        }
-        return Packing.of(params).pack(grads), means
+        keys = sample_keys(step_key, images.shape[0], first)
+        (_, result), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, images, keys)
+        return packing.pack(grads), {name: jnp.mean(values) for name, values in result.items()}
 
     def gradients(params: Any, step: Array, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:
         """Of one device's run of the batch, averaged over all."""
         step_key = jax.random.fold_in(root_key(config.seed), step)
         first = jax.lax.axis_index(sharding.BATCH) * images.shape[0]
-        mean = accumulate.mean_over_runs(
+        mean = mean_over_runs(
             lambda at, run: of_run(params, step_key, first + at, run), images, config.train.accumulate
         )
         return jax.lax.pmean(mean, sharding.BATCH)
@@ -115,30 +141,32 @@ def make_train_step(
 
     def train_step(state: TrainState, images: UInt8[Array, "B R R 3"]) -> tuple[TrainState, Metrics]:
         grads, means = gradients(state.params, state.step, images)
-        loss = means["loss"]
-        packing = Packing.of(state.params)
         old, old_ema = packing.pack(state.params), packing.pack(state.ema)
-        is_frozen = jnp.asarray(frozen) | schedule.is_frozen(state.step)
-        grads["encoder"] = jax.tree.map(lambda g: jnp.where(is_frozen, 0.0, g), grads.get("encoder", {}))
+        learns = {group: schedule.learns(state.step, group) for group in groups}
+        if frozen and model.frozen_group is not None:
+            learns[model.frozen_group] = False
+        nothing = jax.tree.map(jnp.zeros_like, grads)
+        grads = {group: select(learns[group], grads[group], nothing[group]) for group in groups}
         grad_norm = optax.tree.norm(grads)
         rates = schedule.rates(state.step)
-        updates, opt_state = transformation.update(grads, state.opt_state, old, rates=rates, frozen=is_frozen)
-        params = optax.apply_updates(old, updates)
-        ema = optimizer.ema_update(old_ema, params, schedule.ema_decay(state.step))
+        params, opt_state = optimizer.update(grads, state.opt_state, old, rates)
+        params = {group: select(learns[group], params[group], old[group]) for group in groups}
+        opt_state = {group: select(learns[group], opt_state[group], state.opt_state[group]) for group in groups}
+        ema = ema_update(old_ema, params, schedule.ema_decay(state.step))
 
-        good = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        good = jnp.isfinite(means["loss"]) & jnp.isfinite(grad_norm)
         new_state = TrainState(
             step=state.step + 1,
-            params=packing.unpack(_select(good, params, old)),
-            opt_state=_select(good, opt_state, state.opt_state),
-            ema=packing.unpack(_select(good, ema, old_ema)),
+            params=packing.unpack(select(good, params, old)),
+            opt_state=select(good, opt_state, state.opt_state),
+            ema=packing.unpack(select(good, ema, old_ema)),
         )
         metrics = {
             **means,
             "grad_norm": grad_norm,
-            **{f"grad_norm/{group}": optax.tree.norm(grads[group]) for group in GROUPS},
-            **{f"rate/{group}": rates[group] for group in GROUPS},
-            "skipped": new_state.step - optimizer.updates_done(new_state.opt_state),
+            **{f"grad_norm/{group}": optax.tree.norm(grads[group]) for group in groups},
+            **{f"rate/{group}": rates[group] for group in groups},
+            "skipped": new_state.step - optimizer.updates_done(new_state.opt_state, model.frozen_group),
         }
         return new_state, metrics
 

@@ -4,13 +4,14 @@ A flow inverts as exactly as its steps do. An actnorm that shrinks or stretches 
 matrix that is nearly singular, shows in the round trip and in the gradients long before it shows in the loss.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hcflow_jax.training.optimizer import path_name
+from hcflow_jax.parameters import path_name
 
 POWER_STEPS = 40  # of the power iteration: a norm to about a per cent, with no singular value decomposition
 
@@ -33,11 +34,11 @@ def _norm(matrices: Float[Array, "n c c"]) -> Float[Array, " n"]:
     return jnp.linalg.norm(jnp.einsum("nij,nj->ni", matrices, vectors, precision=precise), axis=-1)
 
 
-def flows(prepared: Any) -> Watched:
+def flows(by_level: Mapping[str, Any]) -> Watched:
     """Scales and conditioning of every level's flow; to be jitted.
 
     Args:
-      prepared: parameters from `Hierarchy.prepare`.
+      by_level: from `ImageModel.flow_params`, of prepared parameters.
 
     Returns:
       Scalars: `scale_min/LEVEL` and `scale_max/LEVEL`, of exp(s) of the level's actnorms, the factor of their
@@ -46,7 +47,7 @@ def flows(prepared: Any) -> Watched:
     """
     scales: dict[str, list[Array]] = {}
     conditions: dict[str, list[Array]] = {}
-    for level, params in prepared["flows"].items():
+    for level, params in by_level.items():
         leaves = {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
         for name, leaf in leaves.items():
             if f"/{name}".endswith("/actnorm/scale"):

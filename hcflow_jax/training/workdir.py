@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from clu import parameter_overview
 from ml_collections import ConfigDict
 
 from hcflow_jax import checkpoint
 from hcflow_jax.config import ConfigError
+from hcflow_jax.files import write
+
+PARAMETERS = "parameters.txt"
 
 
 def open_workdir(path: str | Path) -> Path:
@@ -37,9 +41,18 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """
     if jax.process_index() > 0:
         return
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(partial, path)
+    write(path, lambda file: file.write(f"{json.dumps(value, indent=2)}\n".encode()))
+
+
+def write_parameters(workdir: Path, params: Any) -> None:
+    """Writes WORKDIR/parameters.txt, a table of all parameters: name, shape, dtype and size.
+
+    Of several processes the first writes.
+    """
+    if jax.process_index() > 0:
+        return
+    table = parameter_overview.get_parameter_overview(params, include_stats=False)
+    write(workdir / PARAMETERS, lambda file: file.write(f"{table}\n".encode()))
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """PyTorch's older serialisation (before its zip format), read without PyTorch: tensors and plain values, nothing run.
 
-A pickle is a program. Here it is one for a machine of our own (`machine`), which knows the few instructions that
-PyTorch writes and makes inert values alone (`values`): nothing that a file names is imported, called or made. What
-a file claims is held against what it has: lengths, numbers of elements, places in a storage.
+A pickle is a program. Its instructions are checked first, then Python's unpickler runs it (`restricted`) and makes
+plain and inert values alone (`values`): nothing that a file names is imported or called. What a file claims is held
+against what it has: lengths, numbers of elements, places in a storage.
 """
 
 from hcflow_jax.unpickle.source import Source, UnpickleError

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from hcflow_jax.errors import InputError
 
-LINE = 200  # bytes, at most, of a name that ends with its line
 SHOWN = 80  # characters of what a file says that an error repeats
 
 
@@ -38,16 +37,11 @@ class Source:
                 raise UnpickleError("the file is empty")
             self.bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._at = 0
-        self._end = len(self.bytes)
 
     @property
     def left(self) -> int:
         """How many bytes come yet."""
         return len(self.bytes) - self._at
-
-    def within(self, count: int | None) -> None:
-        """Lets no more than `count` further bytes be read; None: all there are."""
-        self._end = len(self.bytes) if count is None else min(self._at + count, len(self.bytes))
 
     def tell(self) -> int:
         """Where the next byte is."""
@@ -59,10 +53,9 @@ class Source:
         Raises:
           UnpickleError: so many are not there.
         """
-        if count > self._end - self._at:
-            there, short = self._end - self._at, self._end == len(self.bytes)
-            problem = "the file is cut short or damaged" if short else "that is longer than any model's"
-            raise UnpickleError(f"{count} bytes are claimed at byte {self._at}, {there} can be there: {problem}")
+        if count > self.left:
+            problem = f"{count} bytes are claimed at byte {self._at}, {self.left} are there"
+            raise UnpickleError(f"{problem}: the file is cut short or damaged")
         start, self._at = self._at, self._at + count
         return start
 
@@ -74,17 +67,6 @@ class Source:
         """
         start = self.skip(count)
         return self.bytes[start : self._at]
-
-    def readline(self) -> bytes:
-        """The next line, its end included.
-
-        Raises:
-          UnpickleError: it does not end within `LINE` bytes.
-        """
-        stop = self.bytes.find(b"\n", self._at, min(self._end, self._at + LINE))
-        if stop < 0:
-            raise UnpickleError(f"the name at byte {self._at} does not end")
-        return self.read(stop + 1 - self._at)
 
     def number(self, size: int) -> int:
         """The next little-endian number of `size` bytes, unsigned."""

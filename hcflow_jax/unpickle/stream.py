@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from hcflow_jax.unpickle import machine
+from hcflow_jax.unpickle import restricted
 from hcflow_jax.unpickle.source import Source, UnpickleError, shown
-from hcflow_jax.unpickle.values import DTYPES, Named, Storage, Tensor, is_count
+from hcflow_jax.unpickle.values import Module, Numbers, Storage, Tensor, is_count
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
@@ -46,16 +46,16 @@ def read_stream(source: Source) -> Stream:
     Raises:
       UnpickleError: it is none, is cut short or damaged, or has anything but tensors, plain values and modules.
     """
-    if machine.load(source) != MAGIC:
+    if restricted.load(source) != MAGIC:
         raise UnpickleError("it does not begin with PyTorch's magic number: it is of another format, or damaged")
-    if (protocol := machine.load(source)) != PROTOCOL:
+    if (protocol := restricted.load(source)) != PROTOCOL:
         raise UnpickleError(f"its protocol is {_number(protocol)}, expected {PROTOCOL}")
-    system = machine.load(source)
+    system = restricted.load(source)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise UnpickleError("it was written on a machine that is not little-endian, or is damaged")
     found = _Found(source)
-    root = machine.load(source, found.persistent)
-    keys = machine.load(source)
+    root = restricted.load(source, found.persistent)
+    keys = restricted.load(source)
     return Stream(root, _places(source, keys, found.storages), source)
 
 
@@ -66,7 +66,7 @@ class _Found:
         self.storages: dict[str, Storage] = {}
         self._source = source
 
-    def persistent(self, identity: Any) -> Storage | Named:
+    def persistent(self, identity: Any) -> Storage | type[Module]:
         """What an id stands for.
 
         Args:
@@ -76,15 +76,15 @@ class _Found:
         kind, *rest = identity if isinstance(identity, tuple) and identity else (None,)
         if kind == "storage" and len(rest) == 5:
             return self._storage(*rest)
-        if kind == "module" and len(rest) == 3 and isinstance(rest[0], Named) and rest[0].is_class:
+        if kind == "module" and len(rest) == 3 and _is_class(rest[0]):
             return rest[0]
         raise UnpickleError("it refers to something outside of it that is neither a storage nor a module's class")
 
     def _storage(self, kind: Any, key: Any, location: Any, count: Any, view: Any) -> Storage:
-        numbers = isinstance(kind, Named) and kind.module == "torch" and kind.name in DTYPES
-        if not (numbers and type(key) is str and type(location) is str and is_count(count) and view is None):
+        named = isinstance(kind, Numbers) and type(key) is str and type(location) is str
+        if not (named and is_count(count) and view is None):
             raise UnpickleError("it refers to a storage of a kind that PyTorch does not write")
-        made = Storage(key, np.dtype(DTYPES[kind.name]), count)
+        made = Storage(key, kind.dtype, count)
         if made.count * made.dtype.itemsize > self._source.left:
             raise UnpickleError(f"storage {shown(key)} claims more than the file has: it is cut short or damaged")
         known = self.storages.setdefault(key, made)
@@ -112,6 +112,10 @@ def _places(source: Source, keys: Any, storages: dict[str, Storage]) -> dict[str
     if missing := storages.keys() - places.keys():
         raise UnpickleError(f"storage {shown(min(missing))} is used but not in the list of storages")
     return places
+
+
+def _is_class(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Module)
 
 
 def _number(value: Any) -> str:

@@ -1,7 +1,7 @@
 """What a pickle can make here: plain values, tensors that point into storages, and stand-ins of the authors' modules.
 
-`named` says what may be named at all, `call` what a call of it makes. Neither reaches any object of Python's but
-the ones in this file.
+`Names` says what may be named at all, `_CALLS` what a call makes. An unpickler that gets every name from here reaches
+no object of Python's but the ones in this file, and each of them refuses to be called or changed in other ways.
 """
 
 import dataclasses
@@ -29,32 +29,59 @@ _SCALARS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f
 _DIMENSIONS = 8
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Named:
-    """Something that a pickle names; nothing is imported."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return shown(f"{self.module}.{self.name}")
-
-    @property
-    def is_class(self) -> bool:
-        """Whether it is one of the authors' or PyTorch's modules."""
-        return any(f"{self.module}.".startswith(f"{package}.") for package in _PACKAGES)
+MOST_CLASSES = 1_000  # that a pickle names
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class Module:
-    """Stand-in of an object: which class, and the attributes it was saved with."""
+class Value:
+    """Whatever a pickle makes that is no plain value: its state cannot be set from a pickle."""
 
-    kind: Named
+    def __setstate__(self, state: Any) -> None:
+        """Refuses."""
+        raise UnpickleError(f"it gives a {shown(self)} a state that does not fit")
+
+
+class _Kind(type):
+    """The type of the stand-ins' classes: they cannot be called."""
+
+    kind: str
+
+    def __call__(cls, *_: Any) -> Any:
+        raise UnpickleError(f"it calls {shown(cls.kind)}, which is not to be called: refused, nothing was run")
+
+
+class Module(metaclass=_Kind):
+    """Stand-in of an object: the attributes it was saved with. Every class that a pickle names is a subclass.
+
+    Attributes:
+      kind: the class that the pickle names, "hflow.network.Actnorm".
+      state: the attributes; None before they are there.
+    """
+
+    kind = ""
     state: dict[Any, Any] | None = None
 
+    def __new__(cls, *arguments: Any) -> "Module":
+        """Makes one; a pickle gives no arguments."""
+        if arguments:
+            raise UnpickleError(f"it makes an object of {shown(cls.kind)} with arguments: refused, nothing was run")
+        return super().__new__(cls)
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Storage:
+    def __setstate__(self, state: Any) -> None:
+        """Takes the attributes, once."""
+        if self.state is not None or not isinstance(state, dict):
+            raise UnpickleError(f"it gives a {shown(self)} a state that does not fit")
+        self.state = state
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Numbers(Value):
+    """What a storage is made of."""
+
+    dtype: np.dtype
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Storage(Value):
     """A run of numbers that the stream holds after its pickles: under which key, of what kind, how many."""
 
     key: str
@@ -62,8 +89,8 @@ class Storage:
     count: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Tensor:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tensor(Value):
     """Part of a storage; offset and strides count elements."""
 
     storage: Storage
@@ -77,66 +104,63 @@ class Tensor:
         return math.prod(self.shape) * self.storage.dtype.itemsize
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class _Inert:
-    """A value that nothing is done with: a bound method, or a numpy dtype."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Method(Value):
+    """A bound method; nothing is done with it."""
 
-    kind: str
-    about: str
-
-
-def named(module: str, name: str) -> Named:
-    """What a pickle names, if it may.
-
-    Raises:
-      UnpickleError: it is none of the few names that a model is made of.
-    """
-    found = Named(module, name)
-    if (module, name) in _CALLS or found.is_class or (module == "torch" and name in DTYPES):
-        return found
-    raise UnpickleError(f"it names {found}, which is no part of a model: refused, nothing was run")
+    name: str
 
 
-def call(function: Any, arguments: Any) -> Any:
-    """What a call makes.
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Dtype(Value):
+    """A dtype of numpy's, by its code."""
 
-    Raises:
-      UnpickleError: it is not one of `_CALLS`, or not with such arguments.
-    """
-    make = _CALLS.get((function.module, function.name)) if isinstance(function, Named) else None
-    if make is None:
-        said = str(function) if isinstance(function, Named) else f"a {shown(function)}"
-        raise UnpickleError(f"it calls {said}, which is not to be called: refused, nothing was run")
-    try:
-        if not isinstance(arguments, tuple):
-            raise TypeError
-        return make(*arguments)
-    except TypeError:  # another number of them
-        raise UnpickleError(f"it calls {function} with other arguments than PyTorch does") from None
+    code: str
+
+    def __setstate__(self, state: Any) -> None:
+        """Passes over numpy's own, if the byte order is ours."""
+        if not isinstance(state, tuple) or state[1:2] not in (("<",), ("|",)):
+            super().__setstate__(state)
 
 
-def new(kind: Any, arguments: Any) -> Module:
-    """A stand-in of an object of a class.
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Function(Value):
+    """One of `_CALLS`."""
 
-    Raises:
-      UnpickleError: not a class of the authors' or PyTorch's modules, or made with arguments.
-    """
-    if not isinstance(kind, Named) or not kind.is_class or arguments != ():
-        said = str(kind) if isinstance(kind, Named) else f"a {shown(kind)}"
-        raise UnpickleError(f"it makes an object of {said}, which is no module: refused, nothing was run")
-    return Module(kind)
+    name: str
+    make: Callable[..., Any]
+
+    def __call__(self, *arguments: Any) -> Any:
+        try:
+            return self.make(*arguments)
+        except TypeError:  # another number of them
+            raise UnpickleError(f"it calls {shown(self.name)} with other arguments than PyTorch does") from None
 
 
-def build(target: Any, state: Any) -> None:
-    """Gives an object its state.
+class Names:
+    """What one pickle may name; nothing is imported."""
 
-    Raises:
-      UnpickleError: it takes none, has one, or the state is not of its kind.
-    """
-    if isinstance(target, Module) and target.state is None and isinstance(state, dict):
-        target.state = state
-    elif not (isinstance(target, _Inert) and isinstance(state, tuple) and state[1:2] in (("<",), ("|",))):
-        raise UnpickleError(f"it gives a {shown(target)} a state that does not fit")
+    def __init__(self) -> None:
+        self._classes: dict[str, type[Module]] = {}
+
+    def named(self, module: str, name: str) -> type[Module] | Value:
+        """What a name stands for.
+
+        Raises:
+          UnpickleError: it is none of the few names that a model is made of.
+        """
+        full = f"{module}.{name}"
+        if (module, name) in _CALLS:
+            return _Function(full, _CALLS[module, name])
+        if module == "torch" and name in DTYPES:
+            return Numbers(np.dtype(DTYPES[name]))
+        if not any(f"{module}.".startswith(f"{package}.") for package in _PACKAGES):
+            raise UnpickleError(f"it names {shown(full)}, which is no part of a model: refused, nothing was run")
+        if full not in self._classes:
+            if len(self._classes) >= MOST_CLASSES:
+                raise UnpickleError(f"it names more than {MOST_CLASSES} classes, which no model has")
+            self._classes[full] = _Kind("Module", (Module,), {"kind": full})
+        return self._classes[full]
 
 
 def is_count(value: Any) -> bool:
@@ -154,10 +178,10 @@ def _set(items: Any = ()) -> frozenset[str]:
     return frozenset(items)
 
 
-def _attribute(owner: Any, name: Any) -> _Inert:
+def _attribute(owner: Any, name: Any) -> _Method:
     if not isinstance(owner, Module) or type(name) is not str:
         raise UnpickleError(f"it takes the attribute {shown(name)} of a {shown(owner)}: refused, nothing was run")
-    return _Inert("a bound method", name)
+    return _Method(name)
 
 
 def _encoded(text: Any, codec: Any) -> bytes:
@@ -169,18 +193,18 @@ def _encoded(text: Any, codec: Any) -> bytes:
         raise UnpickleError("it has bytes that are no number of numpy's") from None
 
 
-def _dtype(code: Any, align: Any = False, copy: Any = True) -> _Inert:
+def _dtype(code: Any, align: Any = False, copy: Any = True) -> _Dtype:
     if code not in _SCALARS:
         raise UnpickleError(f"it has a number of numpy's of the type {shown(code)}, expected {', '.join(_SCALARS)}")
-    return _Inert("a dtype", code)
+    return _Dtype(code)
 
 
 def _scalar(dtype: Any, content: Any = b"") -> int | float | bool:
-    if not isinstance(dtype, _Inert) or dtype.kind != "a dtype" or type(content) is not bytes:
+    if not isinstance(dtype, _Dtype) or type(content) is not bytes:
         raise UnpickleError("it has a number of numpy's that is not made of a dtype and bytes")
-    if len(content) != (wanted := np.dtype(dtype.about).itemsize):
+    if len(content) != (wanted := np.dtype(dtype.code).itemsize):
         raise UnpickleError(f"it has a number of numpy's of {len(content)} bytes, expected {wanted}")
-    return np.frombuffer(content, f"<{dtype.about}")[0].item()
+    return np.frombuffer(content, f"<{dtype.code}")[0].item()
 
 
 def _tensor(

@@ -18,7 +18,7 @@ import test_training_skipped as skipped
 
 from hcflow_jax import main
 from hcflow_jax.data import DataError, encoded
-from hcflow_jax.training import accumulate
+from hcflow_jax.training import step as steps
 
 CONFIG = """
 from pathlib import Path
@@ -38,7 +38,7 @@ def get_config():
 
 def hold_amid(step: int) -> None:
     """Between the first and the second of a step's micro-batches."""
-    inner, seen = accumulate.mean_over_runs, []
+    inner, seen = steps.mean_over_runs, []
 
     def count(number: Any) -> None:
         if int(number) > 0:
@@ -55,7 +55,7 @@ def hold_amid(step: int) -> None:
 
         return inner(counted, batch, runs)
 
-    accumulate.mean_over_runs = mean_over_runs
+    steps.mean_over_runs = mean_over_runs
 
 
 def fail_after(images: int) -> None:

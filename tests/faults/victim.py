@@ -18,7 +18,7 @@ import training_fakes as fakes
 from orbax.checkpoint._src.path import atomicity
 
 from hcflow_jax import compiling
-from hcflow_jax.checkpoint import files, saving
+from hcflow_jax.checkpoint import saving
 from hcflow_jax.training import loop
 
 Temporary = atomicity.AtomicRenameTemporaryPath  # a directory until it is complete
@@ -90,7 +90,7 @@ def hold_at(point: str, step: int) -> None:
     elif point == "sealing":
         wrap(saving, "_seal", lambda directory: directory.name == str(step))
     elif point == "seal half written":
-        wrap(files.os, "replace", lambda old, new: Path(new) == Path(sys.argv[1]) / f"checkpoints/{step}/seal.json")
+        wrap(os, "replace", lambda old, new: Path(new) == Path(sys.argv[1]) / f"checkpoints/{step}/seal.json")
     elif point == "removing":
         wrap(shutil, "rmtree", lambda path, *_, **__: Path(path).name.isdigit())
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key
 
 if TYPE_CHECKING:
     from hcflow_jax.models.hierarchy.model import Hierarchy
@@ -18,7 +18,7 @@ Noise = dict[str, dict[str, Array]]
 USES = ("flow", "decoder")
 
 
-def draw(model: "Hierarchy", keys: PRNGKeyArray) -> Noise:
+def draw(model: "Hierarchy", keys: Key[Array, " b"]) -> Noise:
     """Standard normal draws for every noisy level, from one key a sample.
 
     Args:
@@ -31,7 +31,7 @@ def draw(model: "Hierarchy", keys: PRNGKeyArray) -> Noise:
     leaves = [(use, n, model.level(n)) for use in USES for n in model.noisy_names]
     ends = np.cumsum([level.dims for _, _, level in leaves])
 
-    def one(key: PRNGKeyArray) -> Noise:
+    def one(key: Key[Array, ""]) -> Noise:
         # One draw cut into levels: a draw a level would be a dozen generators in every program.
         parts = jnp.split(jax.random.normal(key, (int(ends[-1]),)), ends[:-1])
         drawn: Noise = {use: {} for use in USES}

@@ -1,0 +1,179 @@
+"""Images to latents and back, whole or from a level down."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from hcflow_jax.api import images as pixels
+from hcflow_jax.api.arguments import known_latents, known_levels
+from hcflow_jax.api.engine import Engine
+from hcflow_jax.api.latents import Latents
+from hcflow_jax.batches import Progress, joined, length
+from hcflow_jax.errors import InputError
+
+Images = pixels.Images | pixels.Floats
+LogDets = dict[str, Float[np.ndarray, " n"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Coarse:
+    """The coarser levels of some images, decoded by `Model.decode_coarse`; `len` counts images.
+
+    Attributes:
+      level: the first level that is left to decode.
+      dtype: of the networks' arithmetic.
+      state: what the finer levels need of the coarser ones; arrays (n, ...).
+    """
+
+    level: str
+    dtype: str
+    state: Any
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+
+class Coder(Engine):
+    """The part of `Model` that encodes and decodes."""
+
+    def encode(self, images: Images, log_dets: bool = False, progress: Progress | None = None) -> Any:
+        """Latents of images, without noise.
+
+        Args:
+          images: (n, R, R, 3).
+          log_dets: also give log|det dz/dy| of each level's flow, (n,), nats.
+          progress: is called after every batch, with the images done and n.
+
+        Returns:
+          Latents, or (Latents, {level: (n,)}).
+
+        Raises:
+          InputError: the images have another shape, dtype or range.
+
+        >>> model = api.load()
+        >>> latents = model.encode(model.sample(2))
+        >>> latents.names == model.level_names, len(latents)
+        (True, 2)
+        """
+        array = pixels.check(images, self.resolution)
+        if not log_dets:
+            return joined(self.encode_batches(array), len(array), progress)
+        parts = self._stream(self._use("float32").encode_with_log_dets, [array])
+        z, by_level = joined(parts, len(array), progress)
+        return self._latents(z), {name: by_level[name] for name in self.level_names}
+
+    def encode_batches(self, images: Images | Iterable[Images]) -> Iterator[Latents]:
+        """`encode`, a batch after the other: for more images than memory holds.
+
+        Args:
+          images: (n, R, R, 3), or arrays of any n one after the other, which are taken as they are wanted.
+
+        Yields:
+          Latents of at most `batch_size` images each; each given array begins a new batch.
+
+        >>> model = api.load()
+        >>> pictures = (model.sample(3, seed=seed) for seed in range(2))
+        >>> [len(latents) for latents in model.encode_batches(pictures)]
+        [3, 3]
+        """
+        each: Iterable[Any] = [images] if hasattr(images, "shape") else images
+        checked = (pixels.check(array, self.resolution) for array in each)
+        return map(self._latents, self._stream(self._use("float32").encode, checked))
+
+    def decode(
+        self, latents: Latents, as_float: bool = False, dtype: str = "float32", progress: Progress | None = None
+    ) -> Any:
+        """Images of latents: the inverse of `encode`.
+
+        Args:
+          latents: of n images.
+          as_float: give floats x + 0.5, not clipped to [0, 1], rather than 8-bit values.
+          dtype: of the networks' arithmetic.
+          progress: is called after every batch, with the images done and n.
+
+        Returns:
+          (n, R, R, 3), uint8 or float32.
+
+        Raises:
+          InputError: the latents are not this model's.
+
+        >>> model = api.load()
+        >>> images = model.sample(2)
+        >>> bool((model.decode(model.encode(images)) == images).all())
+        True
+        """
+        arrays = known_latents(self.image_model, latents)
+        return joined(self.decode_batches(Latents(arrays), as_float, dtype), len(latents), progress)
+
+    def decode_batches(
+        self, latents: Latents | Iterable[Latents], as_float: bool = False, dtype: str = "float32"
+    ) -> Iterator[np.ndarray]:
+        """`decode`, a batch after the other: of latents, or of any number of them one after the other.
+
+        >>> model = api.load()
+        >>> latents = (model.draw(2, seed=seed) for seed in range(3))
+        >>> [len(images) for images in model.decode_batches(latents)]
+        [2, 2, 2]
+        """
+        programs = self._use(dtype)
+        each = [latents] if isinstance(latents, Latents) else latents
+        checked = (known_latents(self.image_model, part) for part in each)
+        return self._stream(programs.decode_floats if as_float else programs.decode, checked)
+
+    def decode_coarse(self, latents: Latents, level: str, dtype: str = "float32") -> Coarse:
+        """Decodes the levels that are coarser than `level`, for `decode_from`.
+
+        Args:
+          latents: of n images; those of `level` and of finer levels may be missing.
+          level: the first level that is left.
+          dtype: of the networks' arithmetic, here and in `decode_from`.
+
+        Raises:
+          InputError: there is no such level, or the latents are not this model's.
+        """
+        known_levels(self.image_model, level)
+        arrays = known_latents(self.image_model, latents, stop=level)
+        program = self._use(dtype).decode_coarse[level]
+        if not arrays:  # nothing is coarser
+            return Coarse(level, dtype, program(self.prepared, {}), len(latents))
+        return Coarse(level, dtype, joined(self._stream(program, [arrays]), len(latents)), len(latents))
+
+    def decode_from(
+        self, coarse: Coarse, latents: Latents, as_float: bool = False, progress: Progress | None = None
+    ) -> Any:
+        """Decodes a level and the finer ones, given the coarser ones: `decode` without doing those again.
+
+        Args:
+          coarse: from `decode_coarse`, of n images, or of one that all n share.
+          latents: of n images; those of coarser levels may be missing.
+          as_float: give floats x + 0.5, not clipped to [0, 1], rather than 8-bit values.
+          progress: is called after every batch, with the images done and n.
+
+        Returns:
+          (n, R, R, 3), uint8 or float32.
+
+        Raises:
+          InputError: the latents are not this model's, or of another number of images.
+
+        >>> model = api.load()
+        >>> latents, finest = model.draw(2), model.level_names[-1]
+        >>> coarse = model.decode_coarse(latents, finest)
+        >>> bool((model.decode_from(coarse, latents) == model.decode(latents)).all())
+        True
+        """
+        z, count = known_latents(self.image_model, latents, first=coarse.level), len(latents)
+        if len(coarse) not in (1, count):
+            raise InputError(
+                f"coarse is of {len(coarse)} images and latents of {count}: give as many, or coarse of one"
+            )
+        programs = self._use(coarse.dtype)
+        program = (programs.decode_floats_from if as_float else programs.decode_from)[coarse.level]
+        state = coarse.state
+        if len(coarse) != count:
+            state = jax.tree.map(lambda a: np.broadcast_to(a, (count, *a.shape[1:])), state)
+        return joined(self._stream(program, [(state, z)]), length(z), progress)

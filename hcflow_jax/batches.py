@@ -1,0 +1,99 @@
+"""Any number of examples through a compiled program of few batch sizes, without the device waiting for the host."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from hcflow_jax import devices
+
+_STEP = 4  # from one batch size to the next: a batch is computed at most four times larger than it is
+
+Tree = Any  # of arrays (n, ...), n the same for all
+Progress = Callable[[int, int], object]  # is given how many examples are done, and of how many
+
+
+def bucket(count: int, largest: int, multiple: int = 1) -> int:
+    """The batch size that `count` examples are filled up to: 1, 4, 16, ..., or the largest.
+
+    Args:
+      count: at least 1, at most `largest`.
+      largest: a multiple of `multiple`.
+      multiple: sizes are rounded up to its multiples.
+    """
+    size = 1
+    while size < count:
+        size *= _STEP
+    return -(-min(size, largest) // multiple) * multiple
+
+
+def length(tree: Tree) -> int:
+    """n, the number of examples."""
+    return len(jax.tree.leaves(tree)[0])
+
+
+def cut(trees: Iterable[Tree], largest: int) -> Iterator[Tree]:
+    """Trees in pieces of at most `largest` examples."""
+    for tree in trees:
+        count = length(tree)
+        for start in range(0, count, largest):
+            part = slice(start, start + largest)
+            yield tree if count <= largest else jax.tree.map(lambda a: a[part], tree)  # noqa: B023
+
+
+def stream(
+    call: Callable[[Tree], Tree],
+    trees: Iterable[Tree],
+    largest: int,
+    multiple: int = 1,
+    place: Callable[[Tree], Tree] = lambda tree: tree,
+) -> Iterator[Tree]:
+    """Calls a program on one piece after the other, and yields what it gives.
+
+    A piece is dispatched before the result of the one before it is fetched, so that the device computes while the
+    host copies. A piece that has none of the batch sizes is filled up with its own first examples, whose results are
+    dropped.
+
+    Args:
+      call: takes and gives trees of arrays (batch, ...).
+      trees: trees of numpy arrays (n, ...), any n; they are taken one at a time.
+      largest: examples a call at most, a multiple of `multiple`.
+      multiple: batch sizes are its multiples.
+      place: puts a batch onto the devices.
+
+    Yields:
+      A tree of numpy arrays for each piece: what `cut` makes of `trees`.
+    """
+    pending = None
+    for piece in cut(trees, largest):
+        size = length(piece)
+        rows = np.arange(bucket(size, largest, multiple)) % size
+        whole = piece if len(rows) == size else jax.tree.map(lambda a: a[rows], piece)  # noqa: B023
+        output = call(place(whole))
+        if pending is not None:
+            yield _fetch(*pending)
+        pending = output, size
+    if pending is not None:
+        yield _fetch(*pending)
+
+
+def _fetch(output: Tree, size: int) -> Tree:
+    return jax.tree.map(lambda a: a[:size], devices.fetch(output))
+
+
+def joined(parts: Iterable[Tree], total: int, progress: Progress | None = None) -> Tree:
+    """Parts of a whole as one tree of numpy arrays.
+
+    Args:
+      parts: trees of arrays (n, ...), at least one.
+      total: their examples, all together.
+      progress: is called after every part.
+    """
+    kept, done = [], 0
+    for part in parts:
+        kept.append(part)
+        done += length(part)
+        if progress is not None:
+            progress(done, total)
+    return kept[0] if len(kept) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *kept)

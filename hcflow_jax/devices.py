@@ -1,0 +1,70 @@
+"""Meshes of devices, and arrays placed on them and fetched back.
+
+A mesh has one axis, `BATCH`. A batch is cut along it: each device takes a run of the examples. Parameters are the
+same on every device.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+BATCH = "batch"  # the mesh's one axis
+
+
+def in_a_row(devices: Iterable[Any]) -> Mesh:
+    """A mesh of devices; those of one process are neighbours, so that its share of a batch is one run of it."""
+    ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
+    return Mesh(np.array(ordered), (BATCH,), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def over(mesh: Mesh, parts: int) -> Mesh:
+    """The same devices in a mesh whose axis of the batch has a length that divides `parts`, the largest there is.
+
+    The devices beyond it do what others do.
+    """
+    size = math.gcd(mesh.size, parts)
+    return Mesh(mesh.devices.reshape(size, -1), (BATCH, "alike"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The same array on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def split(mesh: Mesh) -> NamedSharding:
+    """A run of the leading axis on each device."""
+    return NamedSharding(mesh, PartitionSpec(BATCH))
+
+
+def spread(mesh: Mesh, batch: Any) -> Any:
+    """A tree of host arrays, placed a run of the leading axis on each device.
+
+    Of several processes each gives its own share, the runs of its devices, and gets an array of the whole.
+    """
+    where = split(mesh)
+    return jax.tree.map(lambda own: jax.make_array_from_process_local_data(where, own), batch)
+
+
+def place(where: NamedSharding, tree: Any) -> Any:
+    """A tree of whole arrays, placed; where the mesh is of several processes, each gives the same arrays."""
+    if where.is_fully_addressable:
+        return jax.device_put(tree, where)
+
+    def one(array: Any) -> jax.Array:
+        whole = np.asarray(array)
+        return jax.make_array_from_callback(whole.shape, where, lambda index: whole[index])
+
+    return jax.tree.map(one, tree)
+
+
+def fetch(tree: Any) -> Any:
+    """A tree of arrays on any devices, whole and on the host; all processes of an array's mesh have to call it."""
+    if all(getattr(leaf, "is_fully_addressable", True) for leaf in jax.tree.leaves(tree)):
+        return jax.device_get(tree)
+    from jax.experimental import multihost_utils
+
+    return jax.tree.map(lambda a: multihost_utils.process_allgather(a, tiled=True), tree)

@@ -1,0 +1,128 @@
+"""The rate groups of a model's parameters, and a parameter tree packed into a few vectors of one group each.
+
+A model names its groups by patterns over the paths of its parameters (`ImageModel.rate_groups`). The patterns must
+cover every parameter exactly once, so a module that is added or renamed cannot learn at a wrong rate unnoticed.
+
+Clipping, Adam, the EMA and the check for non-finite steps do the same elementwise work on every tensor. Done tensor
+by tensor that is thousands of kernels, half of a whole training step. So the step works on packed trees:
+{group: {chunk: vector}}. A chunk holds one part of the model; no tensor is cut from a vector of the whole model.
+"""
+
+import dataclasses
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from hcflow_jax.config import ConfigError
+from hcflow_jax.parameters import path_name
+
+RateGroups = tuple[tuple[str, str], ...]
+Packed = dict[str, dict[str, Float[Array, " n"]]]
+
+CHUNK = 2_000_000  # elements after which a part goes on in the next vector
+
+
+def names(rate_groups: RateGroups) -> tuple[str, ...]:
+    """The groups, each once, in the order in which the model names them."""
+    return tuple(dict.fromkeys(group for group, _ in rate_groups))
+
+
+def labels(params: Any, rate_groups: RateGroups) -> Any:
+    """The group of every parameter.
+
+    Args:
+      params: tree of arrays or shapes.
+      rate_groups: (group, regular expression) rows; each parameter's path must match exactly one.
+
+    Returns:
+      A tree like `params` with a group's name at every leaf.
+
+    Raises:
+      ConfigError: a path matches no row, or several; the message names it.
+    """
+
+    def label(path: tuple[Any, ...], _: Any) -> str:
+        name = path_name(path)
+        rows = [(group, pattern) for group, pattern in rate_groups if re.search(pattern, name)]
+        if not rows:
+            raise ConfigError(
+                f"parameter {name!r} belongs to no rate group: add its module to the model's rate_groups"
+            )
+        if len(rows) > 1:
+            matched = ", ".join(f"{pattern!r} ({group})" for group, pattern in rows)
+            raise ConfigError(
+                f"parameter {name!r} matches several patterns of the model's rate_groups, {matched}: make them "
+                "exclude one another"
+            )
+        return rows[0][0]
+
+    return jax.tree_util.tree_map_with_path(label, params)
+
+
+def count_by_group(params: Any, rate_groups: RateGroups) -> dict[str, int]:
+    """Number of parameters in every group."""
+    counts = dict.fromkeys(names(rate_groups), 0)
+    for group, leaf in zip(jax.tree.leaves(labels(params, rate_groups)), jax.tree.leaves(params), strict=True):
+        counts[group] += leaf.size
+    return counts
+
+
+@dataclasses.dataclass(frozen=True)
+class Packing:
+    """How trees of one structure are packed.
+
+    Attributes:
+      groups: the rate groups' names; a group without parameters has no chunk.
+      structure: of the tree.
+      shapes: of its leaves, in order.
+      places: (group, chunk) of its leaves, in order; a chunk is the first two names of a path and a number, e.g.
+        "flows/128/0".
+    """
+
+    groups: tuple[str, ...]
+    structure: Any
+    shapes: tuple[tuple[int, ...], ...]
+    places: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, tree: Any, rate_groups: RateGroups, chunk: int | None = None) -> "Packing":
+        """The packing of trees like this one.
+
+        Args:
+          tree: of arrays or shapes.
+          rate_groups: of the model.
+          chunk: elements of a vector, about; `CHUNK` unless said.
+
+        Raises:
+          ConfigError: a parameter belongs to no group or to several.
+        """
+        chunk = chunk or CHUNK
+        leaves, structure = jax.tree.flatten(tree)
+        paths = [path_name(path).split("/") for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+        places, filled = [], {}
+        for leaf, group, path in zip(leaves, jax.tree.leaves(labels(tree, rate_groups)), paths, strict=True):
+            part = "/".join(path[:2])
+            places.append((group, f"{part}/{filled.get((group, part), 0) // chunk}"))
+            filled[group, part] = filled.get((group, part), 0) + int(np.prod(leaf.shape))
+        return cls(names(rate_groups), structure, tuple(leaf.shape for leaf in leaves), tuple(places))
+
+    def pack(self, tree: Any) -> Packed:
+        """{group: {chunk: its leaves, flattened and joined}}."""
+        held: dict[str, dict[str, list[Array]]] = {group: {} for group in self.groups}
+        for leaf, (group, part) in zip(self.structure.flatten_up_to(tree), self.places, strict=True):
+            held[group].setdefault(part, []).append(leaf.reshape(-1))
+        return {group: {name: jnp.concatenate(own) for name, own in parts.items()} for group, parts in held.items()}
+
+    def unpack(self, packed: Packed) -> Any:
+        """The tree again."""
+        at = dict.fromkeys(self.places, 0)
+        leaves = []
+        for shape, place in zip(self.shapes, self.places, strict=True):
+            size, start = int(np.prod(shape)), at[place]
+            leaves.append(packed[place[0]][place[1]][start : start + size].reshape(shape))
+            at[place] += size
+        return jax.tree.unflatten(self.structure, leaves)

@@ -1,0 +1,57 @@
+"""What a checkpoint holds of a training state, and the checkpoints of earlier versions."""
+
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import training_fakes as fakes
+
+from hcflow_jax import checkpoint
+from hcflow_jax.parameters import path_name
+from hcflow_jax.training import groups, loop
+
+OLD = Path(__file__).parent / "golden" / "run_v0_1"
+PARTS = ("step", "params", "opt_state", "ema")
+
+
+@pytest.fixture(autouse=True)
+def fake_model(monkeypatch):
+    fakes.install(monkeypatch.setattr)
+
+
+def config(folder, **train):
+    return fakes.config(folder / "images", images_per_epoch=8, eval_every=0, freeze_epoch=2, **train)
+
+
+def test_a_run_of_version_0_1_goes_on_as_it_would_have(tmp_path, capsys):
+    shutil.copytree(OLD / "checkpoints", tmp_path / "run" / "checkpoints")
+    assert loop.train(config(tmp_path), tmp_path / "run")["resumed_from"] == 3
+    assert "resuming at step 3" in capsys.readouterr().out
+    end = checkpoint.load(tmp_path / "run", ("params", "ema")).arrays
+    with np.load(OLD / "end.npz") as expected:
+        for path, leaf in jax.tree_util.tree_leaves_with_path(end):
+            np.testing.assert_allclose(leaf, expected[path_name(path)], rtol=1e-6, atol=1e-7)
+
+
+def test_a_run_resumes_whatever_the_size_of_the_packed_vectors(tmp_path, monkeypatch):
+    loop.train(config(tmp_path), tmp_path / "whole")
+    loop.train(config(tmp_path, num_steps=3), tmp_path / "cut")
+    monkeypatch.setattr(groups, "CHUNK", 2)
+    loop.train(config(tmp_path), tmp_path / "cut")
+    whole, cut = (checkpoint.load(tmp_path / name, PARTS).arrays for name in ("whole", "cut"))
+    assert jax.tree.structure(whole) == jax.tree.structure(cut)
+    jax.tree.map(np.testing.assert_array_equal, whole, cut)
+
+
+def test_moments_are_stored_in_the_shape_of_the_parameters(tmp_path):
+    loop.train(config(tmp_path, num_steps=1), tmp_path / "run")
+    found = checkpoint.load(tmp_path / "run", PARTS).arrays
+    for moments in ("mu", "nu"):
+        assert jax.tree.map(np.shape, found["opt_state"][moments]) == jax.tree.map(np.shape, found["params"])
+    assert {group: int(count) for group, count in found["opt_state"]["count"].items()} == {
+        "encoder": 1,
+        "decoder": 1,
+        "flows": 1,
+    }

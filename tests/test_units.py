@@ -226,7 +226,8 @@ def _check_coupling(coupling: flows.Coupling, group: str, kind: str) -> tuple[np
     def name(*path: str) -> str:
         return names._step(kind, cond is not None, ("coupling", *path)).removeprefix("coupling.")
 
-    params = _params(coupling.net, entries(UNITS, f"{group}/param/"), name, x, cond)
+    network: Any = coupling.net
+    params = _params(network, entries(UNITS, f"{group}/param/"), name, x, cond)
     read = jax.jit(lambda params, x, cond: bijectors.scale_and_shift(coupling, params, x, cond))
     s, b = read(params, x, cond)
     _is_mask(np.asarray(coupling.split.hidden(x.shape)), nhwc(data["mask_in"]), nhwc(data["mask_out"]))

@@ -1,8 +1,10 @@
 """Actnorm (Section 3, after Glow): one shift and one scale a channel, initialised from data."""
 
-import jax.numpy as jnp
-from jaxtyping import Array
+from typing import ClassVar
 
+import jax.numpy as jnp
+
+from hcflow_jax.flows.annotations import Array
 from hcflow_jax.flows.base import Bijector, Cond, LogDet, Params, bijector, check_channels, per_sample, pixels
 
 
@@ -10,11 +12,23 @@ from hcflow_jax.flows.base import Bijector, Cond, LogDet, Params, bijector, chec
 class Actnorm(Bijector):
     """forward: z = (x - b) exp(-s) by channel; inverse: x = z exp(s) + b; log_det = -H W sum(s).
 
+    >>> import jax.numpy as jnp
+    >>> from hcflow_jax import flows
+    >>> params = {"bias": jnp.array([1.0, 0.0]), "scale": jnp.array([0.0, 1.0])}
+    >>> z, log_det = flows.Actnorm().forward(params, jnp.array([[3.0, 0.0]]))
+    >>> z.tolist(), log_det.tolist()
+    ([[2.0, 0.0]], [-1.0])
+
     Attributes:
-      data_dependent: start with zero mean and unit unbiased std a channel over batch and space; else at zero.
+      data_dependent: start with zero mean and unit std a channel over batch and space; else b and s start at zero.
+      biased_std: divide by the biased std + 1e-6, as Glow does, instead of the unbiased std (1e-6 at least).
     """
 
+    keeps_shape: ClassVar[bool] = True
+    takes_cond: ClassVar[bool] = False
+
     data_dependent: bool = True
+    biased_std: bool = False
 
     def create(self, key: Array, x: Array, cond: Cond = None) -> Params:
         del key, cond
@@ -23,8 +37,8 @@ class Actnorm(Bijector):
     def calibrate(self, params: Params, x: Array, cond: Cond = None) -> tuple[Params, Array]:
         if self.data_dependent:
             over = tuple(range(x.ndim - 1))
-            std = jnp.std(x, over, ddof=1)
-            params = {"bias": jnp.mean(x, over), "scale": jnp.log(jnp.maximum(std, 1e-6))}
+            std = jnp.std(x, over) + 1e-6 if self.biased_std else jnp.maximum(jnp.std(x, over, ddof=1), 1e-6)
+            params = {"bias": jnp.mean(x, over), "scale": jnp.log(std)}
         return params, self.forward(params, x, cond)[0]
 
     def forward(self, params: Params, x: Array, cond: Cond = None) -> tuple[Array, LogDet]:

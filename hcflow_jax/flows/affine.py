@@ -1,23 +1,24 @@
 """The affine map that actnorm's relatives share: z = (x - b) exp(-s), Eq. 2 read from data to latent."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
+from hcflow_jax.flows.annotations import Array, Float
 from hcflow_jax.flows.base import LogDet
+from hcflow_jax.flows.checking import at_least_float32
 
 SCALE_LIMIT = 3.0  # |s| of couplings and injectors
 SHIFT_LIMIT = 5.0  # |b| of couplings
 
 
 def affine_forward(x: Float[Array, "b *d"], s: Array, b: Array) -> tuple[Array, LogDet]:
-    """z = (x - b) exp(-s) and its log-det -sum(s) per sample, nats; everything in float32."""
-    x, s, b = (a.astype(jnp.float32) for a in (x, s, b))
+    """z = (x - b) exp(-s) and its log-det -sum(s) per sample, nats; in x's dtype, float32 at least."""
+    x, s, b = (a.astype(at_least_float32(x)) for a in (x, s, b))
     return (x - b) * jnp.exp(-s), -_sum(s, x)
 
 
 def affine_inverse(z: Float[Array, "b *d"], s: Array, b: Array) -> tuple[Array, LogDet]:
-    """x = z exp(s) + b and its log-det sum(s) per sample, nats; everything in float32."""
-    z, s, b = (a.astype(jnp.float32) for a in (z, s, b))
+    """x = z exp(s) + b and its log-det sum(s) per sample, nats; in z's dtype, float32 at least."""
+    z, s, b = (a.astype(at_least_float32(z)) for a in (z, s, b))
     return z * jnp.exp(s) + b, _sum(s, z)
 
 

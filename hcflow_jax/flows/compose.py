@@ -1,62 +1,142 @@
 """Bijectors made of bijectors: one after another, the same step many times, and a part of the conditioning."""
 
+import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
+from hcflow_jax import parameters
+from hcflow_jax.errors import InputError
 from hcflow_jax.flows import reversible
-from hcflow_jax.flows.base import Bijector, Cond, LogDet, Params, PulledBack, add_gradients, bijector, constant
+from hcflow_jax.flows.annotations import Array
+from hcflow_jax.flows.base import (
+    Bijector,
+    Cond,
+    Latent,
+    LogDet,
+    Params,
+    PulledBack,
+    add_gradients,
+    bijector,
+    constant,
+)
+from hcflow_jax.flows.checking import describe
 from hcflow_jax.flows.reversible import STORE
 
 
 @bijector
 class Chain(Bijector):
-    """Bijectors in `forward` order; params is a dict with an entry a name. log_det is the sum of theirs."""
+    """Bijectors in `forward` order; params is a dict with an entry a name. log_det is the sum of theirs.
+
+    Each is created for what the one before it puts out. Where latents leave on the way (`FactorOut`), z is a tuple:
+    those that left, in order, and the last bijector's output. `chain` makes one.
+
+    >>> from hcflow_jax import flows
+    >>> flows.chain(norm=flows.Actnorm(), mix=flows.Mixing()).names
+    ('norm', 'mix')
+    """
 
     names: tuple[str, ...]
     bijectors: tuple[Bijector, ...] = constant()
 
+    @property
+    def keeps_shape(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return all(each.keeps_shape for each in self.bijectors)
+
+    @property
+    def takes_cond(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return any(each.takes_cond for each in self.bijectors)
+
+    @property
+    def leaving(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return sum(each.leaving for each in self.bijectors)
+
     def create(self, key: Array, x: Array, cond: Cond = None) -> Params:
-        keys = jax.random.split(key, len(self.names))
-        return {n: b.create(k, x, cond) for n, b, k in zip(self.names, self.bijectors, keys, strict=True)}
+        made = {}
+        for (name, each), own in zip(self._each(), jax.random.split(key, len(self.names)), strict=True):
+            made[name] = each.create(own, x, _for(each, cond))
+            x = put_out(each, made[name], x, _for(each, cond))
+        return made
 
-    def calibrate(self, params: Params, x: Array, cond: Cond = None) -> tuple[Params, Array]:
-        done = {}
-        for name, each in zip(self.names, self.bijectors, strict=True):
-            done[name], x = each.calibrate(params[name], x, cond)
-        return done, x
+    def calibrate(self, params: Params, x: Array, cond: Cond = None) -> tuple[Params, Latent]:
+        done, left = {}, ()
+        for name, each in self._each():
+            done[name], z = each.calibrate(params[name], x, _for(each, cond))
+            *gone, x = z if each.leaving else (z,)
+            left += tuple(gone)
+        return done, (*left, x) if self.leaving else x
 
-    def forward(self, params: Params, x: Array, cond: Cond = None) -> tuple[Array, LogDet]:
-        total = jnp.zeros(x.shape[0])
-        for name, each in zip(self.names, self.bijectors, strict=True):
-            x, log_det = each.forward(params[name], x, cond)
+    def forward(self, params: Params, x: Array, cond: Cond = None) -> tuple[Latent, LogDet]:
+        total, left = jnp.zeros(x.shape[0], x.dtype), ()
+        for name, each in self._each():
+            z, log_det = each.forward(params[name], x, _for(each, cond))
+            *gone, x = z if each.leaving else (z,)
+            left += tuple(gone)
+            total += log_det
+        return (*left, x) if self.leaving else x, total
+
+    def inverse(self, params: Params, z: Latent, cond: Cond = None) -> tuple[Array, LogDet]:
+        *left, x = z if self.leaving else (z,)
+        total = jnp.zeros(x.shape[0], x.dtype)
+        for name, each in self._each()[::-1]:
+            if each.leaving:
+                left, gone = left[: -each.leaving], left[-each.leaving :]
+                x = (*gone, x)
+            x, log_det = each.inverse(params[name], x, _for(each, cond))
             total += log_det
         return x, total
 
-    def inverse(self, params: Params, z: Array, cond: Cond = None) -> tuple[Array, LogDet]:
-        total = jnp.zeros(z.shape[0])
-        for name, each in zip(self.names[::-1], self.bijectors[::-1], strict=True):
-            z, log_det = each.inverse(params[name], z, cond)
-            total += log_det
-        return z, total
-
-    def pull_back(self, params: Params, z: Array, cond: Cond, cotangents: tuple[Array, LogDet]) -> PulledBack:
+    def pull_back(self, params: Params, z: Latent, cond: Cond, cotangents: tuple[Latent, LogDet]) -> PulledBack:
+        if self.leaving:
+            return super().pull_back(params, z, cond, cotangents)
         of_z, of_log_det = cotangents
         of_params, of_cond = {}, None
-        for name, each in zip(self.names[::-1], self.bijectors[::-1], strict=True):
-            z, pulled = each.pull_back(params[name], z, cond, (of_z, of_log_det))
+        for name, each in self._each()[::-1]:
+            z, pulled = each.pull_back(params[name], z, _for(each, cond), (of_z, of_log_det))
             of_params[name], of_z, more = pulled
-            of_cond = more if of_cond is None else add_gradients(of_cond, more)
+            if each.takes_cond:
+                of_cond = more if of_cond is None else add_gradients(of_cond, more)
         return z, (of_params, of_z, of_cond)
 
     def prepare(self, params: Params) -> Params:
-        return {n: b.prepare(params[n]) for n, b in zip(self.names, self.bijectors, strict=True)}
+        return {name: each.prepare(params[name]) for name, each in self._each()}
+
+    def _each(self) -> list[tuple[str, Bijector]]:
+        return list(zip(self.names, self.bijectors, strict=True))
 
 
-def chain(**bijectors: Bijector) -> Chain:
-    """chain(actnorm=..., coupling=...): a `Chain` in the order written, which is `forward` order."""
+def _for(each: Bijector, cond: Cond) -> Cond:
+    return cond if each.takes_cond else None
+
+
+def put_out(each: Bijector, params: Params, x: Array, cond: Cond) -> Array:
+    """Something of the shape in which x goes on after a bijector; nothing is computed."""
+    if each.keeps_shape:
+        return x
+    z, _ = jax.eval_shape(each.forward, parameters.unbox(params), x, cond)
+    z = z[-1] if each.leaving else z
+    return x if (z.shape, z.dtype) == (x.shape, x.dtype) else jnp.zeros(z.shape, z.dtype)
+
+
+def chain(**bijectors: Any) -> Chain:
+    """chain(actnorm=..., coupling=...): a `Chain` of bijectors in the order written, which is `forward` order.
+
+    >>> import jax
+    >>> from hcflow_jax import flows
+    >>> flow = flows.chain(squeeze=flows.Squeeze(), actnorm=flows.Actnorm(), mixing=flows.Mixing())
+    >>> params, z = flow.init(jax.random.key(0), jax.random.normal(jax.random.key(1), (2, 4, 4, 3)))
+    >>> z.shape, sorted(params)
+    ((2, 2, 2, 12), ['actnorm', 'mixing', 'squeeze'])
+
+    Raises:
+      InputError: where there is none, or one of them is no bijector.
+    """
+    if not bijectors:
+        raise InputError("chain: it needs a bijector at least")
+    for name, each in bijectors.items():
+        if not isinstance(each, Bijector):
+            raise InputError(f"chain: {name} must be a bijector, not {each!r:.80}")
     return Chain(tuple(bijectors), tuple(bijectors.values()))
 
 
@@ -67,21 +147,53 @@ class Repeat(Bijector):
     The steps are one program: they may differ only in `constant` fields (the squares of a checkerboard), which
     are handed to it step by step and are no part of the parameters. How it runs does not change its tree.
 
+    >>> import jax
+    >>> from hcflow_jax import flows
+    >>> flow = flows.Repeat(flows.chain(actnorm=flows.Actnorm(), mixing=flows.Mixing()), 3)
+    >>> params, z = flow.init(jax.random.key(0), jax.random.normal(jax.random.key(1), (8, 2)))
+    >>> params["mixing"]["kernel"].shape
+    (3, 2, 2)
+
     Attributes:
-      steps: the bijectors; all of one structure.
+      steps: the bijectors; all of one structure. Or one bijector, with `n`.
+      n: how often the one bijector is repeated.
       unroll: run as straight-line code instead of `lax.scan`.
       backward: what the backward pass, of either direction, has of each step: "store", all activations;
         "recompute", its input alone, from which it runs again; "reversible", nothing: inputs are rebuilt through
         the inverse, last step first (`reversible`).
     """
 
-    steps: tuple[Bijector, ...] = constant()
-    unroll: bool = False
-    backward: str = STORE
+    steps: Any = constant()
+    n: dataclasses.InitVar[int | None] = None
+    unroll: bool = dataclasses.field(default=False, kw_only=True)
+    backward: str = dataclasses.field(default=STORE, kw_only=True)
+
+    def __post_init__(self, n: int | None) -> None:
+        if isinstance(self.steps, Bijector) or n is not None:
+            if not isinstance(self.steps, Bijector) or not isinstance(n, int) or n < 1:
+                raise InputError(
+                    "Repeat: give it a bijector and a number, Repeat(step, 8), or a tuple of bijectors, Repeat(steps)"
+                )
+            object.__setattr__(self, "steps", (self.steps,) * n)
+
+    @property
+    def keeps_shape(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return True  # a step whose output had another shape could not follow itself
+
+    @property
+    def takes_cond(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.steps[0].takes_cond
 
     def create(self, key: Array, x: Array, cond: Cond = None) -> Params:
         keys = jax.random.split(key, len(self.steps))
-        return jax.vmap(lambda k, step: step.create(k, x, cond))(keys, self._stacked())
+        made = jax.vmap(lambda k, step: step.create(k, x, cond))(keys, self._stacked())
+        first = self.steps[0]
+        if not first.keeps_shape:
+            one = jax.tree.map(lambda leaf: leaf[0], parameters.unbox(made))
+            z = jax.eval_shape(first.forward, one, x, cond)[0]
+            if first.leaving or z.shape != x.shape:
+                raise InputError(f"Repeat: its step must keep x's shape {tuple(x.shape)}, but gives {describe(z)}")
+        return made
 
     def calibrate(self, params: Params, x: Array, cond: Cond = None) -> tuple[Params, Array]:
         def body(x: Array, each: tuple[Params, Bijector]) -> tuple[Array, Params]:
@@ -106,33 +218,58 @@ class Repeat(Bijector):
 
     def _stacked(self) -> Any:
         """The steps as one bijector whose constants have a leading axis."""
+        if not isinstance(self.steps, tuple) or not all(isinstance(step, Bijector) for step in self.steps):
+            raise InputError(f"Repeat: its steps must be a tuple of bijectors, not {self.steps!r:.80}")
         first = jax.tree.structure(self.steps[0])
         if any(jax.tree.structure(step) != first for step in self.steps):
-            raise ValueError("Repeat: its steps must be alike but for constants; these differ in structure")
+            raise InputError("Repeat: its steps must be alike but for constants; these differ in structure")
         return jax.tree.map(lambda *each: jnp.stack([jnp.asarray(e) for e in each]), *self.steps)
 
 
 @bijector
 class Conditioned(Bijector):
-    """A bijector that is given one entry, `part`, of a conditioning that is a dict (or None)."""
+    """A bijector that is given one entry, `part`, of a conditioning that is a dict (or None).
+
+    >>> import jax
+    >>> from hcflow_jax import flows
+    >>> x = jax.random.normal(jax.random.key(1), (2, 3))
+    >>> flows.Conditioned("start", flows.Injector()).forward({}, x, {"start": (x, 0 * x)})[0].tolist()
+    [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
 
     part: str
     inner: Bijector = constant()
 
+    @property
+    def keeps_shape(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.inner.keeps_shape
+
+    @property
+    def takes_cond(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.inner.takes_cond
+
+    @property
+    def leaving(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.inner.leaving
+
     def create(self, key: Array, x: Array, cond: Cond = None) -> Params:
         return self.inner.create(key, x, self._part(cond))
 
-    def calibrate(self, params: Params, x: Array, cond: Cond = None) -> tuple[Params, Array]:
+    def calibrate(self, params: Params, x: Array, cond: Cond = None) -> tuple[Params, Latent]:
         return self.inner.calibrate(params, x, self._part(cond))
 
-    def forward(self, params: Params, x: Array, cond: Cond = None) -> tuple[Array, LogDet]:
+    def forward(self, params: Params, x: Array, cond: Cond = None) -> tuple[Latent, LogDet]:
         return self.inner.forward(params, x, self._part(cond))
 
-    def inverse(self, params: Params, z: Array, cond: Cond = None) -> tuple[Array, LogDet]:
+    def inverse(self, params: Params, z: Latent, cond: Cond = None) -> tuple[Array, LogDet]:
         return self.inner.inverse(params, z, self._part(cond))
 
     def prepare(self, params: Params) -> Params:
         return self.inner.prepare(params)
 
     def _part(self, cond: Cond) -> Cond:
-        return None if cond is None else cond[self.part]
+        if cond is None:
+            return None
+        if not isinstance(cond, dict) or self.part not in cond:
+            raise InputError(f"Conditioned: cond must be a dict with an entry {self.part!r}, not {describe(cond)}")
+        return cond[self.part]

@@ -1,35 +1,67 @@
-"""Affine coupling (Eq. 2): a network sees the visible part and moves the hidden part."""
+"""Coupling (Eq. 2; NICE, Real NVP, Glow): a network sees the visible part and moves the hidden part."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
-from jaxtyping import Array
 
+from hcflow_jax.errors import InputError
+from hcflow_jax.flows import conditioner
 from hcflow_jax.flows.affine import SCALE_LIMIT, SHIFT_LIMIT, affine_forward, affine_inverse
+from hcflow_jax.flows.annotations import Array
 from hcflow_jax.flows.base import Bijector, Cond, LogDet, Params, PulledBack, bijector, check_same, constant
 from hcflow_jax.flows.split import Split
+
+SCALES = EXP, SIGMOID, ADDITIVE = ("exp", "sigmoid", "additive")
 
 
 @bijector
 class Coupling(Bijector):
     """forward: z = (x - b) exp(-s) on the hidden part; inverse: x = z exp(s) + b; log_det = -sum(s).
 
-    (s, b) = net(sqrt(2) * visible part, cond), both zero on the visible part; s is clipped to [-3, 3], b to
-    [-5, 5]. The visible part passes unchanged, so both directions give the network the same input.
+    The network gets gain * visible part and cond. s and b are zero on the visible part, which passes unchanged, so
+    both directions give the network the same input. `scale` says what the network gives:
+
+    - "exp": (s, b), s clipped to [-3, 3], b to [-5, 5];
+    - "sigmoid": (r, t), for z = (x + t) sigmoid(r + 2), as in Glow;
+    - "additive": t, for z = x + t, as in NICE; log_det is 0.
+
+    Each has x's shape. With `ChannelSplit` it may have the hidden channels alone.
+
+    >>> import jax
+    >>> from hcflow_jax import flows
+    >>> from hcflow_jax.nets.coupling_nets import ConvConditioner
+    >>> coupling = flows.Coupling(ConvConditioner(hidden=4), flows.ChannelSplit())
+    >>> x = jax.random.normal(jax.random.key(1), (8, 2))
+    >>> params, z = coupling.init(jax.random.key(0), x)
+    >>> bool((z[:, 0] == x[:, 0]).all())
+    True
 
     Attributes:
-      net: a Flax module, net(visible, cond) -> (s, b), each of x's shape.
+      net: a `Conditioner`, such as a Flax module: net(visible, cond) -> what `scale` says.
       split: which part is hidden.
+      scale: one of `SCALES`.
+      gain: what the network's input is multiplied by.
     """
 
-    net: nn.Module
+    keeps_shape: ClassVar[bool] = True
+
+    net: Any  # a `Conditioner`; `conditioner.create` refuses others
     split: Split = constant()
+    scale: str = EXP
+    gain: float = math.sqrt(2)
+
+    def __post_init__(self) -> None:
+        if self.scale not in SCALES:
+            raise InputError(f"Coupling: scale must be one of {', '.join(SCALES)}, not {self.scale!r}")
 
     def create(self, key: Array, x: Array, cond: Cond = None) -> Params:
-        return self.net.init(key, x, cond)["params"]
+        return conditioner.create("Coupling", self.net, key, self._visible(x), cond)
+
+    def calibrate(self, params: Params, x: Array, cond: Cond = None) -> tuple[Params, Array]:
+        params = conditioner.calibrate(self.net, params, self._visible(x), cond)
+        return params, self.forward(params, x, cond)[0]
 
     def forward(self, params: Params, x: Array, cond: Cond = None) -> tuple[Array, LogDet]:
         return affine_forward(x, *self._scale_and_shift(params, x, cond))
@@ -46,19 +78,23 @@ class Coupling(Bijector):
         of_params, of_visible, of_cond = pull_net((of_s, of_b))
         return x, (of_params, of_x + of_visible, of_cond)
 
+    def _visible(self, x: Array) -> Array:
+        return self.gain * (1 - self.split.hidden(x.shape)) * x
+
     def _scale_and_shift(self, params: Params, x: Array, cond: Cond) -> tuple[Array, Array]:
         hidden = self.split.hidden(x.shape)
-        s, b = self._run_net(params, math.sqrt(2) * (1 - hidden) * x, cond)
-        check_same("Coupling", x, s, "the network's output")
-        s, b = (hidden * a.astype(jnp.float32) for a in (s, b))
+        out = conditioner.run("Coupling", self.net, params, self._visible(x), cond)
+        if self.scale == ADDITIVE:
+            return jnp.zeros((), x.dtype), -hidden * self._placed(out, x)
+        s, b = (self._placed(a, x) for a in conditioner.pair("Coupling", out, "(s, b)", x.shape))
+        if self.scale == SIGMOID:
+            return -hidden * jax.nn.log_sigmoid(s + 2), -hidden * b
+        s, b = hidden * s, hidden * b
         return jnp.clip(s, -SCALE_LIMIT, SCALE_LIMIT), jnp.clip(b, -SHIFT_LIMIT, SHIFT_LIMIT)
 
-    def _run_net(self, params: Params, visible: Array, cond: Cond) -> Any:
-        try:
-            return self.net.apply({"params": params}, visible, cond)
-        except Exception as error:
-            wanted = "" if cond is None else f" and cond of shape {tuple(cond.shape)}"
-            raise ValueError(
-                f"Coupling: its network does not take x of shape {tuple(visible.shape)}{wanted}: "
-                f"{str(error).splitlines()[0]}"
-            ) from error
+    def _placed(self, made: Any, x: Array) -> Array:
+        if not isinstance(made, jax.Array):
+            raise InputError(f"Coupling: its network must give an array of shape {tuple(x.shape)}, not {made!r:.60}")
+        made = self.split.place(made, x.shape)
+        check_same("Coupling", x, made, "the network's output")
+        return made.astype(x.dtype)

@@ -11,8 +11,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
+from hcflow_jax.errors import InputError
+from hcflow_jax.flows.annotations import Array
 from hcflow_jax.flows.base import Cond, LogDet, Params, rebuild, varying_like
 
 STORE, RECOMPUTE, REVERSIBLE = BACKWARD = ("store", "recompute", "reversible")
@@ -40,10 +41,10 @@ def run(
       The last step's output, and the sum of the log-dets, (batch,), nats.
 
     Raises:
-      ValueError: for another `backward`.
+      InputError: for another `backward`.
     """
     if backward not in BACKWARD:
-        raise ValueError(f"Repeat: backward must be one of {', '.join(BACKWARD)}, not {backward!r}")
+        raise InputError(f"Repeat: backward must be one of {', '.join(BACKWARD)}, not {backward!r}")
     if backward == REVERSIBLE:
         return _reversible(inverse, unroll, each, x, cond)
     return _loop(inverse, unroll, each, x, cond, recompute=backward == RECOMPUTE)

@@ -72,17 +72,26 @@ def _leaky_relu_backward(y: Array, g: Array) -> tuple[Array]:
 _leaky_relu.defvjp(_leaky_relu_forward, _leaky_relu_backward)
 
 
-@jax.custom_vjp
 def add_bias(y: Float[Array, "b *d c"], b: Float[Array, " c"]) -> Float[Array, "b *d c"]:
-    """y + b in y's dtype; b is float32, and so is the sum over positions that is its gradient."""
+    """y + b in y's dtype; the sum over positions that is b's gradient is taken in float32 at least."""
+    return _add_bias(y, b.astype(_wide(y)))
+
+
+def _wide(x: Array) -> Any:
+    """The dtype of sums over x: float32 at least."""
+    return jnp.promote_types(x.dtype, jnp.float32)
+
+
+@jax.custom_vjp
+def _add_bias(y: Array, b: Array) -> Array:
     return y + b.astype(y.dtype)
 
 
 def _add_bias_backward(_: None, g: Array) -> tuple[Array, Array]:
-    return g, jnp.sum(g.astype(jnp.float32), tuple(range(g.ndim - 1)))
+    return g, jnp.sum(g.astype(_wide(g)), tuple(range(g.ndim - 1)))
 
 
-add_bias.defvjp(lambda y, b: (add_bias(y, b), None), _add_bias_backward)
+_add_bias.defvjp(lambda y, b: (_add_bias(y, b), None), _add_bias_backward)
 
 
 def stored(multiplier: float = 1.0, zero: bool = False) -> Any:
@@ -190,7 +199,7 @@ class Dense(nn.Module):
 
 
 def instance_norm(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-    """(x - mean) / sqrt(var + 1e-6) a sample and channel; var unbiased; statistics in float32.
+    """(x - mean) / sqrt(var + 1e-6) a sample and channel; var unbiased; statistics in float32 at least.
 
     Raises:
       ValueError: at 1x1, where a variance does not exist.
@@ -198,7 +207,7 @@ def instance_norm(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     count = x.shape[1] * x.shape[2]
     if count == 1:
         raise ValueError(f"instance_norm: x has shape {x.shape}; it needs more than one position")
-    wide = x.astype(jnp.float32)
+    wide = x.astype(_wide(x))
     centred = wide - jnp.mean(wide, (1, 2), keepdims=True)
     var = jnp.sum(centred * centred, (1, 2), keepdims=True) / (count - 1)
     return (centred * jax.lax.rsqrt(var + 1e-6)).astype(x.dtype)
@@ -206,7 +215,7 @@ def instance_norm(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
 
 def instance_norm_before_doubling(x: Float[Array, "b h w c"], times: int) -> Float[Array, "b h w c"]:
     """What, doubled, is the instance norm of x doubled: doubling keeps constants, so the norm can go first."""
-    wide = x.astype(jnp.float32)
+    wide = x.astype(_wide(x))
     mean, squares = resample.doubled_moments(wide, times)
     count = x.shape[1] * x.shape[2] * 4**times
     return ((wide - mean) * jax.lax.rsqrt(squares / (count - 1) + 1e-6)).astype(x.dtype)

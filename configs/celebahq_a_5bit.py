@@ -2,11 +2,11 @@
 
 from ml_collections import ConfigDict
 
-from configs import celebahq_a
+from hcflow_jax.config import presets
 
 
 def get_config() -> ConfigDict:
     """Configuration A on CelebA-HQ, dequantised from 5 bits."""
-    config = celebahq_a.get_config()
+    config = presets.config("celebahq_a")
     config.data.bits = 5
     return config

@@ -2,12 +2,12 @@
 
 from ml_collections import ConfigDict
 
-from configs import celebahq_a
+from hcflow_jax.config import presets
 
 
 def get_config() -> ConfigDict:
     """Configuration A on a folder of FFHQ's images (`--config.data.path=DIR`)."""
-    config = celebahq_a.get_config()
+    config = presets.config("celebahq_a")
     config.data.source = "folder"
     config.data.name = ""
     return config

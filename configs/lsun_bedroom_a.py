@@ -2,9 +2,9 @@
 
 from ml_collections import ConfigDict
 
-from configs import lsun_church_a
+from hcflow_jax.config import presets
 
 
 def get_config() -> ConfigDict:
     """Configuration A at 128 pixels (`--config.data.path=DIR_train_lmdb --config.data.eval_path=DIR_val_lmdb`)."""
-    return lsun_church_a.get_config()
+    return presets.config("lsun_church_a")

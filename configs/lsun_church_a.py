@@ -2,14 +2,14 @@
 
 from ml_collections import ConfigDict
 
-from configs import celebahq_a
 from hcflow_jax import config as schema
+from hcflow_jax.config import presets
 
 
 def get_config() -> ConfigDict:
     """Configuration A at 128 pixels (`--config.data.path=DIR_train_lmdb --config.data.eval_path=DIR_val_lmdb`)."""
     config = schema.default()
-    config.model.levels = schema.levels(celebahq_a.rows(128))
+    config.model.levels = schema.levels(presets.load("celebahq_a").rows(128))
     config.model.statistics_group = 8
     config.data.source = "lsun"
     config.data.resolution = 128

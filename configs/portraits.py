@@ -2,12 +2,12 @@
 
 from ml_collections import ConfigDict
 
-from configs import demo
+from hcflow_jax.config import presets
 
 
 def get_config() -> ConfigDict:
     """The demo's model, wider at 32 px and with two flow steps of every split there, for a longer run."""
-    config = demo.get_config()
+    config = presets.config("demo")
     fine, coarse = config.model.levels.r32, config.model.levels.r8
     fine.steps = tuple(split for split in fine.steps for _ in range(2))
     fine.hidden = fine.condition = 32

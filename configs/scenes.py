@@ -2,12 +2,12 @@
 
 from ml_collections import ConfigDict
 
-from configs import portraits
+from hcflow_jax.config import presets
 
 
 def get_config() -> ConfigDict:
     """The portraits' model and its weights, on another style's pictures, for 2,000 steps."""
-    config = portraits.get_config()
+    config = presets.config("portraits")
     config.data.style = "landscape"
     config.train.init_from = "portraits"
     config.train.num_steps = 2_000

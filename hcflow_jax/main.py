@@ -11,18 +11,31 @@ from absl import flags
 from ml_collections import config_flags
 
 from hcflow_jax.commands import fail
-from hcflow_jax.config import ConfigError
+from hcflow_jax.config import ConfigError, presets
 from hcflow_jax.errors import HcflowError
 
 
+def _with_presets(argv: Sequence[str]) -> list[str]:
+    """The arguments, with the path of the preset where --config names one: demo, or configs/demo.py elsewhere."""
+    made = list(argv)
+    for i, argument in enumerate(argv):
+        flag, equals, value = argument.partition("=")
+        if flag in ("--config", "-config") and equals:
+            made[i] = f"{flag}={presets.resolve(value)}"
+        elif flag in ("--config", "-config") and i + 1 < len(argv):
+            made[i + 1] = presets.resolve(argv[i + 1])
+    return made
+
+
 def _parse(argv: Sequence[str]) -> flags.FlagValues:
+    argv = _with_presets(argv)
     values = flags.FlagValues()
     config_flags.DEFINE_config_file(
         "config",
         None,
-        "A config file; --config.FIELD=VALUE, after it, overrides a field.",
+        f"A config file, or one of {', '.join(presets.names())}; --config.FIELD=VALUE, after it, overrides a field.",
         flag_values=values,
-        sys_argv=list(argv),
+        sys_argv=argv,
     )
     flags.DEFINE_string("workdir", None, "Where checkpoints, samples and metrics go.", flag_values=values)
     flags.DEFINE_enum(

@@ -104,6 +104,19 @@ def test_a_card_is_made_of_what_was_measured(workdir, tmp_path):
     }
 
 
+def test_statistics_are_stored_beside_the_same_tensors(workdir, monkeypatch):
+    making.put(workdir, "portraits")
+    before = checkpoint.load(box.weights("portraits"))
+    monkeypatch.setattr(api.Model, "measure_statistics", lambda self: {"8": 0.25})
+    assert making.store_statistics("portraits") == {"8": 0.25}
+    after = checkpoint.load(box.weights("portraits"))
+    jax.tree.map(np.testing.assert_array_equal, after.arrays, before.arrays)
+    assert after.metadata == {**before.metadata, "statistics": {"8": 0.25}}
+    assert config_to_plain(after.config) == config_to_plain(before.config)
+    assert api.load("portraits").statistics == {"8": 0.25}
+    assert [file.name for file in box.weights("portraits").parent.iterdir()] == ["portraits.safetensors"]
+
+
 def test_weights_in_the_box_are_few_bytes_and_finite():
     assert sum(box.weights(name).stat().st_size for name in box.NAMES) <= MOST_BYTES
     for name in box.NAMES:
@@ -111,5 +124,7 @@ def test_weights_in_the_box_are_few_bytes_and_finite():
         shapes = models.build(model.config).shapes()
         assert jax.tree.map(lambda a: a.shape, model.params) == jax.tree.map(lambda a: a.shape, shapes)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(model.params))
+        assert set(model.statistics) == set(model.level_names[:-1])
+        assert all(0 < value < 5 for value in model.statistics.values())
         card = box.card(name).read_text()
         assert card.startswith(f"# {name}\n") and "held out" in card and ("licensed CC" in card or "CC0" in card)

@@ -10,6 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from hcflow_jax import config as schema
+from hcflow_jax import models
 from hcflow_jax.config import ConfigError
 from hcflow_jax.models.hierarchy import Hierarchy, build
 from hcflow_jax.models.hierarchy.model import RATE_GROUPS
@@ -32,7 +33,7 @@ def test_all_configs_are_found() -> None:
 def test_every_config_builds(name: str) -> None:
     config = load(name)
     assert config.is_locked
-    model = build.build(config)
+    model = models.build(config)
     assert isinstance(model, Hierarchy)
     assert model.image_shape == (config.data.resolution, config.data.resolution, 3)
     assert model.likelihood == "bound"
@@ -168,10 +169,10 @@ WRONG = {
 def test_a_wrong_config_is_refused(name: str) -> None:
     change, field, must = WRONG[name]
     config = load("demo")
-    build.build(config)
+    models.build(config)
     change(config)
     with pytest.raises(ConfigError) as error:
-        build.build(config)
+        models.build(config)
     message = str(error.value)
     assert message.startswith(f"{field} must ") and must in message and "\n" not in message
 

@@ -1,11 +1,14 @@
 """Batches on devices: a model of another family on one and on four, features, what is dispatched when."""
 
 import doctest
+import functools
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import two_part_model as other
@@ -80,18 +83,20 @@ def test_a_model_whose_images_stand_alone_needs_no_statistics(model, monkeypatch
 
 
 def test_training_and_evaluation_share_the_likelihood(model):
-    config, images = other.config(), other.images(4)
-    keys = likelihood.evaluation_keys(config.eval.seed, np.arange(4, dtype=np.int32))
-    straight = likelihood.objective(model.image_model, other.params(), images, keys, config.data)
+    config, images = other.config(), jnp.asarray(other.images(4))
+    keys = likelihood.evaluation_keys(config.eval.seed, jnp.arange(4))
+
+    @functools.partial(jax.jit, static_argnames=("count", "flip"))
+    def objective(count, flip=False, statistics=None):
+        given = images[:count], keys[:count], config.data
+        return likelihood.objective(model.image_model, other.params(), *given, flip=flip, statistics=statistics)
+
+    straight = objective(4)
     named = likelihood.by_name(straight)
     assert list(named) == ["loss", "bits_per_dim", "bits/red", "bits/rest"]
-    np.testing.assert_allclose(model.bits_per_dim(images)["total"], named["bits_per_dim"], rtol=1e-6)
-    flipped = likelihood.objective(model.image_model, other.params(), images, keys, config.data, flip=True)
-    assert not np.array_equal(flipped.loss, straight.loss)
-    given = likelihood.objective(
-        model.image_model, other.params(), images[:1], keys[:1], config.data, statistics={"red": np.float32(0.1)}
-    )
-    assert given.loss.shape == (1,)
+    np.testing.assert_allclose(model.bits_per_dim(np.asarray(images))["total"], named["bits_per_dim"], rtol=1e-6)
+    assert not np.array_equal(objective(4, flip=True).loss, straight.loss)
+    assert objective(1, statistics={"red": jnp.float32(0.1)}).loss.shape == (1,)
 
 
 FOUR = """

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import training_fakes as fakes
 
+from hcflow_jax import likelihood
 from hcflow_jax.training import state as states
 from hcflow_jax.training import step as steps
 from hcflow_jax.training.optimizer import Optimizer
@@ -76,12 +77,13 @@ def test_the_state_is_donated(setup):
 
 def test_draws_follow_seed_step_and_position():
     root = steps.root_key(3)
-    data, noise = steps.sample_keys(jax.random.fold_in(root, 5), 4)
+    keys = steps.sample_keys(jax.random.fold_in(root, 5), 4)
+    data, noise = likelihood.split_keys(keys)
     expected = jax.random.split(jax.random.fold_in(jax.random.fold_in(root, 5), 2))
     np.testing.assert_array_equal(jax.random.key_data(data[2]), jax.random.key_data(expected[0]))
     np.testing.assert_array_equal(jax.random.key_data(noise[2]), jax.random.key_data(expected[1]))
-    longer, _ = steps.sample_keys(jax.random.fold_in(root, 5), 8)
-    np.testing.assert_array_equal(jax.random.key_data(data), jax.random.key_data(longer[:4]))
+    longer = steps.sample_keys(jax.random.fold_in(root, 5), 8)
+    np.testing.assert_array_equal(jax.random.key_data(keys), jax.random.key_data(longer[:4]))
 
 
 def test_another_step_draws_other_noise(setup):

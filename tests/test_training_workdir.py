@@ -88,12 +88,6 @@ def test_what_does_not_change_what_is_trained_may_differ(tmp_path):
         resumption.check(config, changed, allow=True)
 
 
-def test_every_free_field_is_a_field():
-    fields = resumption.workdir._flat(checkpoint.config_to_plain(fakes.schema.default()))
-    for free in resumption.FREE:
-        assert any(name == free or (free.endswith(".") and name.startswith(free)) for name in fields), free
-
-
 def test_a_save_that_fails_is_said_by_the_next_step_and_the_run_goes_on(tmp_path, monkeypatch, capsys):
     config = fakes.config(tmp_path / "images", num_steps=9, eval_every=0, checkpoint_every=3)
     fail_at(monkeypatch, 6)

@@ -69,9 +69,8 @@ class TwoParts(ImageModel):
             n: -(jnp.sum(-0.5 * a**2 - 0.5 * jnp.log(2 * jnp.pi), (1, 2, 3)) + log_dets[n]) / (jnp.log(2.0) * DIMS)
             for n, a in z.items()
         }
-        return Objective(
-            loss=DIMS * by_level["rest"], bits_per_dim=sum(by_level.values()) + 8, bits_by_level=by_level
-        )
+        bits = by_level["red"] + by_level["rest"] + 8
+        return Objective(loss=DIMS * by_level["rest"], bits_per_dim=bits, bits_by_level=by_level)
 
     def encode(self, params: Any, x: Any) -> Any:
         """Exact."""

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from hcflow_jax.checkpoint.files import CheckpointError
-from hcflow_jax.config import config_from_plain, config_to_plain
+from hcflow_jax.config import ConfigError, config_from_plain, config_to_plain
 from hcflow_jax.errors import InputError
 from hcflow_jax.files import replacing
 
@@ -72,9 +72,8 @@ def amend_file(path: str | Path, metadata: Mapping[str, Any]) -> None:
     header["__metadata__"]["metadata"] = json.dumps({**before, **metadata})
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
 
 
 def read_file(path: Path) -> tuple[ConfigDict, Any, Mapping[str, Any]]:
@@ -85,6 +84,7 @@ def read_file(path: Path) -> tuple[ConfigDict, Any, Mapping[str, Any]]:
 
     Raises:
       CheckpointError: it cannot be read, or is not a file that `save_file` wrote.
+      ConfigError: its family of models is not registered.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -94,6 +94,8 @@ def read_file(path: Path) -> tuple[ConfigDict, Any, Mapping[str, Any]]:
             config, metadata = config_from_plain(json.loads(texts["config"])), json.loads(texts["metadata"])
             flat: dict[str, Any] = {name: {} for name in json.loads(texts["empty"])}
             flat |= {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
+    except ConfigError:
+        raise
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path} cannot be read as a weights file: get it again ({error})") from error
     params: dict[str, Any] = {}

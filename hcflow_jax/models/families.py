@@ -1,18 +1,30 @@
-"""The families of models by name: `config.model.family` names the module that makes the model of a config."""
-
-import importlib
+"""`build`: the model of a config, of whichever family `config.model.family` names."""
 
 from ml_collections import ConfigDict
 
+from hcflow_jax import config as schema
+from hcflow_jax.config.fields import need
 from hcflow_jax.models.base import ImageModel
-
-FAMILIES = {"hierarchy": "hcflow_jax.models.hierarchy.build"}
 
 
 def build(config: ConfigDict) -> ImageModel:
-    """The model of a config.
+    """The model of a config; a wrong config fails here, before anything compiles.
 
     Raises:
       ConfigError: one line that names the field and says what it must be.
+      ValueError: a fault of the family: its rate groups are not those of its model.
     """
-    return importlib.import_module(FAMILIES["hierarchy"]).build(config)
+    schema.check(config)
+    model = schema.load(schema.family_of(config)).build(config)
+    unit = model.batch_unit
+    batches = {
+        "train.batch_size": config.train.batch_size,
+        "train.init_images": config.train.init_images,
+        "eval.batch_size": config.eval.batch_size,
+    }
+    for field, size in batches.items():
+        need(field, size % unit == 0, f"be a multiple of the model's batch unit, {unit}", size)
+    groups, rates = {group for group, _ in model.rate_groups}, set(config.train.learning_rate)
+    if groups != rates:
+        raise ValueError(f"the model's rate groups are {sorted(groups)}, and its family declares {sorted(rates)}")
+    return model

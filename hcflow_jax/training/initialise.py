@@ -9,14 +9,14 @@ from jax.sharding import Mesh
 from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
-from hcflow_jax import box, checkpoint
+from hcflow_jax import box, checkpoint, likelihood
 from hcflow_jax.config import ConfigError
 from hcflow_jax.models import ImageModel
 from hcflow_jax.training import sharding, state, workdir
 from hcflow_jax.training.metrics import say
 from hcflow_jax.training.optimizer import Optimizer
 from hcflow_jax.training.programs import Programs
-from hcflow_jax.training.step import INIT_STREAM, augment, root_key, sample_keys
+from hcflow_jax.training.step import INIT_STREAM, root_key, sample_keys
 
 
 def initialise(
@@ -43,8 +43,8 @@ def initialise(
     params_key, images_key = jax.random.split(jax.random.fold_in(root_key(config.seed), INIT_STREAM))
 
     def calibrate(params: Any, images: Any) -> Any:
-        data_keys, noise_keys = sample_keys(images_key, images.shape[0])
-        x = augment(config, data_keys, images)
+        data_keys, noise_keys = likelihood.split_keys(sample_keys(images_key, images.shape[0]))
+        x = likelihood.dequantised(images, data_keys, config.data, config.data.flip)
         return model.calibrate(params, x, noise_keys)
 
     everywhere = sharding.replicated(mesh)

@@ -10,7 +10,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Key, Shaped, UInt8
 from ml_collections import ConfigDict
 
-from hcflow_jax.data import preprocessing
+from hcflow_jax import likelihood
 from hcflow_jax.models import ImageModel
 from hcflow_jax.training import sharding
 from hcflow_jax.training.groups import Packed, labels
@@ -32,28 +32,15 @@ def root_key(seed: int) -> Key[Array, ""]:
     return jax.random.key(seed, impl="threefry2x32")
 
 
-def sample_keys(
-    key: Key[Array, ""], batch_size: int, first: int | Array = 0
-) -> tuple[Key[Array, " B"], Key[Array, " B"]]:
-    """Keys of the samples of one step, by position in the global batch.
+def sample_keys(key: Key[Array, ""], batch_size: int, first: int | Array = 0) -> Key[Array, " B"]:
+    """Keys of the samples of one step, by position in the global batch: all that is random of a sample.
 
     Args:
       key: fold_in(key(seed), step).
       batch_size: B, how many.
       first: position of the first of them.
-
-    Returns:
-      data_keys, noise_keys: what augmentation and the model's noise draw from.
     """
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(batch_size))
-    data_keys, noise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    return data_keys, noise_keys
-
-
-def augment(config: ConfigDict, keys: Key[Array, " B"], images: UInt8[Array, "B R R 3"]) -> Array:
-    """Training images as x, (B, R, R, 3) float32: mirrored, dequantised and noised as `config.data` says."""
-    data = config.data
-    return preprocessing.augment(keys, images, bits=data.bits, noise_std=data.noise_std, flip=data.flip)
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(batch_size))
 
 
 def mean_over_runs(compute: Callable[[Array | int, Array], T], batch: Shaped[Array, "b ..."], runs: int) -> T:
@@ -127,23 +114,17 @@ def make_train_step(
     """
     packing, groups = optimizer.packing, optimizer.groups
 
-    def loss_fn(params: Any, x: Array, keys: Any) -> tuple[Float[Array, ""], Any]:
+    def loss_fn(params: Any, images: Array, keys: Any) -> tuple[Float[Array, ""], Any]:
         if frozen:
             params = without_gradient(params, model, model.frozen_group)
-        result = model.objective(params, x, keys)
-        return jnp.mean(result.loss), result
+        result = likelihood.objective(model, params, images, keys, config.data, flip=config.data.flip)
+        return jnp.mean(result.loss), likelihood.by_name(result)
 
     def of_run(params: Any, step_key: Array, first: Array, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:
         """Of images at [first, first + b) of the batch."""
-        data_keys, noise_keys = sample_keys(step_key, images.shape[0], first)
-        x = augment(config, data_keys, images)
-        (loss, result), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, x, noise_keys)
-        means = {
-            "loss": loss,
-            "bits_per_dim": jnp.mean(result.bits_per_dim),
-            **{f"bits/{level}": jnp.mean(bits) for level, bits in result.bits_by_level.items()},
-        }
-        return packing.pack(grads), means
+        keys = sample_keys(step_key, images.shape[0], first)
+        (_, result), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, images, keys)
+        return packing.pack(grads), {name: jnp.mean(values) for name, values in result.items()}
 
     def gradients(params: Any, step: Array, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:
         """Of one device's run of the batch, averaged over all."""

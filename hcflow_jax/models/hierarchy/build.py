@@ -1,4 +1,4 @@
-"""Config -> model, and every check of a config: a wrong one fails here, before anything compiles."""
+"""Config -> model, for the hierarchy."""
 
 import dataclasses
 import itertools
@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from hcflow_jax import flows
-from hcflow_jax.models.hierarchy.checks import check
 from hcflow_jax.models.hierarchy.level import Level
 from hcflow_jax.models.hierarchy.model import Hierarchy
 from hcflow_jax.nets.coupling_nets import ConvConditioner, UNetConditioner
@@ -26,12 +25,7 @@ PRESETS = {
 
 
 def build(config: ConfigDict) -> Hierarchy:
-    """The model of a config.
-
-    Raises:
-      ConfigError: one line that names the field and says what it must be.
-    """
-    check(config)
+    """The model of a config that was checked: use `hcflow_jax.models.build`."""
     chosen = resolve_execution(config.execution)
     loop, dtype = chosen.pop("loop"), chosen.pop("dtype")
     encoder_dtype = dtype if config.execution.encoder_dtype == "auto" else config.execution.encoder_dtype

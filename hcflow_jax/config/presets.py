@@ -1,0 +1,58 @@
+"""The config files that come with the package: `configs/` of the repository, which the wheel holds as `presets/`."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+from ml_collections import ConfigDict
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def directory() -> Path:
+    """Where the files are: in an installed wheel beside this package's own, else in the repository."""
+    installed = _PACKAGE / "presets"
+    return installed if installed.is_dir() else _PACKAGE.parent / "configs"
+
+
+def names() -> tuple[str, ...]:
+    """The names of the presets, such as "demo"."""
+    return tuple(sorted(path.stem for path in directory().glob("*.py") if path.stem != "__init__"))
+
+
+def resolve(given: str) -> str:
+    """The path of a config file that a user named.
+
+    Args:
+      given: a path; or "demo" or "configs/demo.py" for a preset, where there is no such file. What follows a ":" is
+        left as it is (ml_collections hands it to `get_config`).
+    """
+    path, colon, rest = given.partition(":")
+    name = Path(path).stem if path == f"configs/{Path(path).stem}.py" else path
+    if Path(path).is_file() or name not in names():
+        return given
+    return f"{directory() / name}.py{colon}{rest}"
+
+
+def load(name: str) -> ModuleType:
+    """The module of a preset, for one that builds on another.
+
+    Raises:
+      KeyError: there is no such preset.
+    """
+    if name not in names():
+        raise KeyError(f"no preset {name!r}; there are {', '.join(names())}")
+    spec = importlib.util.spec_from_file_location(f"hcflow_jax_preset_{name}", directory() / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def config(name: str) -> ConfigDict:
+    """The config of a preset.
+
+    Raises:
+      KeyError: there is no such preset.
+    """
+    return load(name).get_config()

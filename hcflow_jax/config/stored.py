@@ -1,0 +1,44 @@
+"""Configs as they are stored with checkpoints and weights files, and read by later versions."""
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from hcflow_jax.config import fields, registry, schema
+
+_log = logging.getLogger(__name__)
+_told: set[str] = set()
+
+
+def config_to_plain(config: ConfigDict) -> dict[str, Any]:
+    """A config as JSON's own types."""
+    return json.loads(config.to_json())
+
+
+def config_from_plain(plain: Mapping[str, Any]) -> ConfigDict:
+    """The config that `config_to_plain` wrote, in this version or an earlier one, locked.
+
+    A field that came since has the value that says what was done before it existed. A stored field that exists no
+    more is left out; the log names it once.
+
+    Raises:
+      ConfigError: the family of models is not registered.
+    """
+    model = plain.get("model", {})
+    family = model.get("family", registry.DEFAULT)
+    complete, dropped = fields.complete(_tuples(plain), schema.tree(family))
+    for name in dropped:
+        if name not in _told:
+            _told.add(name)
+            _log.warning("a stored config has the field %s, which exists no more: left out", name)
+    return ConfigDict(complete).lock()
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has no tuples, and a config has no lists."""
+    if isinstance(value, Mapping):
+        return {name: _tuples(inner) for name, inner in value.items()}
+    return tuple(_tuples(inner) for inner in value) if isinstance(value, list) else value

@@ -1,0 +1,26 @@
+"""The family "hierarchy", a `config.registry.Family`. JAX is imported where it is needed."""
+
+from typing import TYPE_CHECKING
+
+from ml_collections import ConfigDict
+
+from hcflow_jax.models.hierarchy.schema import DEFAULTS, FIELDS, RATES
+
+if TYPE_CHECKING:
+    from hcflow_jax.models.hierarchy.model import Hierarchy
+
+__all__ = ["DEFAULTS", "FIELDS", "RATES", "build", "check"]
+
+
+def check(config: ConfigDict) -> None:
+    """See `Family`."""
+    from hcflow_jax.models.hierarchy import checks
+
+    checks.check(config)
+
+
+def build(config: ConfigDict) -> "Hierarchy":
+    """See `Family`."""
+    from hcflow_jax.models.hierarchy import build
+
+    return build.build(config)

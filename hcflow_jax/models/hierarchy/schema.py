@@ -1,0 +1,117 @@
+"""The fields of the hierarchy: its levels (a row of Tables 2 and 3 each), the 1x1 top, and its rate groups."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from hcflow_jax.config import schema
+from hcflow_jax.config.fields import COUNT, NOT_NEGATIVE, POSITIVE, REQUIRED, WHOLE, Field, Rows, Rule, Tree
+from hcflow_jax.config.registry import Rate
+
+_EVEN = Rule("be even and above 0", lambda value: COUNT.holds(value) and value % 2 == 0)
+_GROUP = Rule("be 2 or more", lambda value: COUNT.holds(value) and value >= 2)
+
+ROW: Tree = {
+    "channels": Field(REQUIRED, "c, channels of y_R (3 at the finest level: the image)", rule=COUNT),
+    "steps": Field(REQUIRED, "coupling splits, nearest the data first: channel, checker2, checker4 or checker8"),
+    "hidden": Field(REQUIRED, "h, width of the coupling networks", rule=_EVEN),
+    "condition": Field(REQUIRED, "e, width of what the couplings are conditioned on", rule=COUNT),
+    "encoder": Field(REQUIRED, "width of the encoder stages that start at this resolution", rule=COUNT),
+    "decoder": Field(REQUIRED, "d, width of the decoder that conditions this level", rule=COUNT),
+    "unet_growth": Field(1.2, "q: width i of a checkerboard U-Net is floor(hidden * q^i)"),
+    "unet_scales": Field(1, "n: scales of a checkerboard U-Net", rule=COUNT),
+    "unet_halvings": Field(1, "t: halvings between two scales", rule=COUNT),
+    "skip": Field(0, "channels handed to the decoder of the next finer level; 0 at the finest", rule=WHOLE),
+    "end_unets": Field(False, "refine start_b and end_b with a U-Net"),
+    "style": Field(False, "modulate the decoder with the style vector"),
+    "norm": Field(False, "instance norm in the decoder and its U-Nets"),
+    "orthogonal": Field(False, "orthogonal instead of free-form 1x1 mixing"),
+    "mixing_multiplier": Field(0.3, "M: learning-rate multiplier of the mixing", rule=POSITIVE),
+    "flow_noise": Field(0.0, "alpha: noise on y_R as input of its flow", "sigma(y_R)", NOT_NEGATIVE),
+    "decoder_noise": Field(
+        0.0, "alpha': noise on y_R as input of the next finer decoder", "sigma(y_R)", NOT_NEGATIVE
+    ),
+    "weight": Field(1.0, "k: weight of the level's bits per own dimension in the loss", rule=NOT_NEGATIVE),
+    "prior_std": Field(1.0, "std of z_R under the prior; sampling multiplies by it too", rule=POSITIVE),
+}
+
+
+def _part(own: Tree, *, steps: int, hidden: int) -> Tree:
+    """The fields of y_prior or y_1."""
+    return {
+        **own,
+        "steps": Field(steps, "flow steps", rule=COUNT),
+        "hidden": Field(hidden, "width of the coupling networks", rule=_EVEN),
+        "flow_noise": Field(0.05, "as a level's", "sigma(y)", NOT_NEGATIVE),
+        "decoder_noise": Field(0.075, "as a level's", "sigma(y)", NOT_NEGATIVE),
+        "weight": Field(1 / 512, "w: weight of the part's bits in the loss, not times 1/dims", rule=NOT_NEGATIVE),
+    }
+
+
+FIELDS: Tree = {
+    "levels": Rows(ROW, "r<resolution>", "a level; resolutions fall by 2 or 4 down to 8"),
+    "top": {
+        "dims": Field(512, "length of y_top, and width of the encoder's last two stages", rule=COUNT),
+        "style_width": Field(512, "width of the style network", rule=COUNT),
+        "style_layers": Field(6, "of the style network", rule=COUNT),
+        "style_multiplier": Field(0.2, "m of the style network"),
+        "style_masked": Field((0, 4), "channels [a, b) of y_top that the style network does not see"),
+        "base_masked": Field((0, 512), "channels [a, b) of y_top that the 4x4 base does not see"),
+        "mixing_multiplier": Field(0.1, "M of the top's mixings"),
+        "orthogonal": Field(True, "orthogonal instead of free-form mixing"),
+        "prior": _part({"dims": Field(4, "length of y_prior")}, steps=8, hidden=64),
+        "y1": _part(
+            {"condition": Field(32, "width of what the couplings are conditioned on", rule=COUNT)},
+            steps=8,
+            hidden=512,
+        ),
+    },
+    "encoder_multiplier": Field(10.0, "m of the encoder's layers"),
+    "decoder_multiplier": Field(10.0, "m of the decoder's own convolutions"),
+    "statistics_group": Field(
+        4, 'over which sigma(y) is taken: "Batch size Var(X)" of Table 2', "images", rule=_GROUP
+    ),
+}
+
+# Table 2's "Learning rate" and its decay.
+RATES = {"encoder": Rate(5e-4, 0.92), "decoder": Rate(2e-3, 0.95), "flows": Rate(5e-3, 0.95)}
+
+DEFAULTS: dict[str, Any] = {}
+
+
+def level(
+    *,
+    channels: int,
+    steps: tuple[str, ...],
+    hidden: int,
+    condition: int,
+    encoder: int,
+    decoder: int,
+    **overrides: Any,
+) -> ConfigDict:
+    """One level of the hierarchy: a row of Tables 2 and 3.
+
+    Args:
+      channels: c, channels of y_R (3 at the finest level: the image).
+      steps: coupling splits, nearest the data first: "channel", "checker2", "checker4" or "checker8".
+      hidden: h, width of the coupling networks; even.
+      condition: e, width of what the couplings are conditioned on.
+      encoder: width of the encoder stages that start at this resolution.
+      decoder: d, width of the decoder that conditions this level.
+      **overrides: any other field of `ROW`.
+
+    Returns:
+      The level's fields, locked.
+
+    Raises:
+      ConfigError: for a misspelt override.
+    """
+    required = dict(
+        channels=channels,
+        steps=tuple(steps),
+        hidden=hidden,
+        condition=condition,
+        encoder=encoder,
+        decoder=decoder,
+    )
+    return schema.with_defaults(ROW, {**required, **overrides}, "level")

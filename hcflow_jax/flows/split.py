@@ -3,6 +3,8 @@
 A split's `hidden` mask is 1 on the part that is transformed and 0 on the part that stays visible.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from hcflow_jax.errors import InputError
@@ -45,8 +47,8 @@ class CheckerSplit:
       index: of the step, counted from the latent side; only its parity matters.
     """
 
-    square: int | Array = constant()
-    index: int | Array = constant()
+    square: Any = constant()  # int or Array; but JAX also rebuilds trees with placeholders in the place of arrays
+    index: Any = constant()
 
     def hidden(self, shape: tuple[int, ...]) -> Array:
         """Mask for x of `shape` (batch, h, w, c): (h, w, 1), float32.

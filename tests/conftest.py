@@ -33,7 +33,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 # The annotations of these packages, shapes too, are checked in every call. Processes that a test starts do without.
-# Like JAX's own functions, ours take NumPy arrays as well where the annotation says Array.
+# Like JAX's own functions, ours take arrays and numbers of NumPy as well where the annotation says Array.
 CHECKED = (
     "flows",
     "nets",
@@ -44,14 +44,20 @@ CHECKED = (
     "data.preprocessing",
 )
 if importlib.util.find_spec("beartype"):  # a machine that only runs the vectors on its GPU may not have it
-    jaxtyping.Array = jaxtyping.Array | np.ndarray
+    jaxtyping.Array = jaxtyping.Array | np.ndarray | np.generic
     jaxtyping.install_import_hook([f"hcflow_jax.{name}" for name in CHECKED], "beartype.beartype")
 
 # They need the extra `peers`, which only the full tier installs; there a missing package is a failure.
 NEED_PEERS = {"test_compare_pytorch.py", "test_export_torch_read.py", "test_flow_pieces.py", "test_torch_twin.py"}
 
 # Each file runs in one process, and processes take files in this order: the slowest first, so that all end together.
-SLOWEST_FIRST = ("test_bijectors.py", "test_api.py")
+SLOWEST_FIRST = (
+    "test_bijectors.py",
+    "test_golden_training.py",
+    "test_api.py",
+    "test_golden.py",
+    "test_model_interface.py",
+)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -71,12 +71,12 @@ def test_the_finest_score_is_the_slope_of_the_finest_density(model, params, x, z
     def slopes(params, x, direction):
         cond = model.conditions(params, model.features(params, x))[level.name]  # the conditioning does not move
 
-        def density(step):
-            moved = IMAGE_SCALE * (x + step * direction)
+        def density(steps):  # one an image, along the direction
+            moved = IMAGE_SCALE * (x + steps[:, None, None, None] * direction)
             latent, log_det = level.flow.forward(params["flows"][level.name], moved, cond)
-            return log_normal(latent, level.prior_std) + log_det
+            return jnp.sum(log_normal(latent, level.prior_std) + log_det)
 
-        return jax.jvp(density, (0.0,), (1.0,))[1]
+        return jax.grad(density)(jnp.zeros(x.shape[0]))
 
     state = jax.jit(lambda p, z: model.decode_coarse(p, z, level.name))(params, z)
     score = jax.jit(model.finest_score)(params, x, state)

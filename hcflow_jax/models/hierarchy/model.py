@@ -6,7 +6,6 @@ which `noise` and `objective` add.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,10 +16,9 @@ from jaxtyping import Array, Float, Key
 from hcflow_jax import parameters
 from hcflow_jax.errors import InputError
 from hcflow_jax.models.base import ByLevel, ImageModel, Likelihood, Params, Sigma, State, level_error
-from hcflow_jax.models.hierarchy import noise, top
+from hcflow_jax.models.hierarchy import noise, top, wiring
 from hcflow_jax.models.hierarchy.level import IMAGE_SCALE, Level
 from hcflow_jax.models.hierarchy.objective import Objective, log_normal, objective
-from hcflow_jax.nets.decoder import mask_channels
 
 # What inside the decoder is not one of "the decoder's convs, U-Nets and learned constant": the style's dense layers,
 # what leaves a level, the base's conv, and the linear map of y_prior that conditions y_1 ("y1").
@@ -123,13 +121,13 @@ class Hierarchy(ImageModel):
             holder[path[-1]] = made["params"]
             return output
 
-        y = self._features(run, jnp.zeros((1, *self.image_shape)))
+        y = wiring.features(self, run, jnp.zeros((1, *self.image_shape)))
 
         def visit(level: Level, cond: Any) -> tuple[Array, Array]:
             params["flows"][level.name] = level.flow.create(next(keys), y[level.name], cond)
             return y[level.name], y[level.name]
 
-        self._walk(run, visit, self.levels, {})
+        wiring.walk(self, run, visit, self.levels, {})
         return params
 
     def calibrate(self, params: Params, x: Float[Array, "b r r 3"], keys: Key[Array, " b"]) -> Params:
@@ -189,7 +187,7 @@ class Hierarchy(ImageModel):
         """
         if x.shape[1:] != self.image_shape:
             raise ValueError(f"x has shape {tuple(x.shape)}; the model takes {('batch', *self.image_shape)}")
-        return self._features(_runner(params), x)
+        return wiring.features(self, wiring.runner(params), x)
 
     def conditions(self, params: Params, y: ByLevel, noisy: ByLevel | None = None) -> dict[str, Any]:
         """Conditioning of every level's flow from the y's below it: all levels at once, nothing sequential.
@@ -205,7 +203,7 @@ class Hierarchy(ImageModel):
             conditions[level.name] = cond
             return y[level.name], seen[level.name]
 
-        self._walk(_runner(params), visit, self.levels, {})
+        wiring.walk(self, wiring.runner(params), visit, self.levels, {})
         return conditions
 
     def encode(self, params: Params, x: Float[Array, "b r r 3"]) -> tuple[ByLevel, ByLevel]:
@@ -241,7 +239,7 @@ class Hierarchy(ImageModel):
     def finest_score(self, params: Params, x: Float[Array, "b r r 3"], state: State) -> Float[Array, "b r r 3"]:
         """The gradient in x of log p(x | coarser levels), nats."""
         level = self.levels[-1]
-        cond, _ = self._condition(_runner(params), level, state)
+        cond, _ = wiring.condition(self, wiring.runner(params), level, state)
 
         def log_density(x: Array) -> Array:
             z, log_det = level.flow.forward(params["flows"][level.name], IMAGE_SCALE * x, cond)
@@ -260,7 +258,7 @@ class Hierarchy(ImageModel):
             y[n], log_dets[n] = level.flow.inverse(params["flows"][n], z[n], cond)
             return y[n], y[n]
 
-        return self._walk(_runner(params), visit, levels, state), y, log_dets
+        return wiring.walk(self, wiring.runner(params), visit, levels, state), y, log_dets
 
     def _place(self, name: str) -> int:
         return self.level_names.index(self.level(name).name)
@@ -297,65 +295,3 @@ class Hierarchy(ImageModel):
     def sample(self, params: Params, key: Key[Array, ""], count: int, sigma: Sigma = 1.0) -> Float[Array, "b r r 3"]:
         """Images of the model's own making: `decode` of `draw`."""
         return self.decode(params, self.draw(key, count, sigma))
-
-    # How levels hang together
-
-    def _features(self, run: "Run", x: Array) -> ByLevel:
-        finest = IMAGE_SCALE * x.astype(jnp.float32)
-        targets, top = run(self.encoder, ("encoder",), finest)
-        split = self.level("prior").dims
-        y = {"prior": top[:, :split], "y1": top[:, split:]}
-        y |= {n: targets[int(n)] for n in self.level_names[2:-1]} | {self.level_names[-1]: finest}
-        return {n: value.astype(jnp.float32) for n, value in y.items()}
-
-    def _walk(self, run: "Run", visit: "Visit", levels: tuple[Level, ...], state: State) -> State:
-        """Coarse to fine: each level's conditioning, from what `visit` gave for the levels before it.
-
-        Args:
-          run: applies a network.
-          visit: (level, cond) -> the level's y, clean and as the next decoder sees it.
-          levels: a run of the levels.
-          state: what the levels before them left; {} at the first.
-
-        Returns:
-          What the levels after them need.
-        """
-        for level in levels:
-            cond, state = self._condition(run, level, state)
-            clean, seen = visit(level, cond)
-            if level.name == "prior":
-                state = {"prior": clean, "top": seen}
-            elif level.name == "y1":
-                state = {"top": jnp.concatenate([state["top"], seen], -1)}
-            else:
-                state = {**state, "seen": seen}
-        return state
-
-    def _condition(self, run: "Run", level: Level, state: State) -> tuple[Any, State]:
-        """A level's conditioning, and the state with what its decoder hands on."""
-        if level.decoder is None:
-            return None, state
-        if level.name == "y1":
-            return run(level.decoder, ("decoder", "y1"), state["prior"]), state
-        if "style" not in state:
-            vector = state["top"]
-            style = run(self.style, ("style",), mask_channels(vector, self.style_masked))
-            state = {"style": style, "seen": run(self.base, ("decoder", "base"), vector), "skip": None}
-        cond, skip = run(level.decoder, ("decoder", level.name), state["seen"], state["skip"], state["style"])
-        return cond, {**state, "skip": skip}
-
-
-Run = Callable[..., Any]
-Visit = Callable[[Level, Any], tuple[Array, Array]]
-
-
-def _runner(params: Params) -> Run:
-    """Applies a network with its part of the parameters."""
-
-    def run(module: nn.Module, path: tuple[str, ...], *inputs: Any) -> Any:
-        own = params
-        for name in path:
-            own = own[name]
-        return module.apply({"params": own}, *inputs)
-
-    return run

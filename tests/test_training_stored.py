@@ -4,9 +4,11 @@ import shutil
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import training_fakes as fakes
+from PIL import Image
 
 from hcflow_jax import checkpoint
 from hcflow_jax.parameters import path_name
@@ -55,3 +57,21 @@ def test_moments_are_stored_in_the_shape_of_the_parameters(tmp_path):
         "decoder": 1,
         "flows": 1,
     }
+
+
+def test_a_checkpoint_holds_the_statistics_that_single_images_take(tmp_path, monkeypatch):
+    def spread(self, params, x):
+        return {"prior": jnp.std(x)}
+
+    monkeypatch.setattr(fakes.Model, "batch_statistics", spread)
+    loop.train(config(tmp_path, num_steps=1), tmp_path / "run")
+    stored = checkpoint.load(tmp_path / "run").metadata["statistics"]
+    # Four pictures are held out, one batch unit: 8-bit noise, dequantised and with the data's own noise on it.
+    pictures = np.stack([np.asarray(Image.open(tmp_path / "images" / f"{i}.png")) for i in range(24, 28)])
+    assert stored["prior"] == pytest.approx(np.std(pictures / 256), rel=0.01)
+
+
+def test_a_model_whose_images_stand_alone_stores_no_statistics(tmp_path, monkeypatch):
+    monkeypatch.setattr(fakes.Model, "batch_unit", 1)
+    loop.train(config(tmp_path, num_steps=1), tmp_path / "run")
+    assert checkpoint.load(tmp_path / "run").metadata["statistics"] == {}

@@ -1,4 +1,7 @@
-"""The held-out bound over a mesh: each process reads its share of the images, and all have the whole figure."""
+"""The held-out bound over a mesh: each process reads its share of the images, and all have the whole figure.
+
+And what is measured on held-out images to be stored with the weights: the statistics that single images take.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -8,10 +11,14 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from hcflow_jax import likelihood
+from hcflow_jax.data import Source
 from hcflow_jax.evaluation import bits_per_dim
 from hcflow_jax.models import ImageModel
 from hcflow_jax.training import sharding
 from hcflow_jax.training.programs import Programs
+
+STATISTICS_IMAGES = 64  # held-out images that a checkpoint's statistics are taken over
 
 
 class HeldOut:
@@ -28,6 +35,7 @@ class HeldOut:
         everywhere = sharding.replicated(mesh)
         self._prepare = jax.jit(model.prepare, out_shardings=everywhere)
         self._batch_bound = bits_per_dim.make_batch_bound(model, config, everywhere)
+        self._statistics = jax.jit(likelihood.make_unit_statistics(model, config), out_shardings=everywhere)
         self._whole = jax.jit(lambda valid: valid, out_shardings=everywhere)
 
     def prepare(self, params: Any) -> Any:
@@ -48,6 +56,29 @@ class HeldOut:
             self._config,
             lambda *args: self._programs("the bound", self._batch_bound, *args),
         )
+
+    def statistics(self, params: Any, source: Source) -> dict[str, float]:
+        """What images of a batch unit share in the objective, as means over held-out units.
+
+        With them a single image has bits/dim (`ImageModel.batch_statistics`).
+
+        Args:
+          params: of the EMA.
+          source: the held-out images; the first `STATISTICS_IMAGES` are looked at, the same in every process.
+
+        Returns:
+          {name: mean}; empty where every image stands alone, or the images do not fill a unit.
+        """
+        unit = self._model.batch_unit
+        units = min(STATISTICS_IMAGES, len(source)) // unit
+        if unit == 1 or units == 0:
+            return {}
+        images = np.stack([source[i] for i in range(units * unit)])
+        indices = np.arange(units * unit, dtype=np.int32).reshape(units, unit)
+        given = (images.reshape(units, unit, *images.shape[1:]), indices)
+        placed = sharding.place(sharding.replicated(self._mesh), given)
+        found = self._programs("the statistics of batch units", self._statistics, params, *placed, once=True)
+        return {name: float(np.mean(np.asarray(values), dtype=np.float64)) for name, values in found.items()}
 
     def _placed(self, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[Mapping[str, Any]]:
         for batch in batches:

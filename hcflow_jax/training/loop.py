@@ -155,8 +155,12 @@ class _Run:
     def save(self, step: int) -> None:
         """Saves the state."""
         with self.clock.section("saving"):
-            where = {"next_index": self.next_index(step), "data": resumption.describe_images(self.images)}
-            self.checkpoints.save(step, self.storage.stored(self.state), self.config, where)
+            about = {
+                "next_index": self.next_index(step),
+                "data": resumption.describe_images(self.images),
+                "statistics": self.bound.statistics(self.state.ema, self.held_out),
+            }
+            self.checkpoints.save(step, self.storage.stored(self.state), self.config, about)
 
     def train(self) -> None:
         """Steps from where the run stands to its end. What is done is saved if images fail."""

@@ -18,6 +18,9 @@ def get_config() -> ConfigDict:
 
     train = config.train
     train.num_steps = 6_600
+    train.learning_rate.update(
+        dict(encoder=5e-4, decoder=2e-3, flows=5e-3)
+    )  # the paper's; the demo's suit a short run
     train.images_per_epoch = 2_500
     train.warmup_steps = 200
     train.final_decay = 0.4

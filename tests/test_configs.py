@@ -100,6 +100,27 @@ def test_demo_has_every_part_of_configuration_a() -> None:
     assert abs(count - 1.49e6) < 0.01e6
 
 
+PAPER = {"encoder": 5e-4, "decoder": 2e-3, "flows": 5e-3}  # Table 2
+LSUN = {"encoder": 3e-4, "decoder": 1e-3, "flows": 3e-3}
+
+
+@pytest.mark.parametrize(
+    ("name", "rates"),
+    [
+        ("celebahq_a", PAPER),
+        ("celebahq_a_5bit", PAPER),
+        ("ffhq_a", PAPER),
+        ("lsun_church_a", LSUN),
+        ("lsun_bedroom_a", LSUN),
+        ("portraits", PAPER),
+        ("scenes", PAPER),
+        ("demo", {group: 3 * rate for group, rate in PAPER.items()}),
+    ],
+)
+def test_only_the_demo_departs_from_the_papers_rates(name, rates):
+    assert load(name).train.learning_rate.to_dict() == pytest.approx(rates)
+
+
 # Wrong configs
 
 

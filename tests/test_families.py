@@ -12,11 +12,19 @@ import training_fakes as fakes
 
 from hcflow_jax import api, checkpoint, models
 from hcflow_jax import config as schema
-from hcflow_jax.config import ConfigError
+from hcflow_jax.config import ConfigError, registry
 from hcflow_jax.errors import InputError
 from hcflow_jax.training import evaluate, loop
 
 SIZE = fakes.SIZE
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered():
+    """The family is known to this file's tests alone."""
+    schema.register(toy_family.NAME, "toy_family")
+    yield
+    del registry._modules[toy_family.NAME]
 
 
 def make_config(folder, **train):
@@ -31,7 +39,7 @@ def make_config(folder, **train):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(registered, tmp_path_factory):
     """A run that was stopped half way and resumed, and one that was not."""
     folder = tmp_path_factory.mktemp("toy")
     whole = loop.train(make_config(folder / "images"), folder / "whole")

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from hcflow_jax import config as schema
 from hcflow_jax import flows, parameters
 from hcflow_jax.config.fields import COUNT, Field, need
 from hcflow_jax.config.registry import Rate
@@ -112,6 +111,3 @@ class Toy(ImageModel):
 
     def finest_score(self, params: Any, x: Any, state: Any) -> Any:
         return jax.grad(lambda x: jnp.sum(self._log_density(params, x)))(x)
-
-
-schema.register(NAME, "toy_family")

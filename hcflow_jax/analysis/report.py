@@ -8,6 +8,7 @@ from hcflow_jax import api, pictures
 from hcflow_jax.analysis.zeroing import cumulative_zeroing
 from hcflow_jax.api.images import Floats
 from hcflow_jax.evaluation import round_trip
+from hcflow_jax.files import write
 
 PICTURES = 64  # held-out pictures that are encoded and decoded
 SHOWN = 8  # of them on a sheet with rows
@@ -51,7 +52,8 @@ class Report:
             "changed_pixel_values": trip.changed_values,
             "pictures": [str(p) for p in paths],
         }
-        (self.folder / "report.json").write_text(json.dumps(result, indent=2) + "\n")
+        text = json.dumps(result, indent=2) + "\n"
+        write(self.folder / "report.json", lambda file: file.write(text.encode()))
         return paths
 
     def _save(self, name: str, sheet: pictures.Sheet) -> Path:

@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 
 from hcflow_jax.api.programs import Programs
 from hcflow_jax.errors import InputError
+from hcflow_jax.files import replacing
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 # What every platform's compiler takes and does well.
@@ -53,4 +54,5 @@ def write(path: str | Path, config: ConfigDict, params: Any, dtype: str, n: int)
     precision = "highest" if dtype == "float32" else "default"
     with jax.default_matmul_precision(precision):
         exported = export.export(jax.jit(sampler), platforms=PLATFORMS)(scalar, scalar, sigmas)
-    Path(path).write_bytes(exported.serialize())
+    with replacing(Path(path)) as partial:
+        partial.write_bytes(exported.serialize())

@@ -12,6 +12,8 @@ import jax
 from flax import struct
 from jaxtyping import Array, Float, Key
 
+from hcflow_jax.errors import InputError
+
 Params = Any  # a pytree of float arrays: nested dicts
 State = Any  # a pytree of arrays (b, ...)
 ByLevel = dict[str, Array]
@@ -196,12 +198,12 @@ class ImageModel(abc.ABC):
     def to_space(self, params: Params, z: ByLevel, space: str) -> ByLevel:
         """The levels that another space than "z" replaces, in that space; see `spaces`."""
         del params, z
-        raise ValueError(f"no space {space!r}; there are {', '.join(self.spaces)}")
+        raise InputError(f"no space {space!r}; there are {', '.join(self.spaces)}")
 
     def from_space(self, params: Params, y: ByLevel, space: str) -> ByLevel:
         """The inverse of `to_space`."""
         del params, y
-        raise ValueError(f"no space {space!r}; there are {', '.join(self.spaces)}")
+        raise InputError(f"no space {space!r}; there are {', '.join(self.spaces)}")
 
     # What a run watches
 

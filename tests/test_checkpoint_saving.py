@@ -51,7 +51,8 @@ def test_a_save_that_fails_is_said_once_and_harms_no_other(tmp_path):
         checkpoints.save(3, state(3), config())
         assert told == [] and 3 not in checkpoints.steps()
         checkpoints.save(3, state(3), config())
-        assert told == [str(error.value)]  # by the next save at the latest
+        # By the next save at the latest. The reason in brackets is Orbax's: whichever of its threads failed first.
+        assert [line.split(" (")[0] for line in told] == [str(error.value).split(" (")[0]]
         with suppress(CheckpointError):
             checkpoints.wait()
     for step in (3, 4):

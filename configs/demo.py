@@ -51,7 +51,7 @@ def get_config() -> ConfigDict:
     train.num_steps = 1_100
     train.images_per_epoch = 350
     train.freeze_epoch = 24
-    # Three times the paper's: so short a run ends half a bit/dim lower. Four times ends there too, six times diverges.
+    # Three times the paper's: so short a run ends half a bit/dim lower. Four times does too, and six times diverges.
     train.learning_rate.update(dict(encoder=1.5e-3, decoder=6e-3, flows=1.5e-2))
     train.warmup_steps = 100
     train.final_decay = 0.35

@@ -18,7 +18,10 @@ def tree(family: str) -> Tree:
       ConfigError: there is no such family.
     """
     own = registry.load(family)
-    rates = {name: Field(r.learning_rate, "of this rate group", rule=NOT_NEGATIVE) for name, r in own.RATES.items()}
+    rates = {
+        name: Field(r.learning_rate, "learning rate of this rate group", rule=NOT_NEGATIVE)
+        for name, r in own.RATES.items()
+    }
     decays = {name: Field(r.decay, _DECAY_HELP, rule=_DECAY) for name, r in own.RATES.items()}
     whole: Tree = {
         "seed": groups.SEED,
@@ -89,7 +92,7 @@ def with_defaults(row: Tree, given: dict[str, Any], what: str) -> ConfigDict:
     """A row of a `Rows` group: its defaults with those fields that are given.
 
     Raises:
-      ConfigError: a field that the row has not; the message lists those there are.
+      ConfigError: the row has no such field; the message lists those there are.
     """
     for name in given:
         if name not in row:

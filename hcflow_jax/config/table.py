@@ -10,8 +10,8 @@ _HEAD = """# Every field of a config
 Made by `python -m hcflow_jax.config > docs/config.md` from the declarations: `hcflow_jax/config/groups.py`, and the
 module of each family of models. Any field can be set on the command line: `--config.train.num_steps=1000`.
 
-*Resume*: the field may change when a run resumes, because it does not affect what is learned. Others are refused
-then, unless `--allow_config_change` is given.
+*Resume*: "yes" if the field may change when a run resumes, because it does not affect what is learned. A run that
+resumes with another value of any other field is refused, unless `--allow_config_change` is given.
 """
 
 
@@ -31,8 +31,8 @@ def markdown() -> str:
         rows = [(path, f) for path, f in fields.leaves(general) if path.split(".")[0] == group and not _in(path, own)]
         parts.append(_section(title, rows))
     parts.append(
-        "Each rate group of a family has its `train.learning_rate.GROUP` and `train.decay.GROUP`.\n"
         "`auto` takes the choice of the backend's preset.\n"
+        "A family has `train.learning_rate.GROUP` and `train.decay.GROUP` for each of its rate groups.\n"
     )
     for family in registry.names():
         tree = schema.tree(family)
@@ -47,7 +47,7 @@ def _in(path: str, groups: tuple[str, ...]) -> bool:
 
 
 def _section(title: str, rows: list[tuple[str, Field]]) -> str:
-    lines = [f"## {title}\n", "| field | default | | allowed | resume |", "|---|---|---|---|---|"]
+    lines = [f"## {title}\n", "| field | default | meaning | allowed | resume |", "|---|---|---|---|---|"]
     for path, field in rows:
         allowed = field.rule.must.removeprefix("be ") if field.rule else ""
         default = f"{_value(field.default)} {field.unit}".strip()

@@ -53,7 +53,7 @@ FIELDS: Tree = {
     "top": {
         "dims": Field(512, "length of y_top, and width of the encoder's last two stages", rule=COUNT),
         "style_width": Field(512, "width of the style network", rule=COUNT),
-        "style_layers": Field(6, "of the style network", rule=COUNT),
+        "style_layers": Field(6, "layers of the style network", rule=COUNT),
         "style_multiplier": Field(0.2, "m of the style network"),
         "style_masked": Field((0, 4), "channels [a, b) of y_top that the style network does not see"),
         "base_masked": Field((0, 512), "channels [a, b) of y_top that the 4x4 base does not see"),

@@ -1,4 +1,4 @@
-"""Any number of examples through a compiled program of few batch sizes, without the device waiting for the host."""
+"""Runs a program, compiled for a few batch sizes, on any number of examples, without idle time of the device."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -8,14 +8,14 @@ import numpy as np
 
 from hcflow_jax import devices
 
-_STEP = 4  # from one batch size to the next: a batch is computed at most four times larger than it is
+_STEP = 4  # the factor from one batch size to the next: a batch is padded to less than four times its size
 
 Tree = Any  # of arrays (n, ...), n the same for all
 Progress = Callable[[int, int], object]  # is given how many examples are done, and of how many
 
 
 def bucket(count: int, largest: int, multiple: int = 1) -> int:
-    """The batch size that `count` examples are filled up to: 1, 4, 16, ..., or the largest.
+    """The batch size that `count` examples are padded to: 1, 4, 16, ..., or the largest.
 
     Args:
       count: at least 1, at most `largest`.
@@ -49,16 +49,16 @@ def stream(
     multiple: int = 1,
     place: Callable[[Tree], Tree] = lambda tree: tree,
 ) -> Iterator[Tree]:
-    """Calls a program on one piece after the other, and yields what it gives.
+    """Calls a program on one piece after the other, and yields its results.
 
     A piece is dispatched before the result of the one before it is fetched, so that the device computes while the
-    host copies. A piece that has none of the batch sizes is filled up with its own first examples, whose results are
+    host copies. A piece that has none of the batch sizes is padded with its own first examples; their results are
     dropped.
 
     Args:
       call: takes and gives trees of arrays (batch, ...).
       trees: trees of numpy arrays (n, ...), any n; they are taken one at a time.
-      largest: examples a call at most, a multiple of `multiple`.
+      largest: most examples per call, a multiple of `multiple`.
       multiple: batch sizes are its multiples.
       place: puts a batch onto the devices.
 

@@ -1,6 +1,6 @@
-"""What every command shares: one line and a status for whatever a person can put right.
+"""What every command shares: errors that the user can correct give one line on stderr and an exit status.
 
-Importing this imports neither jax nor numpy, so that `--help` is there at once.
+Importing this module imports neither jax nor numpy, so that `--help` is fast.
 """
 
 import argparse
@@ -18,7 +18,7 @@ class UsageError(HcflowError):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, whose errors are raised, and which knows options by their whole names alone."""
+    """argparse's parser; it raises its errors, and does not accept abbreviated options."""
 
     def __init__(self, prog: str, about: str | None, **options: Any) -> None:
         """Args:
@@ -48,12 +48,12 @@ def run_main(
     Args:
       function: takes the arguments, returns the exit status.
       argv: the arguments; None for the process's own.
-      stopped: what an interrupted command says.
+      stopped: the message of an interrupted command.
 
     Returns:
-      The process's exit status: the function's; 2 after one line on stderr for what the user can put right, which is
-      this package's own errors and files that cannot be read or written; 130 if interrupted. Any other exception is
-      a fault of this package and comes through with its traceback.
+      The exit status of the process: that of the function; 2, after one line on stderr, for this package's own errors
+      and for files that cannot be read or written; 130 if interrupted. Any other exception is a fault of this
+      package and is raised with its traceback.
     """
     try:
         return function(list(sys.argv[1:] if argv is None else argv))

@@ -1,7 +1,7 @@
 """Meshes of devices, and arrays placed on them and fetched back.
 
-A mesh has one axis, `BATCH`. A batch is cut along it: each device takes a run of the examples. Parameters are the
-same on every device.
+A mesh has one axis, `BATCH`. A batch is split along it: each device takes consecutive examples, a run. Parameters are
+the same on every device.
 """
 
 import math
@@ -16,15 +16,15 @@ BATCH = "batch"  # the mesh's one axis
 
 
 def in_a_row(devices: Iterable[Any]) -> Mesh:
-    """A mesh of devices; those of one process are neighbours, so that its share of a batch is one run of it."""
+    """A mesh of devices. Those of one process are neighbours, so that its share of a batch is one run."""
     ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
     return Mesh(np.array(ordered), (BATCH,), axis_types=(jax.sharding.AxisType.Auto,))
 
 
 def over(mesh: Mesh, parts: int) -> Mesh:
-    """The same devices in a mesh whose axis of the batch has a length that divides `parts`, the largest there is.
+    """The same devices, in a mesh whose batch axis has the length gcd(number of devices, `parts`).
 
-    The devices beyond it do what others do.
+    Devices with the same place on that axis compute the same.
     """
     size = math.gcd(mesh.size, parts)
     return Mesh(mesh.devices.reshape(size, -1), (BATCH, "alike"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
@@ -41,16 +41,16 @@ def split(mesh: Mesh) -> NamedSharding:
 
 
 def spread(mesh: Mesh, batch: Any) -> Any:
-    """A tree of host arrays, placed a run of the leading axis on each device.
+    """Places a tree of host arrays: each device gets a run of the leading axis.
 
-    Of several processes each gives its own share, the runs of its devices, and gets an array of the whole.
+    If there are several processes, each gives its own share, the runs of its devices; the result is the whole array.
     """
     where = split(mesh)
     return jax.tree.map(lambda own: jax.make_array_from_process_local_data(where, own), batch)
 
 
 def place(where: NamedSharding, tree: Any) -> Any:
-    """A tree of whole arrays, placed; where the mesh is of several processes, each gives the same arrays."""
+    """Places a tree of whole arrays. If the mesh has several processes, each must give the same arrays."""
     if where.is_fully_addressable:
         return jax.device_put(tree, where)
 
@@ -62,7 +62,7 @@ def place(where: NamedSharding, tree: Any) -> Any:
 
 
 def fetch(tree: Any) -> Any:
-    """A tree of arrays on any devices, whole and on the host; all processes of an array's mesh have to call it."""
+    """Copies a tree of whole arrays from any devices to the host; all processes of an array's mesh must call it."""
     if all(getattr(leaf, "is_fully_addressable", True) for leaf in jax.tree.leaves(tree)):
         return jax.device_get(tree)
     from jax.experimental import multihost_utils

@@ -1,11 +1,12 @@
-"""The errors that this package raises for what its user can put right."""
+"""The errors that this package raises for mistakes that its user can correct."""
 
 
 class HcflowError(Exception):
     """The base class of this package's own errors.
 
     Its message is one line: the field, argument or file, what was expected, what to do. The commands print that line
-    and end with status 2. Any other exception is a fault of this package, and they let its traceback through.
+    and end with status 2; so does `hcflow` for files that cannot be read or written (OSError). Any other exception is
+    a fault of this package, and keeps its traceback.
     """
 
 

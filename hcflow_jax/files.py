@@ -1,4 +1,4 @@
-"""Files that are never half there, and files that one process at a time may hold."""
+"""Files that are written completely or not at all, and lock files that one process at a time may hold."""
 
 import logging
 import os
@@ -22,7 +22,7 @@ class HeldError(HcflowError):
     """Another process holds a lock.
 
     Attributes:
-      holder: that process's number, "?" if unknown.
+      holder: the id of that process, "?" if unknown.
     """
 
     def __init__(self, path: Path, holder: str) -> None:
@@ -32,14 +32,14 @@ class HeldError(HcflowError):
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Puts a new file into its place at once: a reader finds the old one or the new one, never a half.
+    """Replaces a file at once: a reader finds the old file or the new one, never half of it.
 
         with replacing(path) as partial:
             partial.write_text(text)
 
     Args:
       path: where the file is to be. Its folder must exist.
-      durable: whether the file must survive a machine that stops right afterwards.
+      durable: whether the file must be on the disk when the block ends, so that it survives a crash of the machine.
 
     Yields:
       A path beside it, hidden, to write a file to or to make a directory at. It takes its place when the block ends,
@@ -66,7 +66,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def write(path: Path, save: Callable[[BinaryIO], object]) -> None:
-    """Writes a file at once, as `replacing`; makes the folders above it.
+    """Writes a file with `replacing`; makes the folders above it.
 
     Args:
       path: of the file.
@@ -91,10 +91,11 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Holds a lock on a file, with this process's number in it.
+    """Holds a lock on a file, and writes the id of this process into it.
 
     The lock ends with the block, or with the process, however that ends. Processes that this one starts do not
-    inherit it. The file stays when the lock ends. Its holder may remove it: who waits for it then makes a new one.
+    inherit it. The file stays when the lock ends. Its holder may remove it; a process that waits
+    for it then makes a new one.
 
     Args:
       path: of the file. Its folder must exist.

@@ -1,4 +1,4 @@
-"""The likelihood of 8-bit images, as training and evaluation both see it: dequantised, with noise from their keys."""
+"""The likelihood of 8-bit images for training and evaluation: dequantised, with noise from one key per image."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ ImageBound = Callable[..., ByName]
 
 
 def split_keys(keys: Key[Array, " B"]) -> tuple[Key[Array, " B"], Key[Array, " B"]]:
-    """A key an image as two: what dequantisation draws from, and what the model's own noise draws from."""
+    """Splits the key of each image into two: for dequantisation, and for the model's own noise."""
     data_keys, noise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     return data_keys, noise_keys
 
@@ -51,7 +51,7 @@ def objective(
       model: the model.
       params: raw or prepared.
       images: uint8; B is a multiple of `model.batch_unit`, unless `statistics` are given.
-      keys: one an image; everything random is drawn from them.
+      keys: one per image; everything random is drawn from them.
       data: the config's group `data`: `bits` and `noise_std` are read.
       flip: mirror images at random, as training does where `data.flip` says so; evaluation does not.
       statistics: from `model.batch_statistics`, in place of the batch's own.
@@ -73,7 +73,7 @@ def evaluation_keys(seed: int, indices: Int[Array, " B"]) -> Key[Array, " B"]:
 
 
 def make_image_bound(model: ImageModel, config: ConfigDict) -> ImageBound:
-    """The bound of every image of a batch, with noise of its own that its index draws; to be jitted.
+    """The function for the bound of every image of a batch, with noise that depends on its index; to be jitted.
 
     Args:
       model: the model.

@@ -1,4 +1,4 @@
-"""What the methods of `Model` are given, checked before anything is computed."""
+"""Checks of the arguments of `Model`'s methods, before anything is computed."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

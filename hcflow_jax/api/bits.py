@@ -18,8 +18,8 @@ class Bits(dict[str, Float[np.ndarray, " n"]]):
     """Bits per dimension by level, and "total".
 
     Attributes:
-      statistics: "own groups": images of a batch unit shared what they share in training. "stored": each image took
-        the means that are stored with the model, and stands alone.
+      statistics: "own groups": images of a batch unit shared their statistics, as in training. "stored": each image
+        took the means that are stored with the model, and no image influenced another.
     """
 
     def __init__(self, by_name: Mapping[str, Float[np.ndarray, " n"]], statistics: Used):
@@ -32,7 +32,7 @@ def choose(model: ImageModel, count: int, wanted: Wanted, stored: Mapping[str, f
     """Which statistics `count` images take.
 
     Raises:
-      InputError: those wanted are not to be had, or the model has no likelihood.
+      InputError: the wanted statistics are not available, or the model has no likelihood.
     """
     if model.likelihood == "undefined":
         raise InputError("bits per dimension are undefined for this model: a level of it has no noise")
@@ -56,7 +56,7 @@ def choose(model: ImageModel, count: int, wanted: Wanted, stored: Mapping[str, f
 
 
 def whole_units(count: int, unit: int) -> Int[np.ndarray, " m"]:
-    """The images in an order of whole units: 0, 1, ..., and once more those before what is left over."""
+    """Image numbers in whole units: 0, 1, ...; a last unit that is not full becomes the last `unit` images."""
     left = np.arange(count - unit, count) if count % unit else []
     return np.concatenate([np.arange(count // unit * unit), left]).astype(np.int32)
 

@@ -24,9 +24,10 @@ class Coarse:
     """The coarser levels of some images, decoded by `Model.decode_coarse`; `len` counts images.
 
     Attributes:
-      level: the first level that is left to decode.
+      level: the first level that is not decoded yet.
       dtype: of the networks' arithmetic.
       state: what the finer levels need of the coarser ones; arrays (n, ...).
+      count: n, the number of images.
     """
 
     level: str
@@ -68,10 +69,10 @@ class Coder(Engine):
         return self._latents(z), {name: by_level[name] for name in self.level_names}
 
     def encode_batches(self, images: Images | Iterable[Images]) -> Iterator[Latents]:
-        """`encode`, a batch after the other: for more images than memory holds.
+        """`encode`, one batch after the other: for more images than memory holds.
 
         Args:
-          images: (n, R, R, 3), or arrays of any n one after the other, which are taken as they are wanted.
+          images: (n, R, R, 3), or an iterable of such arrays, of any n; each is taken when it is needed.
 
         Yields:
           Latents of at most `batch_size` images each; each given array begins a new batch.
@@ -113,7 +114,14 @@ class Coder(Engine):
     def decode_batches(
         self, latents: Latents | Iterable[Latents], as_float: bool = False, dtype: str = "float32"
     ) -> Iterator[np.ndarray]:
-        """`decode`, a batch after the other: of latents, or of any number of them one after the other.
+        """`decode`, one batch after the other.
+
+        Args:
+          latents: of n images, or an iterable of such latents; each is taken when it is needed.
+          as_float, dtype: as in `decode`.
+
+        Yields:
+          At most `batch_size` images, (b, R, R, 3), uint8 or float32.
 
         >>> model = api.load()
         >>> latents = (model.draw(2, seed=seed) for seed in range(3))
@@ -130,7 +138,7 @@ class Coder(Engine):
 
         Args:
           latents: of n images; those of `level` and of finer levels may be missing.
-          level: the first level that is left.
+          level: the first level that is not decoded.
           dtype: of the networks' arithmetic, here and in `decode_from`.
 
         Raises:

@@ -19,7 +19,7 @@ _LARGEST, _LEAST = 64, 4
 
 
 def largest_batch(resolution: int) -> int:
-    """Images a call and a device at most; more are cut into calls."""
+    """Largest batch of one device, in images; more images are split over several calls."""
     return max(_LEAST, min(_LARGEST, _PIXELS // resolution**2))
 
 
@@ -37,7 +37,7 @@ class Engine:
       level_names: the levels of latents, coarse to fine.
       latent_shapes: the shape of each level's latents, without the batch.
       batch_size: images that are computed at once, at most.
-      statistics: what single images take in place of their batch's own in the likelihood; {} for nothing. See
+      statistics: what single images take in place of their batch's own in the likelihood; {} if there are none. See
         `Model.bits_per_dim`.
     """
 

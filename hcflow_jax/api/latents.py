@@ -1,4 +1,4 @@
-"""Latents of images: one array a level, coarse to fine, as a pytree that keeps that order."""
+"""Latents of images: one array per level, coarse to fine, as a pytree that keeps that order."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -45,7 +45,7 @@ class Latents:
         """A copy with other arrays for some levels: `latents.replace(**{"8": z})`.
 
         Raises:
-          KeyError: for a level that there is not.
+          KeyError: there is no such level.
         """
         for name in by_level:
             self._known(name)

@@ -1,4 +1,4 @@
-"""Loading a trained model, by where it lies, or by its name if it is one of those in the box."""
+"""Loads a trained model by its path, or by its name if it comes with the package ("in the box")."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def load(path: str | Path | None = None, *, dtype: str = "float32", mesh: Mesh |
 
     Raises:
       CheckpointError: there is none, or it is damaged.
-      ConfigError: its config is not of this version.
+      ConfigError: this version cannot make a model of its config.
       InputError: for another dtype.
 
     >>> model = api.load("portraits")

@@ -1,4 +1,4 @@
-"""A trained model for use: what `Coder` does, samples, edits by level, the likelihood."""
+"""A trained model in use: what `Coder` does, samples, edits by level, the likelihood."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,12 +41,12 @@ class Model(Coder):
     def sample(
         self, n: int, seed: int = 0, sigma: Sigma = SIGMA, first: int = 0, progress: Progress | None = None
     ) -> pixels.Images:
-        """Images of the model's own making.
+        """Images sampled from the model.
 
         Args:
           n: how many.
-          seed: whose images they are. Each depends on it and on its number alone: the first four of eight are those
-            of four.
+          seed: 0 to 2^32 - 1. An image depends on the seed and on its number alone: `sample(4)` gives the first four
+            images of `sample(8)`.
           sigma: std of the latents of the levels in `image_model.scaled_levels` (the others have 1), or by level name
             (those not named have 1).
           first: number of the first image.
@@ -56,7 +56,7 @@ class Model(Coder):
           (n, R, R, 3), uint8.
 
         Raises:
-          InputError: naming the argument that will not do.
+          InputError: an argument is not allowed; the message names it.
 
         >>> model = api.load()
         >>> images = model.sample(3, seed=3, sigma=0.7)
@@ -66,7 +66,7 @@ class Model(Coder):
         return joined(self.sample_batches(n, seed, sigma, first), n, progress)
 
     def sample_batches(self, n: int, seed: int = 0, sigma: Sigma = SIGMA, first: int = 0) -> Iterator[pixels.Images]:
-        """`sample`, a batch after the other: for more images than memory holds.
+        """`sample`, one batch after the other: for more images than memory holds.
 
         Yields:
           At most `batch_size` images, (b, R, R, 3) uint8.
@@ -93,7 +93,7 @@ class Model(Coder):
         Args:
           a, b: latents of one image each.
           n: how many images, at least 2.
-          how: "linear", or "spherical": along arcs, at the ends' length.
+          how: "linear", or "spherical": along arcs, with lengths between those of the ends.
           space: one of `image_model.spaces`: "z" interpolates latents. Another replaces some levels by what it has
             for them (the hierarchy's "y_top": by the 1x1 vector itself); other levels are interpolated as latents.
           progress: is called after every batch, with the images done and n.
@@ -102,7 +102,7 @@ class Model(Coder):
           (n, R, R, 3), uint8.
 
         Raises:
-          InputError: naming the argument that will not do.
+          InputError: an argument is not allowed; the message names it.
 
         >>> model = api.load()
         >>> a, b = model.draw(2)
@@ -125,10 +125,10 @@ class Model(Coder):
         return self.decode(Latents(way), dtype=self.dtype, progress=progress)
 
     def resample(self, latents: Latents, levels: Levels, seed: int = 0, sigma: Sigma = SIGMA) -> Latents:
-        """Latents with some levels drawn anew, of every image for itself.
+        """Latents with some levels drawn anew, for each image by itself; the others stay.
 
         Raises:
-          InputError: for a level that there is not, or a sigma that will not do.
+          InputError: the model does not have the level, or seed or sigma is not allowed.
 
         >>> model = api.load()
         >>> latents, finest = model.draw(2), model.level_names[-1]
@@ -143,7 +143,7 @@ class Model(Coder):
         """Latents with some levels at zero, the prior's mean.
 
         Raises:
-          InputError: for a level that there is not.
+          InputError: the model does not have the level.
 
         >>> model = api.load()
         >>> finest = model.level_names[-1]
@@ -171,7 +171,7 @@ class Model(Coder):
           (n, R, R, 3), uint8.
 
         Raises:
-          InputError: naming the argument that will not do.
+          InputError: an argument is not allowed; the message names it.
 
         >>> model = api.load()
         >>> len(model.vary(model.draw(1), model.level_names[-1], 3))
@@ -184,19 +184,20 @@ class Model(Coder):
     def bits_per_dim(
         self, images: Images, statistics: bits.Wanted = "auto", progress: Progress | None = None
     ) -> bits.Bits:
-        """-log2 p of every image, or an upper bound on it, bits per dimension, with noise that its number draws.
+        """-log2 p of every image, or an upper bound on it, in bits per dimension.
 
-        In some models the images of a batch unit, `image_model.batch_unit`, share statistics, such as the scale
-        of the hierarchy's noise. Images are cut into units in order; those left over share one with those before.
+        The noise of an image depends on its number in `images` and on `config.eval.seed`. In some models the images
+        of a batch unit (`image_model.batch_unit`) share statistics, such as the scale of the hierarchy's noise.
+        Images are cut into units in order. If the last unit is not full, it is filled with the images before it.
 
         Args:
           images: (n, R, R, 3); floats are made 8-bit values first.
-          statistics: "auto": the units' own, and the stored ones (`self.statistics`) for fewer images than a unit;
-            "own" or "stored".
-          progress: is called after every batch, with the images done and all.
+          statistics: "own": those of the units; "stored": `self.statistics`; "auto": the units' own, or the stored
+            ones for fewer images than a unit.
+          progress: is called after every batch, with the images done and the number of all that are computed.
 
         Returns:
-          {"total": (n,), and each level's share, coarse to fine}: the shares and the data's bits sum to the total.
+          {"total": (n,), and each level's share, coarse to fine}. The total is the sum of the shares and `data.bits`.
           Its attribute `statistics` says which were used.
 
         Raises:
@@ -220,14 +221,15 @@ class Model(Coder):
         return bits.Bits({"total": found["bits_per_dim"][once], **shares}, used)
 
     def measure_statistics(self, images: Images | None = None, progress: Progress | None = None) -> dict[str, float]:
-        """Means over batch units of what the images of a unit share in the likelihood; kept in `self.statistics`.
+        """Measures the statistics that images of a batch unit share in the likelihood; sets `self.statistics`.
 
         Args:
-          images: (n, R, R, 3), of which whole units are used; None: held-out images of the data in the config.
-          progress: is called after every batch, with the units done and all.
+          images: (n, R, R, 3); those of whole units are used. None: at most 1,024 held-out images of the
+            data in the config.
+          progress: is called after every batch, with the units done and the number of all.
 
         Returns:
-          {name: mean}; {} for a model whose images share nothing.
+          {name: mean over the units}; {} for a model whose images share nothing.
 
         Raises:
           InputError: there are fewer images than a unit.
@@ -253,6 +255,10 @@ class Model(Coder):
 
         Args:
           path: of the file.
-          n: images a call.
+          n: images per call.
+
+        Raises:
+          InputError: n is below 1.
+          OSError: the file cannot be written.
         """
         sampler_file.write(path, self.config, self.prepared, self.dtype, n)

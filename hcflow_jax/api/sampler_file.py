@@ -5,8 +5,8 @@
         sampler = jax.export.deserialize(bytearray(file.read()))
     images = sampler.call(jax.numpy.uint32(seed), jax.numpy.uint32(first), sigmas)
 
-`seed`, `first` and the images are those of `Model.sample`; `sigmas` has a value a level, coarse to fine, 1 as a rule
-for levels that are not in `image_model.scaled_levels`.
+`seed`, `first` and the images are those of `Model.sample`; `sigmas` has one value per level, coarse to fine;
+levels that are not in `image_model.scaled_levels` usually have 1.
 """
 
 from pathlib import Path
@@ -38,7 +38,7 @@ def write(path: str | Path, config: ConfigDict, params: Any, dtype: str, n: int)
       n: images a call.
 
     Raises:
-      InputError: for no images.
+      InputError: n is below 1.
       OSError: the file cannot be written.
     """
     if n < 1:

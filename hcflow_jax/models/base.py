@@ -1,8 +1,8 @@
-"""What an image model is to everything that trains, measures or uses one: `ImageModel`.
+"""`ImageModel`: the interface of a model to everything that trains, measures or uses it.
 
-A family of models is a package beside this file that gives a subclass of `ImageModel` for a config. Training,
-evaluation and the API know this class alone. Everything here takes and gives x: images in about [-0.5, 0.5],
-(b, R, R, 3), float32. Latents are dicts from level name to array (b, *shape).
+A family of models is a module or package that makes a subclass of `ImageModel` from a config. Training, evaluation
+and the API know this class alone. All methods take and return images as x: about [-0.5, 0.5], (b, R, R, 3), float32.
+Latents are dicts from level name to array (b, *shape).
 """
 
 import abc
@@ -28,8 +28,8 @@ class Objective:
 
     Attributes:
       loss: bits, weighted as the model weights its levels; training minimises its mean over the batch.
-      bits_per_dim: -log2 p(image), or an upper bound on it, over the R R 3 dimensions; NaN where it is undefined.
-      bits_by_level: each level's share of `bits_per_dim`; the shares and the bits of the data sum to it.
+      bits_per_dim: -log2 p(image), or an upper bound on it, over the 3 R^2 dimensions; NaN where it is undefined.
+      bits_by_level: each level's share of `bits_per_dim`. `bits_per_dim` is the sum of the shares and `data.bits`.
     """
 
     loss: PerSample
@@ -38,14 +38,14 @@ class Objective:
 
 
 class ImageModel(abc.ABC):
-    """An invertible model of images; a pure description, its parameters are passed in.
+    """An invertible model of images. It holds no parameters: they are passed to its methods.
 
     Attributes:
       image_shape: (R, R, 3) of x.
       level_names: the levels of latents, coarse to fine.
       latent_shapes: the shape of each level's latents, without the batch.
-      batch_unit: a batch is a multiple of so many images, and images of one unit may influence each other's
-        objective (the hierarchy's statistics group); 1 where every image stands alone.
+      batch_unit: the size of a batch is a multiple of it. Images of one unit may influence each other's objective
+        (the hierarchy's statistics group); 1 if no image influences another.
       likelihood: what `bits_per_dim` is: "exact", an upper "bound", or "undefined".
       rate_groups: (group, pattern) rows: a parameter learns at the rate of the one group whose regular expression
         matches its path ("a/b/c"). Every path matches exactly one row.
@@ -68,11 +68,11 @@ class ImageModel(abc.ABC):
 
     @abc.abstractmethod
     def create(self, key: Key[Array, ""]) -> Params:
-        """Fresh parameters, before any data is seen: numpy arrays."""
+        """Fresh parameters that do not depend on data yet: numpy arrays."""
 
     @abc.abstractmethod
     def shapes(self) -> Params:
-        """Shapes and dtypes of the parameters; nothing is allocated."""
+        """Shapes and dtypes of the parameters, as `jax.ShapeDtypeStruct`s; nothing is allocated."""
 
     def calibrate(self, params: Params, x: Float[Array, "b r r 3"], keys: Key[Array, " b"]) -> Params:
         """Sets the parameters that are initialised from data (actnorms) and leaves the others.
@@ -80,24 +80,24 @@ class ImageModel(abc.ABC):
         Args:
           params: from `create`.
           x: images, as training sees them.
-          keys: one an image; what is random here is drawn from them.
+          keys: one per image; everything random here is drawn from them.
         """
         del x, keys
         return params
 
     def init(self, key: Key[Array, ""], x: Float[Array, "b r r 3"]) -> Params:
-        """Fresh parameters, initialised from images as far as they are. Call it as it is: it compiles `calibrate`.
+        """Fresh parameters, some of them initialised from images. Do not jit it: it compiles `calibrate` itself.
 
         Args:
-          key: a stream of its own.
-          x: b a multiple of `batch_unit`.
+          key: typed key, used for nothing else.
+          x: images; b is a multiple of `batch_unit`.
         """
         for_params, for_noise = jax.random.split(key)
         keys = jax.random.split(for_noise, x.shape[0])
         return jax.jit(self.calibrate)(self.create(for_params), x, keys)
 
     def prepare(self, params: Params) -> Params:
-        """Does once what depends on the parameters alone, such as matrix inverses. Idempotent.
+        """Computes once what depends on the parameters alone, such as matrix inverses. Idempotent.
 
         All other methods take raw parameters or prepared ones.
         """
@@ -118,14 +118,14 @@ class ImageModel(abc.ABC):
         Args:
           params: raw or prepared.
           x: dequantised images; b is a multiple of `batch_unit`, unless `statistics` are given.
-          keys: one an image; the model's own noise is drawn from them.
-          statistics: from `batch_statistics`, to be used in place of the batch's own.
+          keys: one per image; the model's own noise is drawn from them.
+          statistics: from `batch_statistics`; used in place of the batch's own.
         """
 
     def batch_statistics(self, params: Params, x: Float[Array, "b r r 3"]) -> dict[str, Float[Array, ""]]:
-        """What images of a batch unit share in `objective`, as means over the units of x.
+        """The statistics that images of a batch unit share in `objective`, as means over the units of x.
 
-        With them the objective of a single image is defined: it takes them in place of its batch unit's own.
+        `objective` takes them in place of those of the batch units. So a single image has an objective, too.
 
         Returns:
           {name: ()}; empty for a model of batch unit 1.
@@ -149,8 +149,8 @@ class ImageModel(abc.ABC):
 
         Args:
           params: raw or prepared.
-          z: latents; those of `level` and of finer levels are not looked at and may be missing.
-          level: the first level that is left.
+          z: latents; those of `level` and of finer levels are not used and may be missing.
+          level: the first level that is not decoded.
 
         Returns:
           All that `decode_from` needs of the coarser levels; a pytree.
@@ -163,7 +163,7 @@ class ImageModel(abc.ABC):
         Args:
           params: raw or prepared.
           state: from `decode_coarse` with the same `level`.
-          z: latents; those of coarser levels are not looked at and may be missing.
+          z: latents; those of coarser levels are not used and may be missing.
           level: the first level that is decoded.
         """
 
@@ -182,7 +182,7 @@ class ImageModel(abc.ABC):
           sigma: standard deviation of the levels in `scaled_levels`, or one by level name (1 for those not named).
 
         Raises:
-          InputError: `sigma` names no level.
+          InputError: `sigma` names a level that the model does not have.
         """
 
     @abc.abstractmethod
@@ -196,7 +196,11 @@ class ImageModel(abc.ABC):
         """
 
     def to_space(self, params: Params, z: ByLevel, space: str) -> ByLevel:
-        """The levels that another space than "z" replaces, in that space; see `spaces`."""
+        """Converts some levels of latents to another space than "z"; see `spaces`.
+
+        Returns:
+          The levels that the space replaces, in that space.
+        """
         del params, z
         raise InputError(f"no space {space!r}; there are {', '.join(self.spaces)}")
 
@@ -208,11 +212,11 @@ class ImageModel(abc.ABC):
     # What a run watches
 
     def flow_params(self, prepared: Params) -> dict[str, Params]:
-        """The prepared parameters of each level's flow, whose scales and matrices a run watches; {} for nothing."""
+        """The prepared parameters of each level's flow, for a run to watch; {} to watch nothing."""
         del prepared
         return {}
 
 
 def level_error(name: str, names: tuple[str, ...]) -> str:
-    """What to say of a level that a model has not got."""
+    """The message for a level that a model does not have."""
     return f"no level {name!r}; there are {', '.join(names)}"

@@ -4,7 +4,7 @@ A model names its groups by patterns over the paths of its parameters (`ImageMod
 cover every parameter exactly once, so a module that is added or renamed cannot learn at a wrong rate unnoticed.
 
 Clipping, Adam, the EMA and the check for non-finite steps do the same elementwise work on every tensor. Done tensor
-by tensor that is thousands of kernels, half of a whole training step. So the step works on packed trees:
+by tensor that takes thousands of kernels, and half the time of a training step. So the step works on packed trees:
 {group: {chunk: vector}}. A chunk holds one part of the model; no tensor is cut from a vector of the whole model.
 """
 
@@ -23,7 +23,7 @@ from hcflow_jax.parameters import path_name
 RateGroups = tuple[tuple[str, str], ...]
 Packed = dict[str, dict[str, Float[Array, " n"]]]
 
-CHUNK = 2_000_000  # elements after which a part goes on in the next vector
+CHUNK = 2_000_000  # elements of a vector, about; what follows goes into the next one
 
 
 def names(rate_groups: RateGroups) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""The held-out bound over a mesh: each process reads its share of the images, and all have the whole figure.
+"""The held-out bound over a mesh: each process reads its share of the images, and all get the bound of the whole set.
 
-And what is measured on held-out images to be stored with the weights: the statistics that single images take.
+It also measures, on held-out images, the statistics that are stored with the weights for bits/dim of single images.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -43,7 +43,7 @@ class HeldOut:
         return self._programs("the mixings' kernels", self._prepare, params)
 
     def bound(self, params: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> bits_per_dim.Bound:
-        """The bound.
+        """The bound, bits per dimension of the image.
 
         Args:
           params: prepared.
@@ -64,7 +64,7 @@ class HeldOut:
 
         Args:
           params: of the EMA.
-          source: the held-out images; the first `STATISTICS_IMAGES` are looked at, the same in every process.
+          source: the held-out images; the first `STATISTICS_IMAGES` are used, the same in every process.
 
         Returns:
           {name: mean}; empty where every image stands alone, or the images do not fill a unit.

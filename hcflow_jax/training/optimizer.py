@@ -26,7 +26,7 @@ OPTIMIZERS = {"adam": optax.scale_by_adam, "adamax": optax.scale_by_adamax}
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """Clipping and one transformation a group, over packed trees.
+    """Clipping, and one transformation per rate group, over packed trees.
 
     Attributes:
       packing: of the parameter tree.
@@ -74,8 +74,8 @@ class Optimizer:
           grads: packed; what does not learn is zero, so that the norm is over what learns.
           state: from `init` or the update before.
           params: packed.
-          rates: learning rates by group. They come in with every update, and not from a count of updates: a skipped
-            update advances the schedule too.
+          rates: learning rates by group. They are not computed from a count of updates, because a skipped update
+            advances the schedule, too.
 
         Returns:
           Parameters and state after it, packed.
@@ -92,8 +92,8 @@ class Optimizer:
         """The state as a checkpoint holds it.
 
         Returns:
-          {name: tree} for each field of optax's state: moments ("mu", "nu") in the shape of the parameter tree, what
-          is one number a group ("count") as {group: number}.
+          {name: tree} for each field of optax's state: moments ("mu", "nu") in the shape of the parameter tree; a
+          field with one number per group ("count") as {group: number}.
         """
 
         fields: dict[str, dict[str, Any]] = {}

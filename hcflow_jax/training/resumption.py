@@ -1,4 +1,4 @@
-"""Going on from a checkpoint: which fields of the config may differ, which images, and what is taken up."""
+"""Resuming from a checkpoint: what is restored, and which fields of the config and which images may differ."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ from hcflow_jax.training.stored import Storage
 def resume(
     checkpoints: Checkpoints, storage: Storage, config: ConfigDict, images: Source, allow_config_change: bool = False
 ) -> tuple[TrainState, int, int] | None:
-    """What the newest checkpoint that can be read holds; says what differs from when it was saved.
+    """Restores the newest checkpoint that can be read, and prints what differs from when it was saved.
 
     Args:
       checkpoints: of the run.
@@ -69,7 +69,7 @@ def changes(before: ConfigDict, now: ConfigDict) -> list[str]:
 def check(before: ConfigDict, now: ConfigDict, allow: bool = False) -> None:
     """Compares the config of a checkpoint with that of the run that resumes it.
 
-    Fields that do not affect what is learned may differ: they are declared so (`Field.resume`). The images themselves
+    Fields that do not affect what is learned may differ (`Field.resume`). The images themselves
     are compared in `check_images`.
 
     Args:
@@ -78,7 +78,7 @@ def check(before: ConfigDict, now: ConfigDict, allow: bool = False) -> None:
       allow: let every field differ.
 
     Raises:
-      ConfigError: fields differ that say what is trained; all of them, as "train.clip_norm: 50.0 -> 10.0".
+      ConfigError: other fields differ. The message lists them, as "train.clip_norm: 50.0 -> 10.0".
     """
     refused = [change for change in changes(before, now) if not may_change(now, change.split(":", 1)[0])]
     if refused and not allow:
@@ -96,15 +96,15 @@ def describe_images(source: Source) -> dict[str, Any]:
 def check_images(stored: Mapping[str, Any] | None, source: Source, data: ConfigDict) -> str | None:
     """Compares the training set of a checkpoint with that of the run that resumes it.
 
-    The same order over other images is another run, so that is refused unless it is asked for.
+    The same order over other images is another run. So it is refused, unless `data.allow_other_images` is set.
 
     Args:
-      stored: what `describe_images` gave then; None in a checkpoint that was written before there was an entry.
+      stored: what `describe_images` gave when it was saved; None in a checkpoint of an earlier version.
       source: the training images now.
       data: the config's group; `allow_other_images` is read.
 
     Returns:
-      What is to be said of a difference that is allowed; None without one.
+      A message about a difference that is allowed; None if there is no difference.
 
     Raises:
       DataError: the images are others.

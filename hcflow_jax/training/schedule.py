@@ -1,8 +1,8 @@
-"""What depends on the step number: epochs, learning rates, the freeze, the EMA's decay (Section 6 of the model).
+"""What depends on the step number: epochs, learning rates, the freeze, the EMA's decay (Section 6 of the paper).
 
-An epoch is a number of images, counted from 0. Every boundary is turned into the number of the first step
-that lies beyond it with Python integers, so that a step number on the device is only ever compared, never
-multiplied: int32 products of steps and images would overflow in a long run.
+An epoch is a fixed number of images; the first has the number 0. Python integers turn the start of an epoch into the
+number of its first step. So step numbers on the device are only compared, never multiplied: int32 products of steps
+and images would overflow in a long run.
 """
 
 from dataclasses import dataclass
@@ -95,9 +95,8 @@ def schedule(config: ConfigDict, train_images: int, offset: int = 0, frozen_grou
 
     Args:
       config: the whole config.
-      train_images: images in the training set; an epoch's length unless `train.images_per_epoch` says
-        otherwise.
-      offset: see `Schedule`; what holds from the step on at which the run was resumed.
+      train_images: images in the training set; the length of an epoch, unless `train.images_per_epoch` is set.
+      offset: see `Schedule`; it holds from the step at which the run was resumed.
       frozen_group: see `ImageModel`.
     """
     return Schedule(config.train, config.train.images_per_epoch or train_images, offset, frozen_group)

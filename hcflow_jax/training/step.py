@@ -33,7 +33,7 @@ def root_key(seed: int) -> Key[Array, ""]:
 
 
 def sample_keys(key: Key[Array, ""], batch_size: int, first: int | Array = 0) -> Key[Array, " B"]:
-    """Keys of the samples of one step, by position in the global batch: all that is random of a sample.
+    """Keys of the samples of one step, by position in the global batch: all that is random in a sample uses its key.
 
     Args:
       key: fold_in(key(seed), step).
@@ -44,9 +44,9 @@ def sample_keys(key: Key[Array, ""], batch_size: int, first: int | Array = 0) ->
 
 
 def mean_over_runs(compute: Callable[[Array | int, Array], T], batch: Shaped[Array, "b ..."], runs: int) -> T:
-    """The mean of what `compute` gives of equal runs of a batch, one after the other: for a batch that is too large.
+    """Computes equal runs of a batch one after the other, and gives the mean: for a batch that is too large at once.
 
-    Runs keep the order of the samples. Cut where batch units end, they hold the units that the batch does.
+    Runs keep the order of the samples. If each run is a multiple of the batch unit, no unit is cut.
 
     Args:
       compute: (first, run): the run's place in the batch, and its b / runs samples. It gives a tree of float arrays
@@ -73,7 +73,7 @@ def mean_over_runs(compute: Callable[[Array | int, Array], T], batch: Shaped[Arr
 
 
 def without_gradient(params: Any, model: ImageModel, group: str | None) -> Any:
-    """Parameters, those of one rate group cut off from the backward pass."""
+    """The parameters; those of one rate group get no gradient."""
 
     def cut(leaf: Array, label: str) -> Array:
         return jax.lax.stop_gradient(leaf) if label == group else leaf
@@ -104,8 +104,8 @@ def make_train_step(
       config: the whole config.
       schedule: rates, freeze and EMA decay by step.
       mesh: from `sharding.make_mesh`.
-      frozen: leave the model's frozen group out of the backward pass: a second program, worth its compiling in a long
-        run. Without it the group stops learning at the freeze epoch just the same.
+      frozen: leave the model's frozen group out of the backward pass. That is a second program, which is worth its
+        compilation in a long run. Without it the group stops learning at the freeze epoch, too.
 
     Returns:
       (state, images (B, R, R, 3) uint8) -> (state, metrics): scalars on the device. `loss` (bits, weighted),

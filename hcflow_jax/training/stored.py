@@ -1,7 +1,7 @@
 """A training state as a checkpoint holds it: `step`, `params`, `opt_state` and `ema`, all in the parameters' shape.
 
-Until version 0.1 the optimizer's state was stored as it was computed with, in vectors of many tensors. Such
-checkpoints are read too.
+Version 0.1 stored the optimizer's state in the form in which it is computed: vectors that hold many tensors. Such
+checkpoints are read, too.
 """
 
 from collections.abc import Mapping

@@ -18,7 +18,10 @@ PARAMETERS = "parameters.txt"
 
 
 def open_workdir(path: str | Path) -> Path:
-    """Makes the directory if need be, and tries writing in it before hours are spent.
+    """Makes the directory if it is missing, and tries to write in it, before hours of training are spent.
+
+    Returns:
+      Its absolute path.
 
     Raises:
       ConfigError: it cannot be written.
@@ -36,7 +39,7 @@ def open_workdir(path: str | Path) -> Path:
 
 @contextmanager
 def only_run(workdir: Path) -> Iterator[None]:
-    """Holds WORKDIR/.lock (see `files.locked`); of a run's processes the first holds it for all.
+    """Holds WORKDIR/.lock (see `files.locked`); the first of a run's processes holds it for all.
 
     Raises:
       ConfigError: naming the process that holds it.
@@ -56,7 +59,7 @@ def only_run(workdir: Path) -> Iterator[None]:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Writes JSON so that a reader finds the old file or the new one, never half of it.
 
-    Of several processes the first writes.
+    With several processes, only the first writes.
     """
     if jax.process_index() > 0:
         return
@@ -66,7 +69,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def write_parameters(workdir: Path, params: Any) -> None:
     """Writes WORKDIR/parameters.txt, a table of all parameters: name, shape, dtype and size.
 
-    Of several processes the first writes.
+    With several processes, only the first writes.
     """
     if jax.process_index() > 0:
         return

@@ -18,7 +18,7 @@ from hcflow_jax.flows.base import Bijector, Cond, LogDet, Params, bijector, chec
 class FactorOut(Bijector):
     """The second half of the channels leaves; its prior depends on the first half (Real NVP, Section 3.6; Glow).
 
-    forward: x = (on, out) by channel, (mean, logs) = net(on, cond), eps = (out - mean) exp(-logs), z = (eps, on);
+    forward: x = (on, out) by channel, (logs, mean) = net(on, cond), eps = (out - mean) exp(-logs), z = (eps, on);
     log_det = -sum(logs). In a chain the bijectors that follow see `on` alone. The chain's z is a tuple: the latents
     that left, in order, and the last bijector's output.
 

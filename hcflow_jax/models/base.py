@@ -200,12 +200,15 @@ class ImageModel(abc.ABC):
 
         Returns:
           The levels that the space replaces, in that space.
+
+        Raises:
+          InputError: the model has no such space.
         """
         del params, z
         raise InputError(f"no space {space!r}; there are {', '.join(self.spaces)}")
 
     def from_space(self, params: Params, y: ByLevel, space: str) -> ByLevel:
-        """The inverse of `to_space`."""
+        """The inverse of `to_space`; raises as it does."""
         del params, y
         raise InputError(f"no space {space!r}; there are {', '.join(self.spaces)}")
 

@@ -139,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             evaluate.evaluate(values.workdir, values.config)
     except distributed.AloneError as error:
         distributed.leave(fail(error))
-    except HcflowError as error:
+    except (HcflowError, OSError) as error:
         return fail(error)
     except JaxRuntimeError as error:
         if (said := distributed.lost(error)) is None:

@@ -13,6 +13,7 @@ from hcflow_jax import api, checkpoint, models
 from hcflow_jax.api import latents as points
 from hcflow_jax.errors import InputError
 
+HALF: Any = 0.5
 LEVELS = ("prior", "y1", "8", "16")
 
 
@@ -237,6 +238,8 @@ BAD = {
     "a level of another model": (lambda: model().sample(1, sigma={"32": 1.0}), "no level '32'"),
     "a negative sigma": (lambda: model().sample(1, sigma=-1.0), "sigma is -1.0"),
     "a negative seed": (lambda: model().sample(1, seed=-1), "seed is -1"),
+    "a seed that is no whole number": (lambda: model().sample(1, seed=HALF), "seed is 0.5: expected a whole number"),
+    "a number of images that is no whole number": (lambda: model().draw(HALF), "n is 0.5"),
     "one image": (lambda: model().interpolate(model().draw(1), model().draw(1), 1), "two ends"),
     "two for one": (lambda: model().interpolate(model().draw(2), model().draw(1), 3), "one image each"),
     "another way": (lambda: model().interpolate(*[model().draw(1)] * 2, 3, how="cubic"), "not 'cubic'"),  # type: ignore[arg-type]

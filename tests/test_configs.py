@@ -172,6 +172,8 @@ WRONG = {
     "mask": (_set("model.top.base_masked", (0, 65)), "model.top.base_masked", "within 64"),
     "resolution": (_set("data.resolution", 64), "data.resolution", "finest level, 32"),
     "bits": (_set("data.bits", 9), "data.bits", "1 to 8"),
+    "moment": (_set("train.adam_b1", 1.0), "train.adam_b1", "in [0, 1)"),
+    "epsilon": (_set("train.adam_eps", 0.0), "train.adam_eps", "above 0"),
     "group": (_set("model.statistics_group", 1), "model.statistics_group", "2 or more"),
     "batch": (_set("train.batch_size", 18), "train.batch_size", "model.statistics_group=4"),
     "init images": (_set("train.init_images", 30), "train.init_images", "model.statistics_group=4"),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from hcflow_jax import flows
+from hcflow_jax.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,6 +34,12 @@ def test_a_density_integrates_to_one(cond: bool) -> None:
     grid = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
     given = None if given is None else np.repeat(given[:1], len(grid), 0)
     assert abs(np.exp(jax.jit(flow.log_prob)(params, grid, given)).sum() * 0.01 - 1) < 2e-3
+
+
+@pytest.mark.parametrize("shape", [2, (), [2]])
+def test_a_base_needs_a_shape(shape: Any) -> None:
+    with pytest.raises(InputError, match="StandardNormal: shape must be that of z without the batch"):
+        flows.StandardNormal(shape)
 
 
 @pytest.mark.parametrize("cond", [False, True])

@@ -31,17 +31,21 @@ def known_levels(model: ImageModel, levels: Levels) -> tuple[str, ...]:
     return names
 
 
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
+
+
 def known_seed(seed: int) -> np.uint32:
     """A seed of 32 bits, or an InputError."""
-    if not 0 <= seed < 2**32:
-        raise InputError(f"seed is {seed}: expected 0 to {2**32 - 1}")
+    if not _is_whole(seed) or not 0 <= seed < 2**32:
+        raise InputError(f"seed is {seed}: expected a whole number, 0 to {2**32 - 1}")
     return np.uint32(seed)
 
 
 def indices(n: int, first: int) -> np.ndarray:
     """Numbers of images: (n,) uint32 from `first` on, or an InputError."""
-    if n < 1 or first < 0:
-        raise InputError(f"n is {n} and first {first}: at least one image, numbered from 0")
+    if not (_is_whole(n) and _is_whole(first)) or n < 1 or first < 0:
+        raise InputError(f"n is {n} and first {first}: whole numbers, at least one image, numbered from 0")
     return np.arange(first, first + n, dtype=np.uint32)
 
 

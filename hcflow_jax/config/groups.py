@@ -82,9 +82,9 @@ TRAIN: Tree = {
     "final_decay": Field(
         0.0, "last part of the run, in which the learning rates fall linearly to 0", "fraction", _FRACTION
     ),
-    "adam_b1": Field(0.9, "decay of the first moment"),
-    "adam_b2": Field(0.999, "decay of the second moment (Adamax: of the infinity norm)"),
-    "adam_eps": Field(1e-8, "epsilon, which is added to the denominator"),
+    "adam_b1": Field(0.9, "decay of the first moment", rule=_BELOW_ONE),
+    "adam_b2": Field(0.999, "decay of the second moment (Adamax: of the infinity norm)", rule=_BELOW_ONE),
+    "adam_eps": Field(1e-8, "epsilon, which is added to the denominator", rule=POSITIVE),
     "ema_decay": Field(
         0.995, "decay of the EMA per step; during epoch 0 the EMA is a copy of the parameters", rule=_BELOW_ONE
     ),

@@ -41,7 +41,18 @@ class StandardNormal:
       shape: of z without the batch, (2,) for points of the plane; a tuple of shapes where z is a tuple.
     """
 
-    shape: Shape | tuple[Shape, ...]
+    shape: Any  # Shape | tuple[Shape, ...]; what is neither gets the error below
+
+    def __post_init__(self) -> None:
+        """Refuses what is no shape.
+
+        Raises:
+          InputError: naming what was given.
+        """
+        if not isinstance(self.shape, tuple) or not self.shape:
+            raise InputError(
+                f"StandardNormal: shape must be that of z without the batch, such as (2,), not {self.shape!r}"
+            )
 
     def log_prob(self, z: Latent) -> Float[Array, " batch"]:
         """log p(z), nats.

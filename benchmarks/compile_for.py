@@ -27,6 +27,7 @@ from jax.sharding import AxisType, Mesh
 from benchmarks import absent, absent_programs, hlo, roofline
 from benchmarks.step_programs import assignments, load_config
 from hcflow_jax.compiling import compile_options
+from hcflow_jax.models.hierarchy.build import resolve_execution
 from hcflow_jax.training import sharding
 
 
@@ -187,7 +188,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "config": str(arguments.config),
         "program": arguments.part or arguments.mode,
         "batch_per_device": arguments.batch,
-        "execution": build.resolve_execution(config.execution),
+        "execution": resolve_execution(config.execution),
         "jax": jax.__version__,
         "seconds": {name: round(seconds, 1) for name, seconds in compiled.seconds.items()},
         **report(target, compiled, arguments.batch),

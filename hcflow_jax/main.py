@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         distributed.leave(fail(error))
     except (HcflowError, OSError) as error:
         return fail(error)
-    except JaxRuntimeError as error:
+    except (JaxRuntimeError, ValueError) as error:  # jax raises either, as a collective is waited for or dispatched
         if (said := distributed.lost(error)) is None:
             raise
         distributed.leave(fail(said))

@@ -32,6 +32,7 @@ class HeldOut:
         mesh: from `sharding.make_mesh`.
         """
         self._model, self._config, self._programs, self._mesh = model, config, programs, mesh
+        self._units: Any = None
         everywhere = sharding.replicated(mesh)
         self._prepare = jax.jit(model.prepare, out_shardings=everywhere)
         self._batch_bound = bits_per_dim.make_batch_bound(model, config, everywhere)
@@ -73,11 +74,12 @@ class HeldOut:
         units = min(STATISTICS_IMAGES, len(source)) // unit
         if unit == 1 or units == 0:
             return {}
-        images = np.stack([source[i] for i in range(units * unit)])
-        indices = np.arange(units * unit, dtype=np.int32).reshape(units, unit)
-        given = (images.reshape(units, unit, *images.shape[1:]), indices)
-        placed = sharding.place(sharding.replicated(self._mesh), given)
-        found = self._programs("the statistics of batch units", self._statistics, params, *placed, once=True)
+        if self._units is None:  # read once: a save is no time to find that an image cannot be read
+            images = np.stack([source[i] for i in range(units * unit)])
+            indices = np.arange(units * unit, dtype=np.int32).reshape(units, unit)
+            given = (images.reshape(units, unit, *images.shape[1:]), indices)
+            self._units = sharding.place(sharding.replicated(self._mesh), given)
+        found = self._programs("the statistics of batch units", self._statistics, params, *self._units, once=True)
         return {name: float(np.mean(np.asarray(values), dtype=np.float64)) for name, values in found.items()}
 
     def _placed(self, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[Mapping[str, Any]]:

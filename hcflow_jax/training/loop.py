@@ -66,15 +66,11 @@ class _Run:
             frozen: make_train_step(self.model, self.optimizer, config, self.schedule, self.mesh, frozen=frozen)
             for frozen in (False, True)
         }
+        self.bound.statistics(self.state.ema, self.held_out)  # reads what every save needs, before time is spent
         self.done = self.start
         self.trace = Trace(profile, directory, start=self.start, num_steps=config.train.num_steps)
-        self.reporter = Reporter(
-            directory,
-            self.start,
-            num_steps=config.train.num_steps,
-            batch_size=config.train.batch_size,
-            clock=self.clock,
-        )
+        lengths = {"num_steps": config.train.num_steps, "batch_size": config.train.batch_size}
+        self.reporter = Reporter(directory, self.start, **lengths, clock=self.clock)
         self.skipped = Skipped(directory, self.start, config, self.images, self.next_index)
 
     def _take_up(self, allow_config_change: bool) -> tuple[state.TrainState, int, int]:

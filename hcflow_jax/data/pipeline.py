@@ -123,7 +123,16 @@ def init_images(config: ConfigDict, source: Source | None = None) -> UInt8[np.nd
     source, count = source or open_source(config, "train"), config.train.init_images
     if not 1 <= count <= len(source):
         raise ConfigError(f"train.init_images is {count}: expected 1 to the {len(source)} images of {source.name}")
-    chunks = np.split(training_order(source, config.seed)(0, count), range(_CHUNK, count, _CHUNK))
+    return images_at(config, source, training_order(source, config.seed)(0, count))
+
+
+def images_at(config: ConfigDict, source: Source, places: Int[np.ndarray, " N"]) -> UInt8[np.ndarray, "N R R 3"]:
+    """Images of a set by their places in it.
+
+    Raises:
+      DataError: they cannot be read, or do not come within `data.read_timeout` seconds.
+    """
+    chunks = np.split(places, range(_CHUNK, len(places), _CHUNK))
     return np.concatenate([b["images"] for b in _read_ahead(config, source, ({"indices": c} for c in chunks))])
 
 

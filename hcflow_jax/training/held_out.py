@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from hcflow_jax import likelihood
-from hcflow_jax.data import Source
+from hcflow_jax.data import Source, pipeline
 from hcflow_jax.evaluation import bits_per_dim
 from hcflow_jax.models import ImageModel
 from hcflow_jax.training import sharding
@@ -75,7 +75,7 @@ class HeldOut:
         if unit == 1 or units == 0:
             return {}
         if self._units is None:  # read once: a save is no time to find that an image cannot be read
-            images = np.stack([source[i] for i in range(units * unit)])
+            images = pipeline.images_at(self._config, source, np.arange(units * unit))
             indices = np.arange(units * unit, dtype=np.int32).reshape(units, unit)
             given = (images.reshape(units, unit, *images.shape[1:]), indices)
             self._units = sharding.place(sharding.replicated(self._mesh), given)

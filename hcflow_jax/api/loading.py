@@ -1,5 +1,6 @@
 """Loads a trained model by its path, or by its name if it comes with the package ("in the box")."""
 
+import os
 from pathlib import Path
 
 from jax.sharding import Mesh
@@ -7,6 +8,7 @@ from jax.sharding import Mesh
 from hcflow_jax import box, checkpoint, models, parameters
 from hcflow_jax.api.model import Model
 from hcflow_jax.checkpoint import CheckpointError
+from hcflow_jax.errors import InputError
 
 BOXED = box.NAMES
 
@@ -24,13 +26,15 @@ def load(path: str | Path | None = None, *, dtype: str = "float32", mesh: Mesh |
     Raises:
       CheckpointError: there is none, or it is damaged.
       ConfigError: this version cannot make a model of its config.
-      InputError: for another dtype.
+      InputError: for another dtype, or a path that is empty or none.
 
     >>> model = api.load("portraits")
     >>> model.sample(2, seed=3).shape == (2, model.resolution, model.resolution, 3)
     True
     """
-    where = box.find(path or BOXED[0])
+    if not (path is None or isinstance(path, str | os.PathLike) and os.fspath(path)):
+        raise InputError(f"path is {path!r}: expected a workdir, a step, a weights file, or {' or '.join(BOXED)}")
+    where = box.find(BOXED[0] if path is None else path)
     if not where.exists():
         raise CheckpointError(f"{where}: no such directory or file, and no model in the box ({', '.join(BOXED)})")
     found = checkpoint.load(where)

@@ -9,6 +9,7 @@
 levels that are not in `image_model.scaled_levels` usually have 1.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from jax import export
 from ml_collections import ConfigDict
 
+from hcflow_jax.api.arguments import whole
 from hcflow_jax.api.programs import Programs
 from hcflow_jax.errors import InputError
 from hcflow_jax.files import replacing
@@ -38,11 +40,12 @@ def write(path: str | Path, config: ConfigDict, params: Any, dtype: str, n: int)
       n: images a call.
 
     Raises:
-      InputError: n is below 1.
+      InputError: n is no whole number or below 1, or the path is none.
       OSError: the file cannot be written.
     """
-    if n < 1:
-        raise InputError(f"n is {n}: at least one image a call")
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"path is {path!r}: expected that of a file")
+    n = whole("n", n, 1, what="at least one image a call")
     programs = Programs(config, dtype, execution=_EXECUTION)
     constants = jax.tree.map(np.asarray, params)
 

@@ -16,7 +16,7 @@ Array = Float[np.ndarray, "n *shape"]
 class Latents:
     """z by level, coarse to fine; immutable.
 
-    `latents["8"]` is a level's array, (n, ...); `len` counts images. `Latents` of some of the images: `latents[3]` and
+    `latents["8"]` is a level's array, (n, ...); `len` counts images. `Latents` of some of the images: `latents[3]`,
     `latents[-1]` (of one), `latents[2:4]`, `latents[[4, 0]]`, `latents[mask]` with n booleans.
     """
 

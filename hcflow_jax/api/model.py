@@ -188,7 +188,9 @@ class Model(Coder):
         """
         if len(arguments.are_latents(latents)) != 1:
             raise InputError(f"latents are of {len(latents)} images: give those of one, latents[0]")
-        return self.decode_from(self.decode_coarse(latents, level, dtype), self.draw(n, seed, sigma))
+        arguments.known_level(self.image_model, level)
+        drawn = self.draw(n, seed, sigma)
+        return self.decode_from(self.decode_coarse(latents, level, dtype), drawn)
 
     def bits_per_dim(
         self, images: Images, statistics: bits.Wanted = "auto", progress: Progress | None = None

@@ -19,7 +19,7 @@ _BROKEN = (
     *(OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error),
 )
-_VALUES = 2**20  # that are looked at together
+_VALUES = 2**16  # that are looked at together
 
 
 class _Member:

@@ -2,8 +2,8 @@
 
     hcflow reconstruct faces/*.jpg --out reconstructions.png
 
-A command that was stopped goes on when it is repeated. The figures are those of all images; the sheet shows as many of
-them as it holds.
+A command that was stopped goes on when it is repeated. The figures are those of all images; the sheet shows as many
+of them as it holds.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""PNG files: a picture at once, or a large one line by line in little memory; and a text inside that says what it is."""
+"""PNG files: a picture at once, or a large one a few lines at a time; and a text inside that says what it is."""
 
 import os
 import struct
@@ -44,7 +44,7 @@ def save_png(path: str | Path, array: Sheet, about: str | None = None) -> None:
 
 
 def text_of(path: str | Path) -> str | None:
-    """The text that `save_png` put into a file; None if there is no such file, or it is not a whole PNG with a text."""
+    """The text that `save_png` put into a file; None if there is no file, or it is no whole PNG with a text."""
     try:
         if not os.path.isfile(path):
             return None

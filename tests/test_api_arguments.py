@@ -1,0 +1,330 @@
+"""Odd arguments of the API: the right result, or one error that names the argument. Nothing is compiled here."""
+
+import copy
+import pickle
+import threading
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from api_model import config, images, model, params
+
+from hcflow_jax import api
+from hcflow_jax.api import arguments, engine
+from hcflow_jax.api import images as pixels
+from hcflow_jax.errors import ImageIndexError, InputError, LevelNameError
+
+SHAPES = {"prior": (4,), "y1": (12,), "8": (8, 8, 4), "16": (16, 16, 3)}
+
+
+def latents(count: int = 3, **changed: Any) -> api.Latents:
+    rng = np.random.default_rng(0)
+    made = {name: rng.standard_normal((count, *shape)).astype(np.float32) for name, shape in SHAPES.items()}
+    return api.Latents({**made, **changed})
+
+
+def taken(z: api.Latents) -> dict[str, np.ndarray]:
+    return arguments.known_latents(model().image_model, z)
+
+
+def same(z: Any, expected: Any) -> None:
+    jax.tree.map(np.testing.assert_array_equal, dict(z.items()), dict(expected.items()))
+
+
+@pytest.mark.situation("`latents[i]` of an image that there is: negative, NumPy's or JAX's number, list, mask, slice")
+@pytest.mark.parametrize(
+    ("which", "rows"),
+    [
+        *((0, [0]), (-1, [2]), (np.uint64(2), [2]), (np.array(1), [1]), (jnp.array(1), [1]), ([2, 0, -1], [2, 0, 2])),
+        *(([True, False, True], [0, 2]), (np.array([False] * 3), []), (jnp.array([0, 2]), [0, 2]), ([], [])),
+        *((slice(5, 9), []), (slice(None, None, -1), [2, 1, 0]), (range(2), [0, 1])),
+    ],
+)
+def test_some_images(which, rows):
+    z = latents()
+    same(z[which], {name: z[name][np.array(rows, int)] for name in SHAPES})
+    lists = api.Latents({name: z[name].tolist() for name in SHAPES})
+    assert len(lists[which]) == len(rows)
+
+
+@pytest.mark.situation("`latents[i]` of an image that there is not, or of something that is no index")
+@pytest.mark.parametrize("which", [3, -4, 2**70, [0, 3], np.int64(-4), jnp.array([7])])
+def test_an_image_that_is_not_there(which):
+    with pytest.raises(ImageIndexError, match=r"latents\[.*there are 3 images, 0 to 2") as raised:
+        latents()[which]
+    assert isinstance(raised.value, InputError) and isinstance(raised.value, IndexError)
+
+
+NO_INDEX: Any = [True, np.True_, None, ..., (0, 1), 1.0, [1.0], b"8", ["8"], [[0], [1, 2]], [[0]], [True], object()]
+
+
+@pytest.mark.situation("`latents[i]` of an image that there is not, or of something that is no index")
+@pytest.mark.parametrize("which", [*NO_INDEX, slice(None, None, 0), slice(0.5, 2)])  # type: ignore[misc]
+def test_no_index(which):
+    with pytest.raises(InputError, match=r"latents\["):
+        latents()[which]
+
+
+@pytest.mark.situation("latents of a level that there is not, or that are no arrays of the same images")
+def test_levels_that_are_not_there():
+    with pytest.raises(LevelNameError, match="^no level '4'; there are prior, y1, 8, 16$") as raised:
+        latents()["4"]
+    assert isinstance(raised.value, KeyError) and isinstance(raised.value, InputError)
+    assert 8 not in latents() and [] not in latents() and "8" in latents()
+    for wrong, message in (
+        (lambda: api.Latents(3), "by_level is int"),  # type: ignore[arg-type]
+        (lambda: api.Latents({8: np.zeros(3)}), "names a level 8"),  # type: ignore[dict-item]
+        (lambda: len(api.Latents({"8": 3.0})), "level 8 are a single number"),
+        (lambda: latents(y1=1.0)[:1], "level y1 are no array of 3 images"),
+        (lambda: latents(y1=[[1], [1, 2], [3]])[:1], "level y1 are no array of 3 images"),
+        (lambda: latents(y1=np.zeros((2, 12)))[[2]], "level y1 are no array of 3 images"),
+        (lambda: api.concatenate([]), "parts are no list of Latents"),
+        (lambda: api.concatenate([latents(), api.Latents({"8": np.zeros(1)})]), "parts have levels"),
+        (lambda: api.concatenate([latents(), latents(y1=np.zeros((3, 11)))]), "parts cannot be joined"),
+    ):
+        with pytest.raises(InputError, match=message):
+            wrong()
+    assert len(api.Latents({})) == 0 and len(api.concatenate(iter(latents()))) == 3
+
+
+@pytest.mark.situation("latents that are not finite, of another dtype that is no number, or none")
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (latents(y1=np.full((3, 12), np.nan)), "level y1 have values that are not finite"),
+        (latents(y1=np.full((3, 12), -np.inf, np.float32)), "level y1 have values that are not finite"),
+        (latents(y1=np.full((3, 12), 1e300)), "level y1 have values that are not finite"),
+        (latents(y1=np.zeros((3, 12), complex)), "level y1 are complex128"),
+        (latents(y1=np.zeros((3, 12), object)), "level y1 are object"),
+        (latents(y1=np.zeros((3, 12), bool)), "level y1 are bool"),
+        (latents(y1=np.full((3, 12), "1")), "level y1 are <U1"),
+        (latents(y1=None), "level y1 have shape"),
+        (latents(y1=[[1], [1, 2], [3]]), "level y1 are no array"),
+        (latents(y1=np.zeros((3, 11))), r"level y1 have shape \(3, 11\); the model takes \(3, 12\)"),
+        (latents(0), "latents: of no image"),
+        (latents().as_dict(), "latents is dict: expected Latents"),
+        (None, "latents is NoneType"),
+    ],
+)
+def test_latents_that_will_not_do(given, message):
+    for call in (model().decode, lambda z: list(model().decode_batches(z)), lambda z: model().decode_coarse(z, "16")):
+        with pytest.raises(InputError, match=message):
+            call(given)
+
+
+@pytest.mark.situation(
+    "latents as lists, JAX arrays, of other float types or byte orders, read-only or not contiguous"
+)
+def test_latents_of_other_kinds():
+    z = latents()
+    expected = taken(z)
+    fixed = np.array(z["y1"])
+    fixed.setflags(write=False)
+    for other in (z["y1"].tolist(), jnp.asarray(z["y1"]), z["y1"].astype(float), z["y1"].astype(">f4"), fixed):
+        same(taken(z.replace(y1=other)), expected)
+    same(taken(api.Latents({name: np.repeat(a, 2, 0)[::2] for name, a in z.items()})), expected)
+    half = z.replace(y1=jnp.asarray(z["y1"], jnp.bfloat16))
+    np.testing.assert_allclose(taken(half)["y1"], z["y1"], rtol=1e-2)
+
+
+@pytest.mark.situation("counts, seeds and numbers of images: NumPy's and JAX's whole numbers are taken")
+def test_whole_numbers_of_any_type():
+    for two in (2, np.int64(2), np.uint8(2), np.array(2), jnp.array(2)):
+        assert arguments.numbers(two, two) == range(2, 4)
+        assert arguments.known_seed(two) == 2
+    assert arguments.known_seed(2**32 - 1) == 2**32 - 1
+    assert arguments.numbers(1, 2**32 - 1) == range(2**32 - 1, 2**32)
+
+
+NO_NUMBERS: Any = [2.5, 2.0, "2", None, True, np.True_, np.array([2]), -1, 2**70, np.array(-1), float("nan")]
+
+
+@pytest.mark.situation("counts, seeds and numbers of images that are fractions, booleans, negative or too large")
+@pytest.mark.parametrize("number", NO_NUMBERS)
+@pytest.mark.parametrize("name", ["n", "seed", "first"])
+def test_what_is_no_whole_number(name, number):
+    for call in (model().draw, model().sample, lambda **given: next(model().sample_batches(**given))):
+        with pytest.raises(InputError, match=f"^{name} is "):
+            call(**{"n": 1, name: number})
+
+
+@pytest.mark.situation("counts, seeds and numbers of images that are fractions, booleans, negative or too large")
+def test_other_counts():
+    a, b = latents(1), latents(1)
+    for call, message in (
+        (lambda: model().sample(2, first=2**32 - 1), "n is 2 from image 4294967295 on"),
+        (lambda: model().interpolate(a, b, 2.5), "n is 2.5: "),  # type: ignore[arg-type]
+        (lambda: model().interpolate(a, b, True), "n is True: "),
+        (lambda: model().vary(a, "16", 2.5), "n is 2.5: "),  # type: ignore[arg-type]
+        (lambda: model().export_sampler("file", 2.5), "n is 2.5: "),  # type: ignore[arg-type]
+        (lambda: model().export_sampler(3), "path is 3: "),  # type: ignore[arg-type]
+        (lambda: model().interpolate(a, latents(0), 2), "b: of no image"),
+        (lambda: model().interpolate(None, b, 2), "a is NoneType"),  # type: ignore[arg-type]
+        (lambda: model().encode(images(1), progress=3), "progress is 3: "),  # type: ignore[arg-type]
+        (lambda: model().decode_from(a, a), "coarse is Latents"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(InputError, match=message):
+            call()
+
+
+BAD_SIGMA: Any = ["0.7", None, True, np.nan, np.inf, 1e300, [0.7], np.array([0.7]), 1j, {"8": None}, {"8": "a"}, -1]
+
+
+@pytest.mark.situation("a sigma that is no number, not finite, negative, or of a level that there is not")
+@pytest.mark.parametrize("sigma", [*BAD_SIGMA, {8: 1.0}, {"4": 1.0}])
+def test_no_sigma(sigma):
+    with pytest.raises(InputError, match="^(sigma is|levels are named by text|no level '4')"):
+        model().sample(1, sigma=sigma)
+
+
+def test_sigmas_of_any_number_type():
+    for half in (
+        np.float64(0.5),
+        jnp.float32(0.5),
+        np.array(0.5),
+        np.float16(0.5),
+        {"8": 0.5, "16": np.float32(0.5)},
+    ):
+        np.testing.assert_array_equal(arguments.sigmas(model().image_model, half), [1, 1, 0.5, 0.5])  # type: ignore[arg-type]
+
+
+NO_LEVELS: Any = [8, None, b"8", [8], "32", ["8", None], [["8"]], np.array([8, 16]), 3.5, "", ["8", "32"]]
+
+
+@pytest.mark.situation("levels that are no text, or that there are not")
+@pytest.mark.parametrize("levels", NO_LEVELS)
+def test_no_levels(levels):
+    for call in (model().zero, model().resample):
+        with pytest.raises(InputError, match="level"):
+            call(latents(), levels)
+    for levels in (levels, ["8"], ("8", "16")):  # noqa: B020, PLR1704
+        with pytest.raises(InputError, match="level"):
+            model().decode_coarse(latents(), levels)
+
+
+@pytest.mark.situation("levels named twice, or in a tuple, a set, an array of text or a generator")
+def test_levels_of_any_kind():
+    z = latents()
+    for levels in ("8", ["8", "8"], ("8",), {"8"}, np.array(["8"]), (name for name in ["8"])):
+        zeroed = model().zero(z, levels)
+        assert not zeroed["8"].any() and (zeroed["16"] == z["16"]).all()
+    same(model().zero(z, []), z)
+
+
+def _images() -> dict[str, Any]:
+    x = images(2)
+    floats, fixed = (x / 255).astype(np.float32), images(2)
+    fixed.setflags(write=False)
+    return {
+        **dict(bytes=x, list=list(x), jax=jnp.asarray(x), fixed=fixed, strided=np.repeat(x, 2, 0)[::2]),
+        **dict(
+            fortran=np.asfortranarray(x), masked=np.ma.array(x), mirrored=np.ascontiguousarray(x[:, ::-1])[:, ::-1]
+        ),
+        **dict(single=floats, double=floats.astype(float), big=floats.astype(">f4"), nested=floats.tolist()),
+    }
+
+
+@pytest.mark.situation("images as lists, JAX arrays, float64, read-only, not contiguous, or a single one")
+@pytest.mark.parametrize("kind", _images())
+def test_images_of_other_kinds(kind):
+    given = pixels.check(_images()[kind], 16)
+    as_bytes = given if given.dtype == np.uint8 else np.round(given * 255).astype(np.uint8)
+    np.testing.assert_array_equal(as_bytes, images(2))
+    assert given.dtype in (np.uint8, np.float32)
+    assert pixels.check(_images()[kind][0], 16).shape == (1, 16, 16, 3)
+
+
+BAD_IMAGES: dict[str, tuple[Any, str]] = {
+    "floats of 0 to 255": (images(1).astype(np.float32), "divide by 255"),
+    "nan": (np.full((1, 16, 16, 3), np.nan), "nan"),
+    "inf": (np.full((1, 16, 16, 3), np.inf), "inf"),
+    "too large for float32": (np.full((1, 16, 16, 3), 1e300), "inf"),
+    "booleans": (images(1) > 3, "images are bool"),
+    "integers": (images(1).tolist(), "images are int64"),
+    "objects": (images(1).astype(object), "images are object"),
+    "a record": (np.zeros((1, 16, 16, 3), [("a", "f4")]), "images are "),
+    "channels first": (images(1).transpose(0, 3, 1, 2), "channels last"),
+    "grey": (images(1)[..., :1], r"images have shape \(1, 16, 16, 1\)"),
+    "five axes": (images(1)[None], "images have shape"),
+    "ragged": ([images(1)[0], images(1)[0, :8]], "images are no array"),
+    "empty": (images(0), "there are none"),
+    "text": ("a.png", r"images have shape \(\)"),
+    "None": (None, r"images have shape \(\)"),
+}
+
+
+@pytest.mark.situation("images of another shape, dtype or range, ragged lists, an empty batch")
+@pytest.mark.parametrize("case", BAD_IMAGES)
+def test_images_that_will_not_do(case):
+    given, message = BAD_IMAGES[case]
+    each = given if hasattr(given, "shape") or not isinstance(given, list) else [given]
+    for call in (
+        *(model().encode, model().bits_per_dim, model().measure_statistics if given is not None else model().encode),
+        *(lambda x: list(model().encode_batches(each)), lambda x: list(model().reconstruct_batches(each))),
+    ):
+        with pytest.raises(InputError, match=message):
+            call(given)
+
+
+@pytest.mark.situation("`api.load` of an empty path, of bytes, with another dtype or with no mesh")
+def test_loading_what_is_none():
+    for given, message in (
+        (dict(path=""), "path is ''"),
+        (dict(path=b"portraits"), "path is b'portraits'"),
+        (dict(path=3), "path is 3"),
+        (dict(dtype=None), "dtype is 'float32' or 'bfloat16', not None"),
+        (dict(dtype=np.float32), "dtype is 'float32' or 'bfloat16'"),
+        (dict(mesh=3), "mesh is int"),
+    ):
+        with pytest.raises(InputError, match=message):
+            api.load(**given)
+
+
+@pytest.mark.situation("a model or latents, pickled or copied")
+def test_pickles_and_copies():
+    z = latents()
+    same(pickle.loads(pickle.dumps(z)), z)
+    same(copy.deepcopy(z), z)
+    made = api.Model(config(), params(), statistics={"8": 1.5})
+    made.batch_size = 4
+    for other in (pickle.loads(pickle.dumps(made)), copy.deepcopy(made), copy.copy(made)):
+        assert (other.batch_size, other.dtype, other.statistics) == (4, "float32", {"8": 1.5})
+        assert other.fingerprint == made.fingerprint and other.mesh == made.mesh
+    deep = copy.deepcopy(made)
+    jax.tree.map(lambda a: a.fill(0), deep.params)
+    assert made.fingerprint == api.Model(config(), params()).fingerprint != deep.fingerprint
+    bits = api.Bits({"total": np.zeros(2)}, "stored")
+    assert pickle.loads(pickle.dumps(bits)).statistics == copy.copy(bits).statistics == "stored"
+
+
+@pytest.mark.situation("a model that several threads use")
+def test_threads_share_what_is_made_once(monkeypatch):
+    made = api.Model(config(), params())
+    calls, together, found = [], threading.Barrier(4), []
+    monkeypatch.setattr(made._use("float32"), "prepare", lambda given: calls.append(1) or dict(given))
+
+    def work():
+        together.wait()
+        found.append((made.prepared, made._use("bfloat16")))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == 1 and len({(id(a), id(b)) for a, b in found}) == 1 and len(found) == 4
+
+
+@pytest.mark.situation("a model in a forked process")
+def test_a_forked_process_is_told(monkeypatch):
+    model()
+    z = latents()
+    monkeypatch.setattr(engine, "_started", 1)  # as in a copy of process 1
+    for call in (
+        *(lambda: model().sample(1), lambda: model().decode(z), lambda: model().prepared),
+        lambda: api.Model(config(), params()),
+    ):
+        with pytest.raises(InputError, match="forked from process 1, in which a model was in use.*'spawn'"):
+            call()

@@ -1,5 +1,7 @@
 """Odd arguments of the API: the right result, or one error that names the argument. Nothing is compiled here."""
 
+# pyright: reportArgumentType=false
+
 import copy
 import pickle
 import threading
@@ -61,7 +63,7 @@ NO_INDEX: Any = [True, np.True_, None, ..., (0, 1), 1.0, [1.0], b"8", ["8"], [[0
 
 
 @pytest.mark.situation("`latents[i]` of an image that there is not, or of something that is no index")
-@pytest.mark.parametrize("which", [*NO_INDEX, slice(None, None, 0), slice(0.5, 2)])  # type: ignore[misc]
+@pytest.mark.parametrize("which", [*NO_INDEX, slice(None, None, 0), slice(0.5, 2)])
 def test_no_index(which):
     with pytest.raises(InputError, match=r"latents\["):
         latents()[which]
@@ -74,8 +76,8 @@ def test_levels_that_are_not_there():
     assert isinstance(raised.value, KeyError) and isinstance(raised.value, InputError)
     assert 8 not in latents() and [] not in latents() and "8" in latents()
     for wrong, message in (
-        (lambda: api.Latents(3), "by_level is int"),  # type: ignore[arg-type]
-        (lambda: api.Latents({8: np.zeros(3)}), "names a level 8"),  # type: ignore[dict-item]
+        (lambda: api.Latents(3), "by_level is int"),
+        (lambda: api.Latents({8: np.zeros(3)}), "names a level 8"),
         (lambda: len(api.Latents({"8": 3.0})), "level 8 are a single number"),
         (lambda: latents(y1=1.0)[:1], "level y1 are no array of 3 images"),
         (lambda: latents(y1=[[1], [1, 2], [3]])[:1], "level y1 are no array of 3 images"),
@@ -155,15 +157,15 @@ def test_other_counts():
     a, b = latents(1), latents(1)
     for call, message in (
         (lambda: model().sample(2, first=2**32 - 1), "n is 2 from image 4294967295 on"),
-        (lambda: model().interpolate(a, b, 2.5), "n is 2.5: "),  # type: ignore[arg-type]
+        (lambda: model().interpolate(a, b, 2.5), "n is 2.5: "),
         (lambda: model().interpolate(a, b, True), "n is True: "),
-        (lambda: model().vary(a, "16", 2.5), "n is 2.5: "),  # type: ignore[arg-type]
-        (lambda: model().export_sampler("file", 2.5), "n is 2.5: "),  # type: ignore[arg-type]
-        (lambda: model().export_sampler(3), "path is 3: "),  # type: ignore[arg-type]
+        (lambda: model().vary(a, "16", 2.5), "n is 2.5: "),
+        (lambda: model().export_sampler("file", 2.5), "n is 2.5: "),
+        (lambda: model().export_sampler(3), "path is 3: "),
         (lambda: model().interpolate(a, latents(0), 2), "b: of no image"),
-        (lambda: model().interpolate(None, b, 2), "a is NoneType"),  # type: ignore[arg-type]
-        (lambda: model().encode(images(1), progress=3), "progress is 3: "),  # type: ignore[arg-type]
-        (lambda: model().decode_from(a, a), "coarse is Latents"),  # type: ignore[arg-type]
+        (lambda: model().interpolate(None, b, 2), "a is NoneType"),
+        (lambda: model().encode(images(1), progress=3), "progress is 3: "),
+        (lambda: model().decode_from(a, a), "coarse is Latents"),
     ):
         with pytest.raises(InputError, match=message):
             call()
@@ -187,7 +189,7 @@ def test_sigmas_of_any_number_type():
         np.float16(0.5),
         {"8": 0.5, "16": np.float32(0.5)},
     ):
-        np.testing.assert_array_equal(arguments.sigmas(model().image_model, half), [1, 1, 0.5, 0.5])  # type: ignore[arg-type]
+        np.testing.assert_array_equal(arguments.sigmas(model().image_model, half), [1, 1, 0.5, 0.5])
 
 
 NO_LEVELS: Any = [8, None, b"8", [8], "32", ["8", None], [["8"]], np.array([8, 16]), 3.5, "", ["8", "32"]]

@@ -238,7 +238,9 @@ def test_the_file_of_latents_is_what_numpy_writes(hcflow, tmp_path):
     paths = fakes.pictures(tmp_path, 4)
     hcflow("encode", *paths, "--out", "z.npz")
     z = fakes.Model().encode(np.stack([fakes.read(path) for path in paths]))
-    arrays = dict(images=np.array([path.name for path in paths]), checkpoint=np.array(api.BOXED[0]), **z.as_dict())
+    arrays: Any = dict(
+        images=np.array([path.name for path in paths]), checkpoint=np.array(api.BOXED[0]), **z.as_dict()
+    )
     np.savez("numpy.npz", **arrays)
     with zipfile.ZipFile("z.npz") as ours, zipfile.ZipFile("numpy.npz") as theirs:
         assert ours.namelist() == theirs.namelist()
@@ -249,7 +251,7 @@ def test_the_file_of_latents_is_what_numpy_writes(hcflow, tmp_path):
 def test_other_files_of_latents_are_read(hcflow, tmp_path):
     paths = fakes.pictures(tmp_path, 5)
     images = np.stack([fakes.read(path) for path in paths])
-    z = {name: np.asfortranarray(array.astype(float)) for name, array in fakes.Model().encode(images).items()}
+    z: Any = {name: np.asfortranarray(array.astype(float)) for name, array in fakes.Model().encode(images).items()}
     np.savez_compressed("z.npz", images=np.array([p.name for p in paths]), checkpoint=np.array("portraits"), **z)
     assert hcflow("decode", "z.npz", "--out", "a")[0] == 0
     for path in paths:

@@ -8,7 +8,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from hcflow_jax.config import ConfigError
+from hcflow_jax.data import reading
 from hcflow_jax.data.encoded import Pictures
+from hcflow_jax.data.left_out import LeftOut
 from hcflow_jax.data.source import DataError, Source, Split, split_off_end
 
 _HELD_OUT = ("validation", "test")  # in order of preference
@@ -34,7 +36,7 @@ class Tfds:
         import tensorflow_datasets as tfds
 
         builder = builder or open_builder(path, name)
-        self._path, self._name, self._split = path, name, split
+        self._path, self._name, self._split, self.left_out = path, name, split, LeftOut()
         field = _field(path, name)
         if split not in builder.info.splits:
             raise ConfigError(f"{field}: the set has no {split} split")
@@ -68,10 +70,8 @@ class Tfds:
 
     def read(self, name: str) -> bytes:
         """See `Encoded`."""
-        try:
+        with reading.naming(self.label(name), "damaged", "prepare the set again"):
             return bytes(self._records[int(name)][self._feature])
-        except (OSError, RuntimeError, ValueError, LookupError) as error:
-            raise DataError(f"{self.label(name)}: damaged ({_first_line(error)}); prepare the set again") from error
 
     def label(self, name: str) -> str:
         """See `Encoded`."""

@@ -31,6 +31,8 @@ ENLARGED = "smaller than the resolution, enlarged"
 
 # Such pictures are refused below, in one line. (A filter set for the time of a call would not be thread-safe.)
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# What Pillow warns of beyond that does not name the picture: it is used all the same, or refused below.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 Say = Callable[[str, str], None]
 

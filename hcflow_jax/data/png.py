@@ -113,7 +113,5 @@ def is_clear(image: Image.Image, bare: Bare, rawmode: str) -> Bool[np.ndarray, "
     deep = image.mode.startswith("I")
     most = {"1": 1, "L;2": 3, "L;4": 15}.get(rawmode, 65535 if deep else 255)
     scale = 1 if deep else 255 // most
-    if image.mode == "1":
-        pixels = pixels * np.uint8(255)
     matches = pixels == np.array([(value & most) * scale for value in bare.clear], pixels.dtype)
     return matches.reshape(*pixels.shape[:2], -1).all(-1)

@@ -47,17 +47,15 @@ class Tfds:
         self._feature = "image" if "image" in pictures else pictures[0]
         self.name = f"tfds {builder.info.full_name} ({split})"
         decoders = {key: tfds.decode.SkipDecoding() for key in pictures}
-        try:
-            self._records: Any = builder.as_data_source(split=split, decoders=decoders)
-            self._count = len(self._records)
-        except NotImplementedError as error:
-            written = getattr(builder.info.file_format, "value", str(builder.info.file_format))
-            raise DataError(
-                f"{builder.data_path}: prepared as {written}, which has no random access; {_how(name)}"
-            ) from error
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = _first_line(error)
-            raise DataError(f"{builder.data_path}: cannot be read ({reason}); prepare it again") from error
+        with reading.naming(str(builder.data_path), "cannot be read", "prepare it again"):
+            try:
+                self._records: Any = builder.as_data_source(split=split, decoders=decoders)
+                self._count = len(self._records)
+            except NotImplementedError as error:
+                written = getattr(builder.info.file_format, "value", str(builder.info.file_format))
+                raise DataError(
+                    f"{builder.data_path}: prepared as {written}, which has no random access; {_how(name)}"
+                ) from error
         if not self._count:
             raise DataError(f"{builder.data_path}: its {split} split is empty")
 

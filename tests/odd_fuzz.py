@@ -18,7 +18,7 @@ from PIL import Image
 
 from hcflow_jax.data import DataError, images
 
-MOST_SECONDS = 10.0  # for one of these pictures, which have few pixels, on a busy machine
+MOST_SECONDS = 30.0  # for one of these pictures, which have few pixels, on a busy machine
 
 TAGS = [odd.turned(6), odd.entry(0x10F, 2, 6, struct.pack("<I", 62)), odd.entry(0x11A, 5, 1, struct.pack("<I", 68))]
 EXIF = odd.exif(*TAGS, odd.entry(0x128, 3, 1, b"\2"), more=b"maker\0" + struct.pack("<II", 72, 1))

@@ -140,6 +140,16 @@ def test_a_link_to_itself_is_one_file_that_is_left_out(folder):
     assert list(source.names()) == ["b.png"] and str(source.left_out) == "2 files (.txt 1, no ending 1)"
 
 
+def test_a_link_that_cannot_be_followed(folder):
+    target = f"{'d' * 300}/a"  # longer than a name may be
+    Path("a.png").symlink_to(target)
+    with pytest.raises(DataError, match=rf"^{folder}/a\.png: cannot be read \(File name too long\)"):
+        open_source(_config(folder), "train")[0]
+    Path("deep").symlink_to(target)  # perhaps a folder of many pictures: not left out in silence
+    with pytest.raises(DataError, match=rf"^{folder}/deep: cannot be listed \(File name too long\)"):
+        open_source(_config(folder), "train")
+
+
 @pytest.mark.situation("plain JPEGs called .jfif or .jpe")
 def test_other_names_of_jpegs(folder):
     for name in ("c.jfif", "d.JPE"):

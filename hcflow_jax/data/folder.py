@@ -1,5 +1,6 @@
 """Source: any folder of pictures."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,8 +63,11 @@ class Folder:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
+    except OSError as error:
+        # A picture's name is named when it is read. Without one, a link to itself is a file like any other.
+        if error.errno == errno.ELOOP or entry.name.lower().endswith(SUFFIXES):
+            return False
+        raise DataError(f"{entry.path}: cannot be listed ({error.strerror})") from error
 
 
 def _walk(directory: Path, prefix: str, above: tuple[tuple[int, int], ...], left_out: LeftOut) -> Iterator[str]:

@@ -39,8 +39,8 @@ def bare(data: bytes) -> Bare:
             keyword, _, rest = data[body].partition(b"\0")
             texts[keyword] = _text(kind, rest)
         elif kind == b"tRNS" and colour in _CHANNELS:
-            values = np.frombuffer(data[body][: (stop - start - 12) // 2 * 2], ">u2").tolist()
-            clear = tuple(values[: _CHANNELS[colour]]) if len(values) >= _CHANNELS[colour] else ()
+            value = data[start + 8 : min(start + 8 + 2 * _CHANNELS[colour], stop - 4)]
+            clear = tuple(np.frombuffer(value, ">u2").tolist()) if len(value) == 2 * _CHANNELS[colour] else ()
         if kind[0] & 0x20 and (kind not in _KEPT or (kind == b"tRNS" and colour in _CHANNELS)):
             if parts and parts[-1][1] == start:
                 start, _ = parts.pop()

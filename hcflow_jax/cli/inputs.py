@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from hcflow_jax.cli.progress import bar
 from hcflow_jax.data import images
@@ -32,10 +31,10 @@ def read(paths: Sequence[str | Path], resolution: int) -> Images:
     read = []
     with bar(len(paths), "reading") as progress:
         for path in map(Path, paths):
-            read.append(images.load(path, resolution, str(path), say))
-            with Image.open(path) as picture:
-                if picture.size != (resolution, resolution):
-                    say(f"cropped to the square at its centre and resized to {resolution} pixels", str(path))
+            square, size = images.decode(path, resolution, str(path), say)
+            read.append(square)
+            if size != (resolution, resolution):
+                say(f"cropped to the square at its centre and resized to {resolution} pixels", str(path))
             progress.update()
     for what, name in said.items():
         print(f"note: {name}: {what} (said once)", file=sys.stderr)

@@ -37,6 +37,7 @@ def test_holds_the_pictures_in_their_order(pictures, tmp_path, capsys):
         "images": COUNT,
         "skipped": 0,
         "conversions": {},
+        "left_out": {},
         "unreadable": [],
     }
     assert not beside(tmp_path / "out")

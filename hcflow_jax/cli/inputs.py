@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from hcflow_jax.cli.progress import bar
 from hcflow_jax.data import DataError, images
@@ -49,11 +48,10 @@ def each(paths: Sequence[str | Path], resolution: int) -> Iterator[UInt8[np.ndar
         said.setdefault(what, name)
 
     for path in map(Path, paths):
-        image = images.load(path, resolution, str(path), say)
-        with Image.open(path) as picture:
-            if picture.size != (resolution, resolution):
-                say(f"cropped to the square at its centre and resized to {resolution} pixels", str(path))
-        yield image
+        square, size = images.decode(path, resolution, str(path), say)
+        if size != (resolution, resolution):
+            say(f"cropped to the square at its centre and resized to {resolution} pixels", str(path))
+        yield square
     for what, name in said.items():
         print(f"note: {name}: {what} (said once)", file=sys.stderr)
 

@@ -41,6 +41,7 @@ class Plan:
     listing: Listing
     source: dict[str, Any]  # as the manifest tells it
     resolution: int
+    left_out: dict[str, int]  # files that are not taken for pictures, by ending
 
     @property
     def files(self) -> list[str]:
@@ -92,6 +93,7 @@ def _plan(encoded: Encoded, out: Path, resolution: int, fresh: Path) -> Plan | N
     if not listing.count:
         raise DataError(f"{encoded.name} holds no picture")
     source = {**encoded.describe(), "names": listing.digest, "recipe": RECIPE}
+    left_out = dict(sorted(encoded.left_out.counts.items()))
     done = _is_there(out, source, resolution)
     # Another Pillow may decode to other pixels, so it does not go on with this one's shards; both results are right.
     made_with = {**source, "pillow": importlib.metadata.version("pillow")}
@@ -115,7 +117,7 @@ def _plan(encoded: Encoded, out: Path, resolution: int, fresh: Path) -> Plan | N
     for directory in (partial / "set", partial / "work"):
         directory.mkdir(parents=True, exist_ok=True)
     (fresh / "names").replace(partial / "names")
-    return Plan(out, partial, dataclasses.replace(listing, file=partial / "names"), made_with, resolution)
+    return Plan(out, partial, dataclasses.replace(listing, file=partial / "names"), made_with, resolution, left_out)
 
 
 def _is_there(out: Path, source: dict[str, Any], resolution: int) -> bool:
@@ -188,6 +190,7 @@ def _publish(plan: Plan) -> dict[str, Any]:
     whole = plan.partial / "set"
     manifest = shards.make_manifest(entries, plan.resolution, plan.source)
     head = {"images": manifest["count"], "skipped": skipped, "conversions": dict(sorted(conversions.items()))}
+    head |= {"left_out": plan.left_out}
     shards.write_whole(whole / shards.MANIFEST, [shards.manifest_text(manifest)])
     shards.write_whole(whole / REPORT, _report(plan, head))
     for left in set(whole.iterdir()) - {whole / name for name in (*plan.files, shards.MANIFEST, REPORT)}:

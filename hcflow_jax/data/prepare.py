@@ -1,7 +1,8 @@
 """Prepares a set once: `python -m hcflow_jax.data.prepare --source folder:DIR --out DIR --resolution 256`.
 
 Every picture is turned upright, made RGB, cut to the square at its centre and resized (Lanczos), on all cores. It
-can be stopped at any time: the same command goes on. OUT/report.json names the pictures that could not be read.
+can be stopped at any time: the same command goes on. OUT/report.json names the pictures that could not be read,
+and counts the files that were left out for their endings.
 Train on the set with --config.data.source=prepared --config.data.path=OUT.
 """
 
@@ -68,6 +69,8 @@ def prepare(values: argparse.Namespace) -> int:
         out.parent.mkdir(parents=True, exist_ok=True)
         with preparation.only_writer(out):
             plan = preparation.plan(encoded, out, values.resolution)
+            if str(encoded.left_out):
+                print(f"left out, not taken for pictures: {encoded.left_out}", flush=True)
             if plan is None:
                 print(f"{out}: already prepared, {_contents(out)}")
                 return 0

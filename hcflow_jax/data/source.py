@@ -19,6 +19,10 @@ class DataError(InputError):
     """Images that cannot be read; the message is one line that names the file and what to do."""
 
 
+class ShortageError(DataError):
+    """The machine lacks what reading a picture takes. The picture may be whole, so nothing leaves it out for this."""
+
+
 class Source(Protocol):
     """Square RGB images with random access. Reading is thread-safe and always gives the same bytes."""
 

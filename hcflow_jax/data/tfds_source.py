@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from hcflow_jax import paths
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data.encoded import Pictures
 from hcflow_jax.data.source import DataError, Source, Split, split_off_end
@@ -79,7 +80,7 @@ class Tfds:
 
     def describe(self) -> dict[str, Any]:
         """See `Encoded`."""
-        path = os.path.abspath(Path(self._path).expanduser()) if self._path else ""
+        path = os.path.abspath(paths.local(self._path, "data.path")) if self._path else ""
         return {"kind": "tfds", "path": path, "name": self._name, "split": self._split}
 
 
@@ -92,7 +93,8 @@ def open_builder(path: str, name: str) -> Any:
     """
     import tensorflow_datasets as tfds
 
-    directory = str(Path(path).expanduser()) if path else None
+    directory = paths.local(path, "data.path") if path else None
+    directory = str(paths.plain(directory) if directory.is_dir() else directory) if directory else None
     field = _field(path, name)
     try:
         if name:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hcflow_jax.errors import InputError
 
-Given = str | os.PathLike[str]
+Given = str | bytes | os.PathLike[str]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//?)")
 # Orbax takes the path above its files as a pattern, and TensorStore wants UTF-8 in JSON and reads \ as /.
@@ -29,10 +29,13 @@ def local(given: Given, what: str = "") -> Path:
       what: the option, field or argument, for the message.
 
     Raises:
-      InputError: it is empty, has a NUL character, has a scheme (gs://, s3://, file://, ...), needs a home where
-        there is none, or has characters that this locale's file names cannot have.
+      InputError: it is no path at all, is empty, has a NUL character, has a scheme (gs://, s3://, file://, ...),
+        needs a home where there is none, or has characters that this locale's file names cannot have.
     """
-    text = os.fspath(given)
+    try:
+        text = os.fsdecode(given)
+    except TypeError:
+        raise InputError(f"{what or 'a path'} is {given!r}: expected a text or a Path") from None
     named = f"{what} {text}".strip()
     if not text:
         raise InputError(f"{what or 'a path'} is empty: name a file or folder")

@@ -223,13 +223,14 @@ def test_a_run_is_saved_and_resumes_under_any_name(tmp_path, monkeypatch, capfd)
     name = f"r[u]n*?\n{LATIN_1}".ljust(252, "x")  # 255 bytes
     training_fakes.install(monkeypatch.setattr)
     cache = jax.config.jax_compilation_cache_dir  # pyright: ignore
-    config = tmp_path / "tiny.py"
+    config = tmp_path / f"my [1] {LATIN_1}.v2.py"
     config.write_text(
         "import pathlib, training_fakes\n"
         "def get_config():\n    return training_fakes.config(pathlib.Path('pictures'), checkpoint_every=1)\n"
     )
     monkeypatch.chdir(tmp_path)
-    arguments = ["main", f"--config={config}", f"--workdir={name}"]
+    training_fakes.config(tmp_path / f"~[{LATIN_1}\n")
+    arguments = ["main", f"--config={config}", f"--workdir={name}", f"--config.data.path=~[{LATIN_1}\n"]
     try:
         assert main.main([*arguments, "--config.train.num_steps=1", "--profile=1:1"]) == 0
         assert main.main([*arguments, "--config.train.num_steps=2"]) == 0
@@ -265,22 +266,16 @@ def test_sets_lie_under_any_name(tmp_path, name):
 
 
 @pytest.mark.full
-def test_nothing_fails_for_being_printed(tmp_path):
-    """Whole commands, with stdout in encodings that are strict."""
-    folder = tmp_path / "d"
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict"])
+def test_a_whole_command_ends_well_on_a_terminal_that_is_strict(tmp_path, encoding):
+    folder = tmp_path / "画"
     folder.mkdir()
-    [picture] = fakes.pictures(folder, 1)
+    fakes.pictures(folder, 1)
     (folder / f"{LATIN_1}.png").write_bytes(b"junk")
-
-    def run(encoding, *arguments):
-        environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(
-            [sys.executable, "-m", *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
-        return done.stdout
-
-    arguments = ["hcflow_jax.data.prepare", "--source", "folder:d", "--resolution", "8", "--workers", "1", "--out"]
-    assert r"the first: d/caf\xe9.png: " in run("utf-8:strict", *arguments, "o")
-    assert r"\u753b" in run("ascii", "hcflow_jax", "sample", "--count", "1", "--out", "画.png")
-    assert (tmp_path / "画.png").exists()
+    arguments = ["--source", "folder:画", "--resolution", "8", "--workers", "1", "--out", "out"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
+    run = [sys.executable, "-m", "hcflow_jax.data.prepare", *arguments]
+    done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True)
+    assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr
+    folder_shown = "画" if encoding.startswith("utf-8") else r"\u753b"
+    assert done.stdout.decode().splitlines()[-1].startswith(rf"the first: {folder_shown}/caf\xe9.png: ")

@@ -15,6 +15,7 @@ from hcflow_jax.config import check_paths, default
 from hcflow_jax.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
+HOMES = ("hcflow_jax/paths.py", "hcflow_jax/environment.py")  # where `~` is put in: paths, and the user's cache
 
 
 @pytest.mark.situation("a name that begins with `~` and is no user's")
@@ -63,6 +64,13 @@ def test_what_can_be_no_name_is_one_line(text):
     with pytest.raises(InputError, match="--out is empty|'--out a.x00b': has a NUL character") as error:
         paths.local(text, "--out")
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("given", [None, 3, ["a"]], ids=repr)
+def test_what_is_no_path_is_one_line(given):
+    with pytest.raises(InputError, match="^--out is .*: expected a text or a Path"):
+        paths.local(given, "--out")
+    assert paths.local(b"caf\xe9") == Path("caf\udce9")
 
 
 def test_characters_that_the_locale_lacks_are_one_line():
@@ -143,7 +151,7 @@ def _calls() -> list[tuple[str, ast.Call]]:
 def test_one_function_takes_all_paths():
     for file, call in _calls():
         name = ast.unparse(call.func)
-        assert file == "hcflow_jax/paths.py" or not name.endswith("expanduser"), f"{file}:{call.lineno}"
+        assert file in HOMES or not name.endswith("expanduser"), f"{file}:{call.lineno}"
         if name.endswith("add_argument"):
             kinds = {word.arg: ast.unparse(word.value) for word in call.keywords}
             assert kinds.get("type") != "Path", f"{file}:{call.lineno}: type=commands.as_path"

@@ -35,8 +35,8 @@ def resolve(given: str) -> str:
     paths.local(given, "--config")
     path, colon, rest = given.partition(":")
     name = Path(path).stem if path == f"configs/{Path(path).stem}.py" else path
-    where = paths.local(path, "--config")
-    if where.is_file() or name not in names():
+    where = str(paths.local(path, "--config")) if path.startswith("~") else path
+    if Path(where).is_file() or name not in names():
         return f"{where}{colon}{rest}"
     return f"{directory() / name}.py{colon}{rest}"
 

@@ -118,7 +118,8 @@ def open_builder(path: str, name: str) -> Any:
             raise
         raise ConfigError(f"{field}: cannot be opened ({_first_line(error)})") from error
     if not Path(builder.data_path).is_dir():
-        raise DataError(f"{builder.data_path}: {name} is not prepared there (data.path); {_how(name)}")
+        where = paths.own_names(str(builder.data_path))
+        raise DataError(f"{where}: {name} is not prepared there (data.path); {_how(name)}")
     return builder
 
 

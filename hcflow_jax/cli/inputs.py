@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from hcflow_jax import paths
 from hcflow_jax.cli.progress import bar
 from hcflow_jax.data import images
 
 Images = UInt8[np.ndarray, "n R R 3"]
 
 
-def read(paths: Sequence[str | Path], resolution: int) -> Images:
+def read(files: Sequence[str | Path], resolution: int) -> Images:
     """Pictures as the model takes them, 8 bits a channel.
 
     Args:
-      paths: of PNG, JPEG, WebP, GIF or BMP files.
+      files: PNG, JPEG, WebP, GIF or BMP files.
       resolution: R, pixels.
 
     Raises:
@@ -29,8 +30,8 @@ def read(paths: Sequence[str | Path], resolution: int) -> Images:
         said.setdefault(what, name)
 
     read = []
-    with bar(len(paths), "reading") as progress:
-        for path in map(Path, paths):
+    with bar(len(files), "reading") as progress:
+        for path in map(paths.local, files):
             square, size = images.decode(path, resolution, str(path), say)
             read.append(square)
             if size != (resolution, resolution):

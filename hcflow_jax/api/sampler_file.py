@@ -9,7 +9,6 @@
 levels that are not in `image_model.scaled_levels` usually have 1.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,9 @@ import numpy as np
 from jax import export
 from ml_collections import ConfigDict
 
+from hcflow_jax import paths
 from hcflow_jax.api.arguments import whole
 from hcflow_jax.api.programs import Programs
-from hcflow_jax.errors import InputError
 from hcflow_jax.files import replacing
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -40,11 +39,10 @@ def write(path: str | Path, config: ConfigDict, params: Any, dtype: str, n: int)
       n: images a call.
 
     Raises:
-      InputError: n is no whole number or below 1, or the path is none.
+      InputError: n is no whole number or below 1, or the path is none of this machine (see `paths.local`).
       OSError: the file cannot be written.
     """
-    if not isinstance(path, str | os.PathLike):
-        raise InputError(f"path is {path!r}: expected that of a file")
+    path = paths.local(path, "path")
     n = whole("n", n, 1, what="at least one image a call")
     programs = Programs(config, dtype, execution=_EXECUTION)
     constants = jax.tree.map(np.asarray, params)
@@ -57,5 +55,5 @@ def write(path: str | Path, config: ConfigDict, params: Any, dtype: str, n: int)
     precision = "highest" if dtype == "float32" else "default"
     with jax.default_matmul_precision(precision):
         exported = export.export(jax.jit(sampler), platforms=PLATFORMS)(scalar, scalar, sigmas)
-    with replacing(Path(path)) as partial:
+    with replacing(path) as partial:
         partial.write_bytes(exported.serialize())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hcflow_jax import pictures
 from hcflow_jax.cli import arguments
 from hcflow_jax.cli.progress import bar
-from hcflow_jax.commands import UsageError
+from hcflow_jax.commands import UsageError, as_path
 from hcflow_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the subcommand takes."""
-    parser.add_argument("latents", metavar="FILE.npz", type=Path, help="from hcflow encode")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="where the PNGs go")
+    parser.add_argument("latents", metavar="FILE.npz", type=as_path, help="from hcflow encode")
+    parser.add_argument("--out", metavar="DIR", type=as_path, required=True, help="where the PNGs go")
     arguments.add_model(parser, default="the one that encoded")
     arguments.add_dtype(parser)
 
@@ -35,7 +35,7 @@ def run(values: argparse.Namespace) -> int:
     """Does it; returns the exit status."""
     from hcflow_jax.cli import latents_file
 
-    with latents_file.opened(values.latents.expanduser()) as found:
+    with latents_file.opened(values.latents) as found:
         out = arguments.check_out("--out", values.out)
         from hcflow_jax.cli import use
 

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from hcflow_jax.cli import arguments, inputs
 from hcflow_jax.cli.progress import bar
+from hcflow_jax.commands import as_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the subcommand takes."""
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, WebP, GIF or BMP files")
-    parser.add_argument("--out", metavar="FILE.npz", type=Path, required=True, help="the file to write")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", type=as_path, help="PNG, JPEG, WebP, GIF or BMP files")
+    parser.add_argument("--out", metavar="FILE.npz", type=as_path, required=True, help="the file to write")
     arguments.add_model(parser)
 
 

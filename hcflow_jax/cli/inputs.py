@@ -9,45 +9,46 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from hcflow_jax import paths
 from hcflow_jax.cli.progress import bar
 from hcflow_jax.data import DataError, images
 
 Images = UInt8[np.ndarray, "n R R 3"]
 
 
-def read(paths: Sequence[str | Path], resolution: int) -> Images:
+def read(files: Sequence[str | Path], resolution: int) -> Images:
     """Pictures as the model takes them, 8 bits a channel: all of them at once.
 
     Args:
-      paths: of PNG, JPEG, WebP, GIF or BMP files.
+      files: PNG, JPEG, WebP, GIF or BMP files.
       resolution: R, pixels.
 
     Raises:
       DataError: naming the file, if it is missing or no picture.
     """
-    with bar(len(paths), "reading") as progress:
+    with bar(len(files), "reading") as progress:
         read = []
-        for image in each(paths, resolution):
+        for image in each(files, resolution):
             read.append(image)
             progress.update()
     return np.stack(read)
 
 
-def batches(paths: Sequence[str | Path], resolution: int, size: int) -> Iterator[Images]:
+def batches(files: Sequence[str | Path], resolution: int, size: int) -> Iterator[Images]:
     """The same, at most `size` pictures at a time; each is read when it is needed."""
-    pictures = each(paths, resolution)
+    pictures = each(files, resolution)
     while read := list(itertools.islice(pictures, size)):
         yield np.stack(read)
 
 
-def each(paths: Sequence[str | Path], resolution: int) -> Iterator[UInt8[np.ndarray, "R R 3"]]:
+def each(files: Sequence[str | Path], resolution: int) -> Iterator[UInt8[np.ndarray, "R R 3"]]:
     """The same, one picture after the other; what was done to some of them is said after the last one."""
     said: dict[str, str] = {}  # each kind of note, and the first file that it was for
 
     def say(what: str, name: str) -> None:
         said.setdefault(what, name)
 
-    for path in map(Path, paths):
+    for path in map(paths.local, files):
         square, size = images.decode(path, resolution, str(path), say)
         if size != (resolution, resolution):
             say(f"cropped to the square at its centre and resized to {resolution} pixels", str(path))

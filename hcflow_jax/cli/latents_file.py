@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from hcflow_jax import files
+from hcflow_jax import files, paths
 from hcflow_jax.commands import UsageError
 
 IMAGES, CHECKPOINT = "images", "checkpoint"
+_LONGEST = 255 - len(".png")  # bytes of a name without its ending
 # What numpy and zipfile raise for damaged files; NotImplementedError is zipfile's, of a compression it does not know,
 # and RuntimeError its of a password.
 _BROKEN = (
@@ -176,11 +177,12 @@ def distinct(names: Sequence[str]) -> list[str]:
     given: dict[str, int] = {}  # names, and the last number that was tried for each
     for name in names:
         # A file that came from elsewhere could name a path outside of the folder.
-        stem = free = Path(name.replace("\\", "/").replace("\0", "")).stem or "image"
+        stem = free = paths.file_name(Path(name.replace("\\", "/").replace("\0", "")).stem or "image", _LONGEST)
         number = given.get(stem, 1)
         while free in given:
             number += 1
-            free = f"{stem}_{number}"
+            ending = f"_{number}"
+            free = paths.file_name(stem, _LONGEST - len(ending)) + ending
         given[stem] = number
         given.setdefault(free, 1)
     return list(given)

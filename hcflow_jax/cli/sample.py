@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from hcflow_jax import pictures
 from hcflow_jax.cli import arguments
 from hcflow_jax.cli.progress import bar
-from hcflow_jax.commands import UsageError
+from hcflow_jax.commands import UsageError, as_path
 
 if TYPE_CHECKING:
     from hcflow_jax import api
@@ -28,9 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--first", type=arguments.number, default=0, help="number of the first image; %(default)s")
     parser.add_argument("--seed", type=arguments.seed, default=0, help="of the latents; default %(default)s")
     arguments.add_sigma(parser)
-    parser.add_argument("--out", metavar="FILE.png", type=Path, help="the sheet; default samples.png without --each")
+    parser.add_argument(
+        "--out", metavar="FILE.png", type=as_path, help="the sheet; default samples.png without --each"
+    )
     parser.add_argument("--columns", type=arguments.count, help="of the sheet; default: as many as rows")
-    parser.add_argument("--each", metavar="DIR", type=Path, help="writes every image as a PNG of its own")
+    parser.add_argument("--each", metavar="DIR", type=as_path, help="writes every image as a PNG of its own")
     arguments.add_model(parser)
     arguments.add_dtype(parser)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from hcflow_jax import paths
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data import reading
 from hcflow_jax.data.encoded import Pictures
@@ -98,7 +99,9 @@ def open_folder(data: ConfigDict, split: Split) -> Source:
     if not data.path:
         raise ConfigError("data.path is empty: data.source = 'folder' needs the folder of images")
     if data.eval_path:
-        path, other = (Path(field).expanduser().resolve() for field in (data.path, data.eval_path))
+        path, other = (
+            Path(os.path.realpath(paths.local(data[name], f"data.{name}"))) for name in ("path", "eval_path")
+        )
         if path in other.parents or other in path.parents:
             raise ConfigError(f"data.eval_path is {data.eval_path!r}: of it and data.path one lies in the other")
     return held_out(lambda path: Pictures(Folder(path), data.resolution), data, split)

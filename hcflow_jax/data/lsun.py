@@ -84,7 +84,9 @@ def _open(path: Path) -> lmdb.Environment:
             try:
                 # Nobody writes, so nothing is locked, and readers need no slots: it may lie on a read-only disk.
                 # Pictures are read in random order, where reading ahead is wasted.
-                environment = lmdb.open(str(path), readonly=True, lock=False, readahead=False, max_spare_txns=16)
+                environment = lmdb.open(
+                    os.fsencode(path), readonly=True, lock=False, readahead=False, max_spare_txns=16
+                )
             except lmdb.Error as error:
                 raise DataError(f"{file}: no LMDB database ({error}); unpack it again") from error
             _environments[key] = environment

@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from hcflow_jax import paths
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data import reading
 from hcflow_jax.data.encoded import Pictures
@@ -77,7 +78,7 @@ class Tfds:
 
     def describe(self) -> dict[str, Any]:
         """See `Encoded`."""
-        path = os.path.abspath(Path(self._path).expanduser()) if self._path else ""
+        path = os.path.abspath(paths.local(self._path, "data.path")) if self._path else ""
         return {"kind": "tfds", "path": path, "name": self._name, "split": self._split}
 
 
@@ -90,7 +91,8 @@ def open_builder(path: str, name: str) -> Any:
     """
     import tensorflow_datasets as tfds
 
-    directory = str(Path(path).expanduser()) if path else None
+    directory = paths.local(path, "data.path") if path else None
+    directory = str(paths.plain(directory) if directory.is_dir() else directory) if directory else None
     field = _field(path, name)
     try:
         if name:
@@ -114,7 +116,8 @@ def open_builder(path: str, name: str) -> Any:
             raise
         raise ConfigError(f"{field}: cannot be opened ({_first_line(error)})") from error
     if not Path(builder.data_path).is_dir():
-        raise DataError(f"{builder.data_path}: {name} is not prepared there (data.path); {_how(name)}")
+        where = paths.own_names(str(builder.data_path))
+        raise DataError(f"{where}: {name} is not prepared there (data.path); {_how(name)}")
     return builder
 
 

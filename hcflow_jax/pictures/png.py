@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, PngImagePlugin
 
+from hcflow_jax import paths
 from hcflow_jax.errors import InputError
 from hcflow_jax.files import write
 
@@ -40,7 +41,7 @@ def save_png(path: str | Path, array: Sheet, about: str | None = None) -> None:
     text = PngImagePlugin.PngInfo()
     if about is not None:
         text.add_text(_KEYWORD, about)
-    write(Path(path), lambda file: Image.fromarray(array).save(file, "PNG", pnginfo=text))
+    write(paths.local(path), lambda file: Image.fromarray(array).save(file, "PNG", pnginfo=text))
 
 
 def text_of(path: str | Path) -> str | None:
@@ -93,7 +94,7 @@ def stream_png(path: str | Path, width: int, height: int, blocks: Iterable[Sheet
         file.write(_chunk(b"IDAT", compressor.flush()))
         file.write(_END)
 
-    write(Path(path), save)
+    write(paths.local(path), save)
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

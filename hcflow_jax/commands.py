@@ -8,9 +8,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from hcflow_jax import stopping, streams
 from hcflow_jax.errors import HcflowError
 
-FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130
+FAILED, USAGE_ERROR = 1, 2
 
 
 class UsageError(HcflowError):
@@ -36,7 +37,7 @@ class Parser(argparse.ArgumentParser):
 
 def fail(error: BaseException | str, status: int = USAGE_ERROR) -> int:
     """Says in one line on stderr what went wrong; returns the status."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    streams.say(f"error: {' '.join(str(error).split())}", sys.stderr)
     return status
 
 
@@ -47,18 +48,22 @@ def run_main(
 
     Args:
       function: takes the arguments, returns the exit status.
-      argv: the arguments; None for the process's own.
-      stopped: the message of an interrupted command.
+      argv: the arguments; None for the process's own, which may then be ended at once (see `stopping`).
+      stopped: what is said if a signal stops the command.
 
     Returns:
       The exit status of the process: that of the function; 2, after one line on stderr, for this package's own errors
-      and for files that cannot be read or written; 130 if interrupted. Any other exception is a fault of this
-      package and is raised with its traceback.
+      and for files that cannot be read or written; that of `stopping.run` where a signal stopped it, or where the
+      reader of its output is gone. Any other exception is a fault of this package and is raised with its traceback.
     """
-    try:
-        return function(list(sys.argv[1:] if argv is None else argv))
-    except (HcflowError, OSError) as error:
-        return fail(error)
-    except KeyboardInterrupt:
-        print(stopped, file=sys.stderr)
-        return INTERRUPTED
+    arguments = list(sys.argv[1:] if argv is None else argv)
+
+    def checked() -> int:
+        try:
+            return function(arguments)
+        except (HcflowError, OSError) as error:
+            if stopping.came() or isinstance(error, BrokenPipeError):
+                raise
+            return fail(error)
+
+    return stopping.run(checked, stopped, owns=argv is None)

@@ -122,7 +122,6 @@ def run(function: Callable[[], int], line: str = "stopped", *, owns: bool = Fals
     if owns and _called_alone():
         begin()
     with _listening() as listener:
-        before = listener.line, listener.running
         listener.line, listener.running = line, True
         try:
             status = function()
@@ -136,7 +135,7 @@ def run(function: Callable[[], int], line: str = "stopped", *, owns: bool = Fals
             if not told:
                 streams.say(line, sys.stderr)
         finally:
-            listener.line, listener.running = before
+            listener.running = False
         hindered = streams.flush()
         if hindered is None or status:
             return status

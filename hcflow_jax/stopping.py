@@ -27,6 +27,7 @@ from hcflow_jax.listener import SIGNALS, Listener, Stopped, stopped, unfinished
 __all__ = ["READER_GONE", "Stopped", "begin", "came", "noted", "run", "stopped", "unfinished", "withheld"]
 
 READER_GONE = 141  # 128 + SIGPIPE
+FAILED = 2  # of a file that cannot be read or written, with one line
 
 
 def _called_alone() -> bool:
@@ -117,7 +118,7 @@ def run(function: Callable[[], int], line: str = "stopped", *, owns: bool = Fals
 
     Returns:
       The exit status: that of the function; 128 + the signal's number if it was stopped; 141 if the reader of what it
-      prints is gone; 2, after one line, if what it printed could not be written.
+      prints is gone; 2, after one line, for what cannot be read, written or printed.
     """
     if owns and _called_alone():
         begin()
@@ -130,6 +131,8 @@ def run(function: Callable[[], int], line: str = "stopped", *, owns: bool = Fals
             if status is None:
                 raise
             told = status == READER_GONE or getattr(error, "told", isinstance(error, SystemExit))
+            if isinstance(error, OSError) and status == FAILED:
+                line = f"error: {error}"
             if listener.raised and listener.owns:  # without the interpreter's end, which waits for threads
                 listener.end(status, "" if told else line)
             if not told:
@@ -142,7 +145,7 @@ def run(function: Callable[[], int], line: str = "stopped", *, owns: bool = Fals
         if isinstance(hindered, BrokenPipeError):
             return READER_GONE
         streams.say(f"error: what was printed could not be written ({hindered.strerror})", sys.stderr)
-        return 2
+        return FAILED
 
 
 def _status(error: BaseException, listener: Listener) -> int | None:
@@ -155,4 +158,6 @@ def _status(error: BaseException, listener: Listener) -> int | None:
         return 128 + signal.SIGINT
     if isinstance(error, SystemExit) and error.code in (None, 0):  # of --help, which has printed
         return 0
-    return READER_GONE if isinstance(error, BrokenPipeError) else None
+    if isinstance(error, BrokenPipeError):
+        return READER_GONE
+    return FAILED if isinstance(error, OSError) else None

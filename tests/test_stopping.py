@@ -34,7 +34,9 @@ def handlers():
 
 
 @every_signal
-@pytest.mark.situation("SIGINT (Ctrl-C), SIGTERM or SIGHUP in `hcflow`, `data.prepare`, `interop`, `main --mode=eval`")
+@pytest.mark.situation(
+    "SIGINT (Ctrl-C), SIGTERM or SIGHUP in `hcflow`, `data.prepare`, `interop`, `main --mode=eval`"
+)
 def test_a_signal_is_one_line_and_its_status_and_nothing_is_half_written(number, tmp_path, capsys):
     before = handlers()
 
@@ -59,6 +61,7 @@ def test_what_fails_because_of_a_signal_is_no_error_of_its_own(number, capsys):
             os.kill(os.getpid(), number)
         except BaseException as stop:
             raise OSError("ffmpeg was ended too") from stop
+        return 0
 
     assert run_main(fail, []) == STATUS[number]
     assert capsys.readouterr().err == "stopped\n"
@@ -249,7 +252,9 @@ def test_a_commands_own_process_is_ended_at_once_where_it_cannot_end_in_order(wh
             "{python} -m hcflow_jax --help | true",
             141,
             "",
-            marks=pytest.mark.situation("standard output is a pipe whose reader is gone: `hcflow report \\| head -1`"),
+            marks=pytest.mark.situation(
+                "standard output is a pipe whose reader is gone: `hcflow report \\| head -1`"
+            ),
         ),
         ("{python} -m hcflow_jax.config | true", 141, ""),
         ("{python} -m hcflow_jax.data.prepare --help | true", 141, ""),

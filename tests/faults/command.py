@@ -2,10 +2,10 @@
 
     python command.py IMAGES POINT STEP --workdir=... ARGUMENTS_OF_MAIN...
 
-POINT is "accumulating": amid the micro-batches of STEP, counted by this process, it says "held" and waits; "lingering":
-likewise, for two seconds; "initialising": it waits before anything is trained; "loss" or "gradient": not finite for
-image 5, which is white; "reading": no image can be read once STEP were. A callback may change how a program is
-compiled: runs that are to be compared have the same POINT, with another STEP.
+POINT is "accumulating": amid the micro-batches of STEP, counted by this process, it says "held" and waits;
+"lingering": likewise, for two seconds; "initialising": it waits before anything is trained; "loss" or "gradient": not
+finite for image 5, which is white; "reading": no image can be read once STEP were. A callback may change how a
+program is compiled: runs that are to be compared have the same POINT, with another STEP.
 """
 
 import sys

@@ -47,9 +47,7 @@ def start_pair(workdir: Path, point: str, steps: tuple[int, int], *flags: str) -
     ]
 
 
-def _python(
-    file: str, *arguments: object, under: Sequence[str] = (), **environment: str
-) -> subprocess.Popen[str]:
+def _python(file: str, *arguments: object, under: Sequence[str] = (), **environment: str) -> subprocess.Popen[str]:
     path = f"{HERE.parent}:{HERE.parents[1]}"
     return subprocess.Popen(
         [*under, sys.executable, str(HERE / file), *map(str, arguments)],

@@ -1,4 +1,4 @@
-"""Runs of the command that a signal stops: amid a step, before the first, twice, in one of two processes or in both."""
+"""Runs that a signal stops: amid a step, before the first, twice, in one of two processes or in both."""
 
 import signal
 import subprocess
@@ -78,7 +78,9 @@ def test_before_the_first_step_one_line_and_nothing_is_saved(tmp_path):
         assert not runs.steps(tmp_path / "run") and not list(tmp_path.rglob("*.partial"))
 
 
-@pytest.mark.situation("a signal that was ignored at the start: SIGHUP under `nohup`, SIGINT of `command &` in a script")
+@pytest.mark.situation(
+    "a signal that was ignored at the start: SIGHUP under `nohup`, SIGINT of `command &` in a script"
+)
 @pytest.mark.parametrize(("under", "number"), [(["nohup"], HUP), (IGNORING_SIGINT, INT)])
 def test_a_signal_that_was_ignored_at_the_start_stays_ignored(tmp_path, under, number):
     process = runs.start_command(tmp_path / "run", "lingering", 3, LONG, under=under)

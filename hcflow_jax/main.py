@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import config_flags
 
-from hcflow_jax import stopping
+from hcflow_jax import paths, stopping
 from hcflow_jax.commands import fail, run_main
-from hcflow_jax.config import ConfigError, presets
+from hcflow_jax.config import ConfigError, check_paths, presets
+from hcflow_jax.errors import HcflowError
 
 _STOPPED = "stopped; what was saved before is whole"
 
@@ -81,8 +82,9 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
         raise ConfigError("--config is missing: name a file of configs/")
     if values.profile is not None and values.mode == "eval":
         raise ConfigError("--profile traces steps of training; --mode=eval takes none")
+    paths.local(values.workdir, "--workdir")
     if values.config is not None:
-        values.config.train  # noqa: B018  (a config file that is not there says so when it is first used)
+        check_paths(values.config)  # here a config file that is not there says so, too
     return values
 
 
@@ -106,7 +108,7 @@ def _run(argv: Sequence[str]) -> int:
     argv = ["hcflow_jax.main", *argv]
     try:
         values = _parse(argv)
-    except (flags.Error, AttributeError, KeyError, ConfigError, OSError) as error:
+    except (flags.Error, AttributeError, KeyError, HcflowError, OSError) as error:
         if stopping.came():
             raise
         return fail(_one_line(error, argv))

@@ -8,7 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from hcflow_jax import checkpoint, models
-from hcflow_jax.config import ConfigError
+from hcflow_jax.config import ConfigError, check_paths
 from hcflow_jax.data import pipeline
 from hcflow_jax.training import distributed, resumption, sharding, workdir
 from hcflow_jax.training.held_out import HeldOut
@@ -37,6 +37,8 @@ def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, An
       DataError: the held-out images are not there.
       Stopped: one of several processes heard a signal; one process alone is stopped by it as by any other.
     """
+    if config is not None:
+        check_paths(config)
     termination = Termination()
     # One process is stopped where it stands. Several would then wait for each other, so they vote.
     with termination.noticed() if jax.process_count() > 1 else nullcontext():

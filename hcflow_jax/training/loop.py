@@ -276,7 +276,7 @@ def train(
         the checkpoint was trained on.
       AloneError: of several processes this one's images cannot be read; nothing is saved.
     """
-    directory = workdir.open_workdir(path)
+    directory = workdir.open_workdir(path, config)
     termination = Termination()
     with workdir.only_run(directory), termination.noticed() if jax.process_count() > 1 else nullcontext():
         run = _Run(config, directory, termination, profile, allow_config_change)

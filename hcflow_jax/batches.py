@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from hcflow_jax import devices
+from hcflow_jax.errors import InputError
 
 _STEP = 4  # the factor from one batch size to the next: a batch is padded to less than four times its size
 
@@ -40,6 +41,21 @@ def cut(trees: Iterable[Tree], largest: int) -> Iterator[Tree]:
         for start in range(0, count, largest):
             part = slice(start, start + largest)
             yield tree if count <= largest else jax.tree.map(lambda a: a[part], tree)  # noqa: B023
+
+
+def regroup(trees: Iterable[Tree], count: int) -> Iterator[Tree]:
+    """Trees joined and cut anew: `count` examples each, in their order; the last may have fewer."""
+    kept: list[Tree] = []
+    have = 0
+    for tree in trees:
+        kept.append(tree)
+        have += length(tree)
+        while have >= count:
+            whole = kept[0] if len(kept) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *kept)
+            yield jax.tree.map(lambda a: a[:count], whole)
+            kept, have = [jax.tree.map(lambda a: a[count:], whole)], have - count
+    if have:
+        yield kept[0] if len(kept) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *kept)
 
 
 def stream(
@@ -89,7 +105,12 @@ def joined(parts: Iterable[Tree], total: int, progress: Progress | None = None) 
       parts: trees of arrays (n, ...), at least one.
       total: their examples, all together.
       progress: is called after every part.
+
+    Raises:
+      InputError: `progress` is no function.
     """
+    if not (progress is None or callable(progress)):
+        raise InputError(f"progress is {progress!r}: expected a function of two counts")
     kept, done = [], 0
     for part in parts:
         kept.append(part)

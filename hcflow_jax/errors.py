@@ -16,3 +16,14 @@ class MissingExtraError(HcflowError, ImportError):
 
 class InputError(HcflowError, ValueError):
     """An argument that a function of this package cannot take; the message names it and says what it must be."""
+
+
+class LevelNameError(InputError, KeyError):
+    """Latents have no level of that name."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would put quotes around it
+
+
+class ImageIndexError(InputError, IndexError):
+    """There is no image of that number."""

@@ -25,6 +25,7 @@ class Model:
     """Remembers what it was asked in `calls`."""
 
     resolution, level_names, batch_size = SIZE, LEVELS, 3
+    latent_shapes, fingerprint = SHAPES, "plain arithmetic"
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -63,10 +64,30 @@ class Model:
         """Images of `draw`."""
         return self.decode(self.draw(n, seed, sigma, first))
 
-    def sample_batches(self, n: int, seed: int = 0, sigma: Any = 0.7) -> Any:
+    def sample_batches(self, n: int, seed: int = 0, sigma: Any = 0.7, first: int = 0) -> Any:
         """Images of `draw`, a few at a time."""
-        for first in range(0, n, self.batch_size):
-            yield self.sample(min(self.batch_size, n - first), seed, sigma, first)
+        for i in range(first, first + n, self.batch_size):
+            yield self.sample(min(self.batch_size, first + n - i), seed, sigma, i)
+
+    def encode_batches(self, images: Any) -> Any:
+        """`encode` of each."""
+        return map(self.encode, images)
+
+    def decode_batches(self, latents: Any, as_float: bool = False, dtype: str = "float32") -> Any:
+        """`decode` of each, which is asked for before the result of the one before is given, as in the real one."""
+        pending = None
+        for part in latents:
+            decoded = self.decode(part, as_float=as_float, dtype=dtype)
+            if pending is not None:
+                yield pending
+            pending = decoded
+        if pending is not None:
+            yield pending
+
+    def reconstruct_batches(self, images: Any, as_float: bool = False) -> Any:
+        """Pairs of originals and what comes back."""
+        for part in images:
+            yield part, self.decode(self.encode(part), as_float=as_float)
 
     def interpolate(self, a: api.Latents, b: api.Latents, n: int, how: str, space: str, progress: Any) -> Any:
         """On a line."""

@@ -76,7 +76,7 @@ def test_reconstruct_says_how_far_off_it_is(hcflow, tmp_path, monkeypatch):
 
     exact = hcflow.model.decode
 
-    def off_by_one_value(latents, as_float, progress):
+    def off_by_one_value(latents, as_float):
         decoded = exact(latents, as_float)
         decoded[0, 0, 0, 0] += 1.25 / 256
         return decoded

@@ -1,5 +1,7 @@
 """Sheets and curves: sizes, places and files."""
 
+import itertools
+import os
 import sys
 
 import numpy as np
@@ -83,3 +85,43 @@ def test_curve_without_matplotlib_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'hcflow_jax\[pictures\]'"):
         pictures.curve(tmp_path / "a.png", {"a": ([0], [0])}, "", "", "")
+
+
+def test_a_picture_is_written_line_by_line(tmp_path):
+    rng = np.random.default_rng(0)
+    y, x = np.indices((40, 50))
+    parts = [rng.integers(0, 256, (40, 50, 3)), (x * 5 % 256)[..., None] + rng.integers(0, 2, (40, 50, 3))]
+    parts += [(y * 6 % 256)[..., None] + 3 * rng.integers(0, 60, (50, 3)), ((x + y) * 2)[..., None] + np.zeros(3)]
+    whole = np.concatenate(parts).astype(np.uint8)  # lines for which each of PNG's filters is the best
+    cuts = [0, 1, 3, 70, 71, 160]
+    pictures.stream_png(tmp_path / "a.png", 50, 160, (whole[i:j] for i, j in itertools.pairwise(cuts)), "of a test")
+    with Image.open(tmp_path / "a.png") as picture:
+        np.testing.assert_array_equal(np.array(picture), whole)
+    assert pictures.text_of(tmp_path / "a.png") == "of a test"
+    for height, blocks in ((161, [whole]), (160, [whole[:, :49]]), (160, [whole.astype(np.int32)])):
+        with pytest.raises(ValueError, match="b.png"):
+            pictures.stream_png(tmp_path / "b.png", 50, height, iter(blocks))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_sheets_as_files_are_the_sheets(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (11, 8, 8, 3)).astype(np.uint8)
+    for columns in (1, 3, 4, 11, 20):
+        pictures.save_grid(tmp_path / "a.png", iter([images[:5], images[5:6], images[6:]]), 11, columns, 3)
+        with Image.open(tmp_path / "a.png") as picture:
+            np.testing.assert_array_equal(np.array(picture), pictures.grid(images, columns, 3))
+    rows, labels = [images[:4], images[4:8], images[8:]], ["original", "decoded", "other"]
+    pictures.save_rows(tmp_path / "b.png", iter(rows), labels, (4, 8), 5)
+    with Image.open(tmp_path / "b.png") as picture:
+        np.testing.assert_array_equal(np.array(picture), pictures.rows(rows, labels, 5))
+    with pytest.raises(ValueError, match="at least one image"):
+        pictures.save_grid(tmp_path / "c.png", iter([]), 0, 3)
+
+
+def test_what_has_no_text(tmp_path):
+    pictures.save_png(tmp_path / "a.png", pictures.grid(_images(1), 1))
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "b.png").write_bytes(b"damage")
+    assert [pictures.text_of(tmp_path / name) for name in ("a.png", "b.png", "pipe", "absent", ".")] == [None] * 5
+    pictures.save_png(tmp_path / "a.png", pictures.grid(_images(1), 1), "a text")
+    assert pictures.text_of(tmp_path / "a.png") == "a text"

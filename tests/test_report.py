@@ -36,7 +36,7 @@ def test_a_model_without_a_run_has_a_report_without_a_curve(report, tmp_path, ca
     assert [path.stem for path in report.write()] == names
     found = json.loads((tmp_path / "report" / "report.json").read_text())
     assert found["changed_pixel_values"] == 0 and found["worst_error"] < 1e-6
-    assert ("draw", 4, 3, 0.5) in report.model.calls
+    assert ("draw", 3, 3, 0.5) in report.model.calls
     sheet = fakes.read(tmp_path / "report" / "samples.png")
     np.testing.assert_array_equal(sheet[:96:12, :96:12], report.model.sample(1, seed=3, sigma=0.5)[0])
     said = capsys.readouterr().out

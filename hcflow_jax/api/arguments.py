@@ -1,8 +1,11 @@
 """Checks of the arguments of `Model`'s methods, before anything is computed."""
 
+import math
+import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from hcflow_jax.api.latents import Latents
@@ -14,39 +17,69 @@ from hcflow_jax.models.base import level_error
 Sigma = float | Mapping[str, float]
 Levels = str | Iterable[str]
 
+_SEEDS = _NUMBERS = 2**32  # seeds, and images of one seed
+
 
 def known_dtype(dtype: str) -> str:
     """One of `DTYPES`, or an InputError."""
-    if dtype not in DTYPES:
-        raise InputError(f"dtype is {' or '.join(DTYPES)}, not {dtype!r}")
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise InputError(f"dtype is {' or '.join(map(repr, DTYPES))}, not {dtype!r}")
     return dtype
 
 
 def known_levels(model: ImageModel, levels: Levels) -> tuple[str, ...]:
     """Names of levels that the model has, or an InputError."""
-    names = (levels,) if isinstance(levels, str) else tuple(levels)
+    names: tuple[Any, ...]
+    try:
+        names = (levels,) if isinstance(levels, str | bytes) else tuple(levels)
+    except TypeError:  # not iterable
+        names = (levels,)
     for name in names:
-        if name not in model.level_names:
-            raise InputError(level_error(name, model.level_names))
+        known_level(model, name)
     return names
 
 
-def _is_whole(number: object) -> bool:
-    return isinstance(number, int | np.integer) and not isinstance(number, bool)
+def known_level(model: ImageModel, level: str) -> str:
+    """The name of one level that the model has, or an InputError."""
+    if not isinstance(level, str):
+        raise InputError(f"levels are named by text, such as {model.level_names[-1]!r}, not by {level!r}")
+    if level not in model.level_names:
+        raise InputError(level_error(level, model.level_names))
+    return level
+
+
+def whole(name: str, number: Any, least: int, below: float = math.inf, what: str = "") -> int:
+    """A whole number of any type, NumPy's and JAX's too, or an InputError that names the argument.
+
+    Args:
+      name: of the argument.
+      number: that was given; a boolean is none.
+      least: the least that is allowed.
+      below: more than the greatest that is allowed.
+      what: says the bounds in a message, if numbers alone do not say enough.
+    """
+    try:
+        found = None if isinstance(number, bool) else operator.index(number)
+    except TypeError:
+        found = None
+    if found is None or not least <= found < below:
+        bounds = what or (f"{least} or more" if below == math.inf else f"{least} to {int(below) - 1}")
+        raise InputError(f"{name} is {number!r}: expected a whole number, {bounds}")
+    return found
 
 
 def known_seed(seed: int) -> np.uint32:
     """A seed of 32 bits, or an InputError."""
-    if not _is_whole(seed) or not 0 <= seed < 2**32:
-        raise InputError(f"seed is {seed}: expected a whole number, 0 to {2**32 - 1}")
-    return np.uint32(seed)
+    return np.uint32(whole("seed", seed, 0, _SEEDS))
 
 
-def indices(n: int, first: int) -> np.ndarray:
-    """Numbers of images: (n,) uint32 from `first` on, or an InputError."""
-    if not (_is_whole(n) and _is_whole(first)) or n < 1 or first < 0:
-        raise InputError(f"n is {n} and first {first}: whole numbers, at least one image, numbered from 0")
-    return np.arange(first, first + n, dtype=np.uint32)
+def numbers(n: int, first: int) -> range:
+    """The numbers of n images from `first` on, or an InputError."""
+    start = whole("first", first, 0, _NUMBERS)
+    count = whole("n", n, 1, what="at least one image")
+    if start + count > _NUMBERS:
+        raise InputError(f"n is {count} from image {start} on: a seed has the images 0 to {_NUMBERS - 1}")
+    return range(start, start + count)
 
 
 def sigmas(model: ImageModel, sigma: Sigma) -> np.ndarray:
@@ -58,10 +91,31 @@ def sigmas(model: ImageModel, sigma: Sigma) -> np.ndarray:
     """
     named = dict(sigma) if isinstance(sigma, Mapping) else dict.fromkeys(model.scaled_levels, sigma)
     known_levels(model, named)
-    values = np.array([named.get(name, 1.0) for name in model.level_names], np.float32)
-    if not np.isfinite(values).all() or (values < 0).any():
-        raise InputError(f"sigma is {sigma}: a number that is not negative, or one by level")
-    return values
+    wanted = named if isinstance(sigma, Mapping) else {"": sigma}  # checked also if no level takes it
+    if not all(_is_std(value) for value in wanted.values()):
+        raise InputError(f"sigma is {sigma!r}: expected a number that is not negative, or one by level")
+    return np.array([float(named.get(name, 1.0)) for name in model.level_names], np.float32)
+
+
+def _is_std(value: Any) -> bool:
+    if isinstance(value, bool | np.bool_ | str | bytes):
+        return False
+    try:
+        number = math.nan if np.ndim(value) else float(value)
+    except (TypeError, ValueError):
+        return False
+    return 0 <= number <= float(np.finfo(np.float32).max)
+
+
+def are_latents(latents: Any, name: str = "latents") -> Latents:
+    """Latents of at least one image, or an InputError that names the argument."""
+    if not isinstance(latents, Latents):
+        raise InputError(
+            f"{name} is {type(latents).__name__}: expected Latents; Latents.from_dict makes them of arrays"
+        )
+    if not len(latents):
+        raise InputError(f"{name}: of no image; expected one at least")
+    return latents
 
 
 def known_latents(model: ImageModel, latents: Latents, first: str | None = None, stop: str | None = None) -> Any:
@@ -76,14 +130,27 @@ def known_latents(model: ImageModel, latents: Latents, first: str | None = None,
     Returns:
       {level: (n, *shape) float32}.
     """
+    are_latents(latents)
     names = model.level_names
     wanted = names[names.index(first) if first else 0 : names.index(stop) if stop else None]
     if first is None and stop is None and set(latents.names) != set(wanted) or not set(wanted) <= set(latents.names):
         have, takes = (", ".join(found) for found in (latents.names, wanted))
         raise InputError(f"latents have levels {have}; the model takes {takes}")
-    arrays = {name: np.asarray(latents[name], np.float32) for name in wanted}
-    for name, array in arrays.items():
-        shape = (len(latents), *model.latent_shapes[name])
-        if array.shape != shape or not len(array):
-            raise InputError(f"latents of level {name} have shape {array.shape}; the model takes {shape}")
-    return arrays
+    count = len(latents)
+    return {name: _known_array(latents[name], name, (count, *model.latent_shapes[name])) for name in wanted}
+
+
+def _known_array(given: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise InputError(f"latents of level {name} are no array: {error}") from error
+    if array.shape != shape:
+        raise InputError(f"latents of level {name} have shape {array.shape}; the model takes {shape}")
+    if not (jnp.issubdtype(array.dtype, np.floating) or jnp.issubdtype(array.dtype, np.integer)):
+        raise InputError(f"latents of level {name} are {array.dtype}; the model takes floats")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
+        array = array.astype(np.float32, copy=False)
+    if not np.isfinite(array).all():
+        raise InputError(f"latents of level {name} have values that are not finite")
+    return array

@@ -1,6 +1,7 @@
 """Images to latents and back, whole or from a level down."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -9,10 +10,10 @@ import numpy as np
 from jaxtyping import Float
 
 from hcflow_jax.api import images as pixels
-from hcflow_jax.api.arguments import known_latents, known_levels
+from hcflow_jax.api.arguments import known_latents, known_level
 from hcflow_jax.api.engine import Engine
 from hcflow_jax.api.latents import Latents
-from hcflow_jax.batches import Progress, joined, length
+from hcflow_jax.batches import Progress, cut, joined, length
 from hcflow_jax.errors import InputError
 
 Images = pixels.Images | pixels.Floats
@@ -82,9 +83,34 @@ class Coder(Engine):
         >>> [len(latents) for latents in model.encode_batches(pictures)]
         [3, 3]
         """
-        each: Iterable[Any] = [images] if hasattr(images, "shape") else images
-        checked = (pixels.check(array, self.resolution) for array in each)
-        return map(self._latents, self._stream(self._use("float32").encode, checked))
+        return map(self._latents, self._stream(self._use("float32").encode, self._checked(images)))
+
+    def _checked(self, images: Images | Iterable[Images]) -> Iterator[Any]:
+        each: Any = [images] if hasattr(images, "shape") or not isinstance(images, Iterable) else images
+        return (pixels.check(array, self.resolution) for array in each)
+
+    def reconstruct_batches(
+        self, images: Images | Iterable[Images], as_float: bool = False
+    ) -> Iterator[tuple[Images, np.ndarray]]:
+        """Images, encoded and decoded, one batch after the other.
+
+        Args:
+          images: as in `encode_batches`.
+          as_float: as in `decode`.
+
+        Yields:
+          At most `batch_size` images as they were given and as they came back, (b, R, R, 3) each.
+
+        Raises:
+          InputError: the images have another shape, dtype or range.
+
+        >>> model = api.load()
+        >>> pairs = model.reconstruct_batches(model.sample(3, seed=seed) for seed in range(2))
+        >>> [bool((given == back).all()) for given, back in pairs]
+        [True, True]
+        """
+        given, encoded = itertools.tee(cut(self._checked(images), self._largest()))
+        return zip(given, self.decode_batches(self.encode_batches(encoded), as_float), strict=True)
 
     def decode(
         self, latents: Latents, as_float: bool = False, dtype: str = "float32", progress: Progress | None = None
@@ -108,8 +134,8 @@ class Coder(Engine):
         >>> bool((model.decode(model.encode(images)) == images).all())
         True
         """
-        arrays = known_latents(self.image_model, latents)
-        return joined(self.decode_batches(Latents(arrays), as_float, dtype), len(latents), progress)
+        arrays = Latents(known_latents(self.image_model, latents))
+        return joined(self.decode_batches(arrays, as_float, dtype), len(arrays), progress)
 
     def decode_batches(
         self, latents: Latents | Iterable[Latents], as_float: bool = False, dtype: str = "float32"
@@ -129,7 +155,9 @@ class Coder(Engine):
         [2, 2, 2]
         """
         programs = self._use(dtype)
-        each = [latents] if isinstance(latents, Latents) else latents
+        each: Any = (
+            latents if isinstance(latents, Iterable) and not isinstance(latents, Latents | dict) else [latents]
+        )
         checked = (known_latents(self.image_model, part) for part in each)
         return self._stream(programs.decode_floats if as_float else programs.decode, checked)
 
@@ -144,7 +172,7 @@ class Coder(Engine):
         Raises:
           InputError: there is no such level, or the latents are not this model's.
         """
-        known_levels(self.image_model, level)
+        known_level(self.image_model, level)
         arrays = known_latents(self.image_model, latents, stop=level)
         program = self._use(dtype).decode_coarse[level]
         if not arrays:  # nothing is coarser
@@ -174,6 +202,8 @@ class Coder(Engine):
         >>> bool((model.decode_from(coarse, latents) == model.decode(latents)).all())
         True
         """
+        if not isinstance(coarse, Coarse):
+            raise InputError(f"coarse is {type(coarse).__name__}: expected what decode_coarse gave")
         z, count = known_latents(self.image_model, latents, first=coarse.level), len(latents)
         if len(coarse) not in (1, count):
             raise InputError(

@@ -1,10 +1,15 @@
 """A model's parameters and programs on its devices; what `Model` is built on."""
 
+import hashlib
+import json
+import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -12,10 +17,30 @@ from hcflow_jax import batches, devices
 from hcflow_jax.api.arguments import known_dtype
 from hcflow_jax.api.latents import Latents
 from hcflow_jax.api.programs import Programs
+from hcflow_jax.config import config_to_plain
+from hcflow_jax.errors import InputError
 from hcflow_jax.models import ImageModel
 
 _PIXELS = 2**20  # of the images of a device's largest batch, on a CPU as on an accelerator
 _LARGEST, _LEAST = 64, 4
+
+
+_started: int | None = None  # the process in which the first model was made, and JAX has threads since
+
+
+def check_process() -> None:
+    """Refuses to compute in a forked copy of a process that has used JAX: without its threads it would hang.
+
+    Raises:
+      InputError: this is one.
+    """
+    global _started
+    if _started not in (None, os.getpid()):
+        raise InputError(
+            f"this process was forked from process {_started}, in which a model was in use, and JAX cannot go on in "
+            "it: start processes with multiprocessing's 'spawn', and load the model there or send it to them"
+        )
+    _started = os.getpid()
 
 
 def largest_batch(resolution: int) -> int:
@@ -25,6 +50,9 @@ def largest_batch(resolution: int) -> int:
 
 class Engine:
     """Programs of a model, run on batches over its devices.
+
+    It can be copied and pickled: config, parameters, dtype, statistics and `batch_size` are kept. A copy has the same
+    devices, one that was pickled all devices of the process that reads it. Several threads may use it at once.
 
     Attributes:
       config: the config it was trained with, locked.
@@ -59,9 +87,13 @@ class Engine:
           statistics: by name, as `Model.measure_statistics` gives them.
 
         Raises:
-          InputError: for another dtype.
+          InputError: for another dtype, or in a process that was forked from one with a model.
           ConfigError: the config makes no model.
         """
+        check_process()
+        if not (mesh is None or isinstance(mesh, Mesh)):
+            raise InputError(f"mesh is {type(mesh).__name__}: expected a mesh from devices.in_a_row")
+        self._lock, self._prepared = threading.RLock(), None
         self._placed = mesh is not None or jax.local_device_count() > 1
         self.mesh = devices.in_a_row(jax.local_devices()) if mesh is None else mesh
         self.config, self.dtype, self.params = config, known_dtype(dtype), params
@@ -73,18 +105,54 @@ class Engine:
         self.latent_shapes: dict[str, tuple[int, ...]] = self.image_model.latent_shapes
         self.batch_size = largest_batch(self.resolution) * self.mesh.size
 
-    @cached_property
+    def __reduce__(self) -> tuple[Any, ...]:
+        params = jax.tree.map(np.asarray, self.params)
+        return _remade, (type(self), (self.config, params, self.dtype, None, self.statistics), self.batch_size, {})
+
+    def __copy__(self) -> "Engine":
+        arguments = self.config, self.params, self.dtype, self.mesh if self._placed else None, self.statistics
+        return _remade(type(self), arguments, self.batch_size, self._programs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Engine":
+        params = jax.tree.map(np.array, self.params)
+        arguments = self.config, params, self.dtype, self.mesh if self._placed else None, self.statistics
+        return _remade(type(self), arguments, self.batch_size, self._programs)
+
+    @property
     def prepared(self) -> Any:
         """The parameters with what depends on them alone computed (`ImageModel.prepare`), on the devices."""
-        if not self._placed:
-            return self._use("float32").prepare(self.params)
-        everywhere = devices.replicated(self.mesh)
-        return devices.place(everywhere, self._use("float32").prepare(devices.place(everywhere, self.params)))
+        check_process()
+        with self._lock:
+            if self._prepared is None:
+                prepare = self._use("float32").prepare
+                everywhere = devices.replicated(self.mesh)
+                if self._placed:
+                    self._prepared = devices.place(everywhere, prepare(devices.place(everywhere, self.params)))
+                else:
+                    self._prepared = prepare(self.params)
+            return self._prepared
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of config and parameters, in hexadecimal: two models with the same one make the same images."""
+        digest = hashlib.sha256(json.dumps(config_to_plain(self.config), sort_keys=True).encode())
+        for path, leaf in jax.tree_util.tree_leaves_with_path(self.params):
+            array = np.ascontiguousarray(leaf)
+            digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+            digest.update(memoryview(array.reshape(-1).view(np.uint8)))  # pyright: ignore
+        return digest.hexdigest()
 
     def _use(self, dtype: str) -> Programs:
-        if dtype not in self._programs:
-            self._programs[dtype] = Programs(self.config, known_dtype(dtype), self.mesh.size > 1)
-        return self._programs[dtype]
+        check_process()
+        with self._lock:
+            if known_dtype(dtype) not in self._programs:
+                self._programs[dtype] = Programs(self.config, dtype, self.mesh.size > 1)
+            return self._programs[dtype]
+
+    def _largest(self, unit: int = 1) -> int:
+        """Most examples that are computed at once, a multiple of the unit on each device."""
+        multiple = unit * self.mesh.size
+        return max(multiple, self.batch_size // multiple * multiple)
 
     def _place(self, batch: Any) -> Any:
         return devices.place(devices.split(self.mesh), batch) if self._placed else batch
@@ -98,11 +166,17 @@ class Engine:
           *more: what is the same for all batches.
           unit: batches are multiples of so many on each device.
         """
-        multiple = unit * self.mesh.size
-        largest = max(multiple, self.batch_size // multiple * multiple)
         call = lambda batch: program(self.prepared, batch, *more)  # noqa: E731
-        return batches.stream(call, trees, largest, multiple, self._place)
+        return batches.stream(call, trees, self._largest(unit), unit * self.mesh.size, self._place)
 
     def _latents(self, z: Mapping[str, Any]) -> Latents:
         # jit sorts a dict's keys
         return Latents({name: z[name] for name in self.level_names})
+
+
+def _remade(kind: type[Engine], arguments: tuple[Any, ...], batch_size: int, programs: dict[str, Programs]) -> Engine:
+    """A copy. What is compiled depends on the config alone, so that copies in a process share it."""
+    made = kind(*arguments)
+    made.batch_size = batch_size
+    made._programs.update(programs)
+    return made

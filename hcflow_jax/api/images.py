@@ -1,5 +1,6 @@
 """Images as users have them, uint8 or floats in [0, 1]: checked before anything is computed."""
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
@@ -25,19 +26,27 @@ def check(images: Images | Floats, resolution: int) -> Images | Floats:
     Raises:
       InputError: for another shape or dtype, or for values that are not in [0, 1].
     """
-    array = np.asarray(images)
+    try:
+        array = np.asarray(images)
+    except ValueError as error:
+        raise InputError(f"images are no array, and cannot be made one: {error}") from error
+    given = array.shape
     array = array[None] if array.ndim == 3 else array
-    if array.ndim != 4 or array.shape[1:] != (resolution, resolution, 3) or not len(array):
-        expected = f"(n, {resolution}, {resolution}, 3)"
-        raise InputError(f"images have shape {np.shape(images)}; the model takes {expected}, channels last")
+    expected = f"(n, {resolution}, {resolution}, 3)"
+    if array.ndim != 4 or array.shape[1:] != (resolution, resolution, 3):
+        raise InputError(f"images have shape {given}; the model takes {expected}, channels last")
+    if not len(array):
+        raise InputError(f"images have shape {given}, so there are none; the model takes {expected}, at least one")
     if array.dtype == np.uint8:
         return array
-    if array.dtype.kind in "biuc" or array.dtype.kind not in "fV":  # "V": bfloat16
+    if not jnp.issubdtype(array.dtype, np.floating):
         raise InputError(f"images are {array.dtype}; the model takes uint8, or floats in [0, 1]")
-    array = array.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
+        array = array.astype(np.float32)
     low, high = float(array.min()), float(array.max())  # NaN where any value is
     if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
-        raise InputError(f"float images lie in [0, 1], these in [{low:.4g}, {high:.4g}]")
+        hint = "; divide by 255, or make them uint8" if 1 < high <= 255 and low >= 0 else ""
+        raise InputError(f"float images lie in [0, 1], these in [{low:.4g}, {high:.4g}]{hint}")
     return array
 
 

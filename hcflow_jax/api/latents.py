@@ -1,13 +1,13 @@
 """Latents of images: one array per level, coarse to fine, as a pytree that keeps that order."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
-from hcflow_jax.errors import InputError
+from hcflow_jax.errors import ImageIndexError, InputError, LevelNameError
 
 Array = Float[np.ndarray, "n *shape"]
 
@@ -16,12 +16,21 @@ Array = Float[np.ndarray, "n *shape"]
 class Latents:
     """z by level, coarse to fine; immutable.
 
-    `latents["8"]` is a level's array, (n, ...); `latents[2:4]` are those of some of the images; `len` counts images.
+    `latents["8"]` is a level's array, (n, ...); `len` counts images. `Latents` of some of the images: `latents[3]`,
+    `latents[-1]` (of one), `latents[2:4]`, `latents[[4, 0]]`, `latents[mask]` with n booleans.
     """
 
     def __init__(self, by_level: Mapping[str, Any]):
-        """Takes arrays (n, ...) by level name, in the order coarse to fine."""
+        """Takes arrays (n, ...) by level name, in the order coarse to fine.
+
+        Raises:
+          InputError: it is no mapping, or a name is no text.
+        """
+        if not isinstance(by_level, Mapping):
+            raise InputError(f"by_level is {type(by_level).__name__}: expected arrays by level name")
         self._by_level = dict(by_level)
+        if wrong := [name for name in self._by_level if not isinstance(name, str)]:
+            raise InputError(f"by_level names a level {wrong[0]!r}: names are text, such as '8'")
 
     @classmethod
     def from_dict(cls, by_level: Mapping[str, Any]) -> "Latents":
@@ -45,7 +54,7 @@ class Latents:
         """A copy with other arrays for some levels: `latents.replace(**{"8": z})`.
 
         Raises:
-          KeyError: there is no such level.
+          LevelNameError: there is no such level; it is an InputError and a KeyError.
         """
         for name in by_level:
             self._known(name)
@@ -54,17 +63,27 @@ class Latents:
     def __getitem__(self, which: Any) -> Any:
         if isinstance(which, str):
             return self._by_level[self._known(which)]
-        which = slice(which, which + 1 or None) if isinstance(which, int | np.integer) else which
-        return Latents({name: array[which] for name, array in self._by_level.items()})
+        rows = _rows(which, len(self))
+        some = {}
+        for name, array in self._by_level.items():
+            try:
+                some[name] = (array if hasattr(array, "shape") else np.asarray(array))[rows]
+            except (IndexError, ValueError) as error:
+                raise InputError(f"latents of level {name} are no array of {len(self)} images ({error})") from error
+        return Latents(some)
 
     def __len__(self) -> int:
-        return len(next(iter(self._by_level.values())))
+        for name, array in self._by_level.items():
+            if not (shape := np.shape(array)):
+                raise InputError(f"latents of level {name} are a single number: expected an array (n, ...)")
+            return shape[0]
+        return 0
 
     def __iter__(self) -> Iterator["Latents"]:
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._by_level
+        return isinstance(name, str) and name in self._by_level
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name}: {tuple(np.shape(array))}" for name, array in self._by_level.items())
@@ -72,7 +91,7 @@ class Latents:
 
     def _known(self, name: str) -> str:
         if name not in self._by_level:
-            raise KeyError(f"no level {name!r}; there are {', '.join(self._by_level)}")
+            raise LevelNameError(f"no level {name!r}; there are {', '.join(self._by_level)}")
         return name
 
     def tree_flatten_with_keys(self) -> tuple[tuple[Any, ...], tuple[str, ...]]:
@@ -86,9 +105,58 @@ class Latents:
         return cls(dict(zip(names, children, strict=True)))
 
 
-def concatenate(parts: list[Latents]) -> Latents:
-    """Latents of several calls as those of one."""
-    return Latents({name: np.concatenate([part[name] for part in parts]) for name in parts[0].names})
+def _rows(which: Any, count: int) -> slice | np.ndarray:
+    """What finds some of `count` images in an array.
+
+    Raises:
+      ImageIndexError: a number is not below the count.
+      InputError: it is no number, slice, list of numbers, or mask of `count` booleans.
+    """
+    expected = "an image's number, a slice, a list of numbers, a mask of booleans, or a level's name"
+    if isinstance(which, slice):
+        try:
+            which.indices(count)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"latents[{which}]: {error}") from error
+        return which
+    if which is None or isinstance(which, tuple | bool):
+        raise InputError(f"latents[{which!r}]: expected {expected}")
+    if isinstance(which, int):
+        which = [which]
+    try:
+        numbers = np.asarray(which)
+    except ValueError as error:
+        raise InputError(f"latents[{which!r}]: expected {expected}") from error
+    if numbers.dtype == bool and numbers.ndim == 1:
+        if len(numbers) != count:
+            raise InputError(f"latents[mask]: the mask has {len(numbers)} booleans for {count} images")
+        return np.flatnonzero(numbers)
+    if numbers.shape == (0,):  # an empty list has no whole numbers, says NumPy
+        return slice(0, 0)
+    if numbers.dtype == object and numbers.ndim == 1 and all(type(i) is int for i in numbers):
+        raise ImageIndexError(f"latents[{which!r}]: there are {count} images, 0 to {count - 1}")
+    if numbers.ndim > 1 or numbers.dtype.kind not in "iu":
+        raise InputError(f"latents[{which!r}]: expected {expected}")
+    if outside := [int(i) for i in numbers.reshape(-1) if not -count <= int(i) < count]:
+        raise ImageIndexError(f"latents[{outside[0]}]: there are {count} images, 0 to {count - 1}")
+    return numbers.reshape(-1).astype(np.int64)
+
+
+def concatenate(parts: Iterable[Latents]) -> Latents:
+    """Latents of several calls as those of one.
+
+    Raises:
+      InputError: there are none, or they have other levels or shapes than the first.
+    """
+    each = list(parts)
+    if not each or not all(isinstance(part, Latents) for part in each):
+        raise InputError("parts are no list of Latents, at least one")
+    if other := [part.names for part in each if set(part.names) != set(each[0].names)]:
+        raise InputError(f"parts have levels {', '.join(each[0].names)} and {', '.join(other[0])}")
+    try:
+        return Latents({name: np.concatenate([part[name] for part in each]) for name in each[0].names})
+    except ValueError as error:
+        raise InputError(f"parts cannot be joined: {error}") from error
 
 
 def between(a: Any, b: Any, weights: Float[np.ndarray, " n"], how: str) -> Float[np.ndarray, "n *shape"]:

@@ -1,8 +1,8 @@
 """A trained model in use: what `Coder` does, samples, edits by level, the likelihood."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,9 +34,16 @@ class Model(Coder):
         >>> bool((model.decode(model.draw(2, seed=3)) == model.sample(2, seed=3)).all())
         True
         """
-        numbers, sigmas = arguments.indices(n, first), arguments.sigmas(self.image_model, sigma)
-        draw, key = self._use("float32").draw, arguments.known_seed(seed)
-        return self._latents(joined(self._stream(lambda _, i: draw(key, i, sigmas), [numbers]), n))
+        numbers, sigmas = arguments.numbers(n, first), arguments.sigmas(self.image_model, sigma)
+        key, draw = arguments.known_seed(seed), self._use("float32").draw
+        return self._latents(joined(self._numbered(lambda _, i: draw(key, i, sigmas), numbers), n))
+
+    def _numbered(self, program: Callable[..., Any], numbers: range) -> Iterator[Any]:
+        """A program's results for images by their numbers, a batch after the other."""
+        starts = range(numbers.start, numbers.stop, self._largest())
+        ends = (min(start + self._largest(), numbers.stop) for start in starts)
+        trees = (np.arange(start, end, dtype=np.uint32) for start, end in zip(starts, ends, strict=True))
+        return self._stream(program, trees)
 
     def sample(
         self, n: int, seed: int = 0, sigma: Sigma = SIGMA, first: int = 0, progress: Progress | None = None
@@ -75,9 +82,9 @@ class Model(Coder):
         >>> sum(len(images) for images in model.sample_batches(3))
         3
         """
-        numbers, sigmas = arguments.indices(n, first), arguments.sigmas(self.image_model, sigma)
-        sample, key = self._use(self.dtype).sample, arguments.known_seed(seed)
-        return self._stream(lambda params, i: sample(params, key, i, sigmas), [numbers])
+        numbers, sigmas = arguments.numbers(n, first), arguments.sigmas(self.image_model, sigma)
+        key, sample = arguments.known_seed(seed), self._use(self.dtype).sample
+        return self._numbered(lambda params, i: sample(params, key, i, sigmas), numbers)
 
     def interpolate(
         self,
@@ -109,10 +116,11 @@ class Model(Coder):
         >>> len(model.interpolate(a, b, 3, how="spherical"))
         3
         """
-        if n < 2:
-            raise InputError(f"n is {n}: an interpolation has at least its two ends")
+        n = arguments.whole("n", n, 2, what="2 or more: an interpolation has its two ends")
         if space not in self.image_model.spaces:
             raise InputError(f"space is {' or '.join(self.image_model.spaces)}, not {space!r}")
+        for name, end in (("a", a), ("b", b)):
+            arguments.are_latents(end, name)
         ends = [arguments.known_latents(self.image_model, end) for end in (a, b)]
         if len(a) != 1 or len(b) != 1:
             raise InputError("a and b must be the latents of one image each: give latents[0]")
@@ -136,7 +144,7 @@ class Model(Coder):
         False
         """
         names = arguments.known_levels(self.image_model, levels)
-        drawn = self.draw(len(latents), seed, sigma)
+        drawn = self.draw(len(arguments.are_latents(latents)), seed, sigma)
         return latents.replace(**{name: drawn[name] for name in names})
 
     def zero(self, latents: Latents, levels: Levels) -> Latents:
@@ -151,6 +159,7 @@ class Model(Coder):
         False
         """
         names = arguments.known_levels(self.image_model, levels)
+        arguments.are_latents(latents)
         return latents.replace(**{name: np.zeros_like(latents[name]) for name in names})
 
     def vary(
@@ -177,9 +186,11 @@ class Model(Coder):
         >>> len(model.vary(model.draw(1), model.level_names[-1], 3))
         3
         """
-        if len(latents) != 1:
+        if len(arguments.are_latents(latents)) != 1:
             raise InputError(f"latents are of {len(latents)} images: give those of one, latents[0]")
-        return self.decode_from(self.decode_coarse(latents, level, dtype), self.draw(n, seed, sigma))
+        arguments.known_level(self.image_model, level)
+        drawn = self.draw(n, seed, sigma)
+        return self.decode_from(self.decode_coarse(latents, level, dtype), drawn)
 
     def bits_per_dim(
         self, images: Images, statistics: bits.Wanted = "auto", progress: Progress | None = None

@@ -1,6 +1,7 @@
 """A model's compiled programs: each takes a batch, and is compiled when it is first called."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -60,9 +61,10 @@ class Programs:
                 compiled = traced_once(function, f"api {name} {plain}")
             else:
                 compiled = jax.jit(function, compiler_options=compile_options())
+            lock = threading.Lock()  # of several threads, one compiles it
 
             def call(*args: Any) -> Any:
-                with _exact(dtype):
+                with lock, _exact(dtype):
                     return compiled(*args)
 
             return call

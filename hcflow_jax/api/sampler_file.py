@@ -19,8 +19,8 @@ from jax import export
 from ml_collections import ConfigDict
 
 from hcflow_jax import paths
+from hcflow_jax.api.arguments import whole
 from hcflow_jax.api.programs import Programs
-from hcflow_jax.errors import InputError
 from hcflow_jax.files import replacing
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -39,12 +39,11 @@ def write(path: str | Path, config: ConfigDict, params: Any, dtype: str, n: int)
       n: images a call.
 
     Raises:
-      InputError: n is below 1, or the path is none of this machine (see `paths.local`).
+      InputError: n is no whole number or below 1, or the path is none of this machine (see `paths.local`).
       OSError: the file cannot be written.
     """
-    path = paths.local(path)
-    if n < 1:
-        raise InputError(f"n is {n}: at least one image a call")
+    path = paths.local(path, "path")
+    n = whole("n", n, 1, what="at least one image a call")
     programs = Programs(config, dtype, execution=_EXECUTION)
     constants = jax.tree.map(np.asarray, params)
 

@@ -10,7 +10,7 @@ from hcflow_jax import box
 from hcflow_jax.commands import UsageError, model_name
 
 DTYPES = ("float32", "bfloat16")
-_SEEDS = 2**32
+NUMBERS = _SEEDS = 2**32  # images of a seed, and seeds
 
 Sigma = float | dict[str, float]
 
@@ -51,6 +51,7 @@ def whole(least: int, what: str, below: float = math.inf) -> Callable[[str], int
 
 
 seed = whole(0, "a seed", below=_SEEDS)
+number = whole(0, "the number of an image", below=NUMBERS)
 count = whole(1, "a count")
 
 
@@ -127,3 +128,32 @@ def check_out(option: str, path: Path, endings: tuple[str, ...] = ()) -> Path:
         reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
         raise UsageError(f"{option} {path}: cannot be written ({reason}); name another") from error
     return path
+
+
+def check_sheet(option: str, count: int, columns: int, side: int, instead: str = "") -> None:
+    """Refuses, before anything is computed, a sheet that is too large for programs to open.
+
+    Args:
+      option: named in errors, with the file.
+      count: images on the sheet.
+      columns: images a row.
+      side: pixels of an image's side on the sheet.
+      instead: what the message says that one can do instead.
+
+    Raises:
+      UsageError: saying about how many images fit.
+    """
+    from hcflow_jax import pictures
+
+    width, height = columns * side, -(-count // columns) * side
+    if width * height > pictures.LARGEST:
+        fit = pictures.LARGEST // side**2
+        raise UsageError(
+            f"{option}: a sheet of {width} x {height} pixels is too large; about {fit} images of {side} pixels fit"
+            f"{instead}"
+        )
+
+
+def kept(count: int) -> str:
+    """The end of a command's last line: how many images were finished before it began."""
+    return f"; {count} were finished before and are kept" if count else ""

@@ -43,6 +43,9 @@ def run(values: argparse.Namespace) -> int:
     arguments.check_levels("--zero", zeroed, model.level_names)
     if isinstance(values.sigma, dict):
         arguments.check_levels("--sigma", values.sigma, model.level_names)
+    lines = 1 + (len(values.seeds) if resampled else 1)
+    side = use.scale(model) * model.resolution
+    arguments.check_sheet(f"--out {out}", len(values.images) * lines, len(values.images), side, "; give fewer images")
     images = inputs.read(values.images, model.resolution)
     latents = model.zero(use.encode(model, images), zeroed)
     at_zero = [f"{', '.join(zeroed)} = 0"] if zeroed else []

@@ -3,11 +3,16 @@
     hcflow encode faces/*.jpg --out faces.npz
 
 The file has an array a level, (n, ...), by the level's name; `images`, their names; and `checkpoint`, whose they are.
+A command that was stopped goes on when it is repeated: what it has encoded is kept in a hidden folder beside the file
+until the file is whole.
 """
 
 import argparse
+import hashlib
+from pathlib import Path
 
 from hcflow_jax.cli import arguments, inputs
+from hcflow_jax.cli.progress import bar
 from hcflow_jax.commands import as_path
 
 
@@ -20,12 +25,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(values: argparse.Namespace) -> int:
     """Does it; returns the exit status."""
-    out = arguments.check_out("--out", values.out, (".npz",))
-    from hcflow_jax.cli import latents_file, use
+    out, paths = arguments.check_out("--out", values.out, (".npz",)), values.images
+    from hcflow_jax.cli import latents_file, parts, use
 
     model = use.load(values)
-    images = inputs.read(values.images, model.resolution)
-    names = [path.name for path in values.images]
-    latents_file.write(out, use.encode(model, images).as_dict(), names, use.checkpoint_name(values.checkpoint))
-    print(f"{out}: {len(images)} images, levels {', '.join(model.level_names)}")
+    where, names = use.checkpoint_name(values.checkpoint), [Path(path).name for path in paths]
+    items = [inputs.identity(path) for path in paths]
+    about = hashlib.sha256("\n".join([model.fingerprint, where, *items]).encode(errors="surrogatepass")).hexdigest()
+    levels, size = ", ".join(model.level_names), model.batch_size
+    if latents_file.about_of(out) == about:
+        print(f"{out}: {len(paths)} images, levels {levels}{arguments.kept(len(paths))}")
+        return 0
+    columns = {name: parts.Column(model.latent_shapes[name], "<f4") for name in model.level_names}
+    with parts.opened(out, model.fingerprint, columns, items, size) as kept:
+        with bar(len(paths), "encoding") as progress:
+            progress.update(kept.done)
+            for latents in model.encode_batches(inputs.batches(paths[kept.done :], model.resolution, size)):
+                kept.append(latents.as_dict())
+                progress.update(len(latents))
+        arrays = {name: ((len(paths), *c.shape), kept.rows(name, size)) for name, c in columns.items()}
+        latents_file.write(out, arrays, names, where, about)
+    print(f"{out}: {len(paths)} images, levels {levels}{arguments.kept(kept.found)}")
     return 0

@@ -1,7 +1,9 @@
 """Picture files in: any size, cropped to the square at their centre and resized, which is said once."""
 
+import itertools
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +11,13 @@ from jaxtyping import UInt8
 
 from hcflow_jax import paths
 from hcflow_jax.cli.progress import bar
-from hcflow_jax.data import images
+from hcflow_jax.data import DataError, images
 
 Images = UInt8[np.ndarray, "n R R 3"]
 
 
 def read(files: Sequence[str | Path], resolution: int) -> Images:
-    """Pictures as the model takes them, 8 bits a channel.
+    """Pictures as the model takes them, 8 bits a channel: all of them at once.
 
     Args:
       files: PNG, JPEG, WebP, GIF or BMP files.
@@ -24,19 +26,46 @@ def read(files: Sequence[str | Path], resolution: int) -> Images:
     Raises:
       DataError: naming the file, if it is missing or no picture.
     """
+    with bar(len(files), "reading") as progress:
+        read = []
+        for image in each(files, resolution):
+            read.append(image)
+            progress.update()
+    return np.stack(read)
+
+
+def batches(files: Sequence[str | Path], resolution: int, size: int) -> Iterator[Images]:
+    """The same, at most `size` pictures at a time; each is read when it is needed."""
+    pictures = each(files, resolution)
+    while read := list(itertools.islice(pictures, size)):
+        yield np.stack(read)
+
+
+def each(files: Sequence[str | Path], resolution: int) -> Iterator[UInt8[np.ndarray, "R R 3"]]:
+    """The same, one picture after the other; what was done to some of them is said after the last one."""
     said: dict[str, str] = {}  # each kind of note, and the first file that it was for
 
     def say(what: str, name: str) -> None:
         said.setdefault(what, name)
 
-    read = []
-    with bar(len(files), "reading") as progress:
-        for path in map(paths.local, files):
-            square, size = images.decode(path, resolution, str(path), say)
-            read.append(square)
-            if size != (resolution, resolution):
-                say(f"cropped to the square at its centre and resized to {resolution} pixels", str(path))
-            progress.update()
+    for path in map(paths.local, files):
+        square, size = images.decode(path, resolution, str(path), say)
+        if size != (resolution, resolution):
+            say(f"cropped to the square at its centre and resized to {resolution} pixels", str(path))
+        yield square
     for what, name in said.items():
         print(f"note: {name}: {what} (said once)", file=sys.stderr)
-    return np.stack(read)
+
+
+def identity(path: str | Path) -> str:
+    """What tells whether a picture file is still the one that it was: its name, size and time.
+
+    Raises:
+      DataError: there is no such file.
+    """
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise DataError(f"{path}: cannot be read as a picture ({reason}); repair or remove it") from error
+    return f"{path} {status.st_size} {status.st_mtime_ns}"

@@ -71,6 +71,9 @@ def run(values: argparse.Namespace) -> int:
     if isinstance(values.sigma, dict):
         arguments.check_levels("--sigma", values.sigma, model.level_names)
     steps = values.steps or (_STEPS_OF_STRIP if ending == ".png" else _STEPS)
+    if ending == ".png":
+        side = use.scale(model) * model.resolution
+        arguments.check_sheet(f"--out {out}", steps, steps, side, "; a video takes more")
     a, b = _latents(model, values.ends, values.sigma)
     with shown(steps, "interpolating") as progress:
         images = model.interpolate(a, b, steps, how=values.how, space=values.space, progress=progress)

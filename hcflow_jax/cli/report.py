@@ -4,7 +4,8 @@
 
 Writes to WORKDIR/report/: samples, reconstructions beside originals, the cumulative zeroing of a real picture's
 levels, and the loss curve (of a run; it takes the extra `pictures`); prints the bound before and after training and
-the worst error of encode -> decode.
+the worst error of encode -> decode. A report that was stopped goes on when it is repeated: pictures of the same
+checkpoint are kept.
 """
 
 import argparse

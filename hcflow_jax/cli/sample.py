@@ -2,24 +2,30 @@
 
     hcflow sample --count 16 --seed 3 --out faces.png
     hcflow sample --count 100 --sigma 8=0.7,32=0.5 --each faces/
+    hcflow sample --first 1000 --count 500 --each faces/
 
-Image i depends on the seed and i alone, however many are drawn.
+Image i depends on the seed and i alone, however many are drawn. With --each, a PNG is written as soon as its image is
+drawn; a command that was stopped goes on with --first, the number of the first image that is not there.
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from hcflow_jax import pictures
 from hcflow_jax.cli import arguments
 from hcflow_jax.cli.progress import bar
-from hcflow_jax.commands import as_path
+from hcflow_jax.commands import UsageError, as_path
+
+if TYPE_CHECKING:
+    from hcflow_jax import api
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the subcommand takes."""
     parser.add_argument("--count", type=arguments.count, default=16, help="images; default %(default)s")
+    parser.add_argument("--first", type=arguments.number, default=0, help="number of the first image; %(default)s")
     parser.add_argument("--seed", type=arguments.seed, default=0, help="of the latents; default %(default)s")
     arguments.add_sigma(parser)
     parser.add_argument(
@@ -33,7 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(values: argparse.Namespace) -> int:
     """Does it; returns the exit status."""
-    out, each = values.out, values.each
+    out, each, count = values.out, values.each, values.count
+    if values.first + count > arguments.NUMBERS:
+        raise UsageError(
+            f"--first {values.first} --count {count}: the last image of a seed is {arguments.NUMBERS - 1}"
+        )
     if each:
         each = arguments.check_out("--each", each)
     elif out is None:
@@ -45,19 +55,29 @@ def run(values: argparse.Namespace) -> int:
     model = use.load(values)
     if isinstance(values.sigma, dict):
         arguments.check_levels("--sigma", values.sigma, model.level_names)
-    of_sheet, done = [], 0
-    with bar(values.count, "sampling") as progress:
-        for images in model.sample_batches(values.count, seed=values.seed, sigma=values.sigma):
-            for i, image in enumerate(images if each else (), start=done):
-                pictures.save_png(each / f"seed{values.seed}_{i:05d}.png", image)
-            if out:
-                of_sheet.append(images)
-            done += len(images)
-            progress.update(len(images))
-    if each:
-        print(f"{each}: {done} images of {model.resolution} pixels")
+    columns, scale = values.columns or max(1, round(count**0.5)), use.scale(model)
     if out:
-        columns = values.columns or max(1, round(done**0.5))
-        pictures.save_png(out, pictures.grid(np.concatenate(of_sheet), columns, scale=use.scale(model)))
-        print(f"{out}: {done} images of {model.resolution} pixels")
+        arguments.check_sheet(
+            f"--out {out}", count, columns, scale * model.resolution, "; --each DIR takes any number"
+        )
+    drawn = _drawn(model, values, each)
+    if out:
+        pictures.save_grid(out, drawn, count, columns, scale)
+    else:
+        for _ in drawn:
+            pass
+    for made in filter(None, (each, out)):
+        print(f"{made}: {count} images of {model.resolution} pixels")
     return 0
+
+
+def _drawn(model: "api.Model", values: argparse.Namespace, each: Path | None) -> Iterator[pictures.Images]:
+    """The images, a batch after the other; those of a batch are written as PNGs before they are given."""
+    number = values.first
+    with bar(values.count, "sampling") as progress:
+        for images in model.sample_batches(values.count, seed=values.seed, sigma=values.sigma, first=number):
+            for i, image in enumerate(images if each else (), start=number):
+                pictures.save_png(Path(each or "") / f"seed{values.seed}_{i:05d}.png", image)
+            number += len(images)
+            progress.update(len(images))
+            yield images

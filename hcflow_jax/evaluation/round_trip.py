@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from hcflow_jax.api import Model
@@ -53,29 +53,48 @@ def to_values(decoded: Floats) -> Images:
     return np.clip(np.floor(256 * np.nan_to_num(decoded)), 0, 255).astype(np.uint8)
 
 
-def compare(pairs: Iterable[tuple[Images, Floats]]) -> RoundTrip:
-    """How far decoded images are from the originals.
+def differences(images: Images, decoded: Floats) -> tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """How far each decoded image is from its original.
 
     Args:
-      pairs: originals, (n, R, R, 3) uint8, and what was decoded: floats x + 0.5, not clipped.
+      images: originals, (n, R, R, 3) uint8.
+      decoded: floats x + 0.5, not clipped.
+
+    Returns:
+      Each image's largest absolute difference, and how many of its 8-bit values changed.
     """
-    errors, same = [], []
-    for images, decoded in pairs:
-        # A value v is the middle of its bin: x + 0.5 = (v + 0.5) / 256.
-        errors.append(np.abs(decoded - (images.astype(np.float32) + 0.5) / 256).max((1, 2, 3)))
-        equal = np.isfinite(decoded) & (to_values(decoded) == images)
-        same.append(equal.reshape(len(images), -1))
-    worst, equal = np.concatenate(errors), np.concatenate(same)
-    finite = bool(np.isfinite(worst).all())
+    # A value v is the middle of its bin: x + 0.5 = (v + 0.5) / 256.
+    worst = np.abs(decoded - (images.astype(np.float32) + 0.5) / 256).max((1, 2, 3))
+    same = np.isfinite(decoded) & (to_values(decoded) == images)
+    return worst, (~same).sum((1, 2, 3), dtype=np.int64)
+
+
+def summary(worst: Float[np.ndarray, " n"], changed: Int[np.ndarray, " n"], values: int) -> RoundTrip:
+    """The figures of all images, from those of each (`differences`) and how many 8-bit values one has."""
+    finite, total = bool(np.isfinite(worst).all()), len(worst) * values
     return RoundTrip(
         images=len(worst),
         worst_error=float(worst.max()) if finite else None,
         median_error=float(np.median(worst)) if finite else None,
-        changed_values=int((~equal).sum()),
-        same_values=float(equal.mean()),
-        same_images=float(equal.all(1).mean()),
+        changed_values=int(changed.sum()),
+        same_values=(total - int(changed.sum())) / total,
+        same_images=float((changed == 0).mean()),
         finite=finite,
     )
+
+
+def compare(pairs: Iterable[tuple[Images, Floats]]) -> RoundTrip:
+    """How far decoded images are from the originals; a pair at a time is in memory.
+
+    Args:
+      pairs: originals, (n, R, R, 3) uint8, and what was decoded: floats x + 0.5, not clipped.
+    """
+    worst, changed, values = [], [], 0
+    for images, decoded in pairs:
+        values = images[0].size
+        for kept, found in zip((worst, changed), differences(images, decoded), strict=True):
+            kept.append(found)
+    return summary(np.concatenate(worst), np.concatenate(changed), values)
 
 
 def round_trip(model: Model, images: Images, dtype: str = "float32") -> RoundTrip:

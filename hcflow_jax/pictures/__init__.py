@@ -1,7 +1,27 @@
 """Arrays in, picture files out: sheets of images, curves, and videos. Knows no models."""
 
 from hcflow_jax.pictures.curves import curve
-from hcflow_jax.pictures.sheets import Images, Sheet, grid, rows, save_png, strip
+from hcflow_jax.pictures.png import Sheet, save_png, stream_png, text_of
+from hcflow_jax.pictures.sheet_files import LARGEST, most_in_rows, save_grid, save_rows
+from hcflow_jax.pictures.sheets import Images, Rows, grid, rows, strip
 from hcflow_jax.pictures.videos import check_mp4, save_gif, save_mp4
 
-__all__ = ["Images", "Sheet", "check_mp4", "curve", "grid", "rows", "save_gif", "save_mp4", "save_png", "strip"]
+__all__ = [
+    "LARGEST",
+    "Images",
+    "Rows",
+    "Sheet",
+    "check_mp4",
+    "curve",
+    "grid",
+    "most_in_rows",
+    "rows",
+    "save_gif",
+    "save_grid",
+    "save_mp4",
+    "save_png",
+    "save_rows",
+    "stream_png",
+    "strip",
+    "text_of",
+]

@@ -1,18 +1,15 @@
-"""Sheets of images: grids, rows with labels, strips; and their files."""
+"""Sheets of images: grids, rows with labels, strips."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from hcflow_jax import paths
 from hcflow_jax.errors import InputError
-from hcflow_jax.files import write
+from hcflow_jax.pictures.png import Sheet
 
 Images = UInt8[np.ndarray, "N R R 3"]
-Sheet = UInt8[np.ndarray, "H W 3"]
 
 _PALE, _INK = 255, (40, 40, 40)
 
@@ -37,13 +34,12 @@ def grid(images: Images, columns: int, scale: int = 1, gap: int = 0) -> Sheet:
         raise InputError(f"expected uint8 images (N, R, R, 3), got {images.dtype} {images.shape}")
     if columns < 1 or scale < 1 or gap < 0:
         raise InputError(f"columns {columns} and scale {scale} must be positive, gap {gap} not negative")
-    images = images.repeat(scale, 1).repeat(scale, 2)
-    count, height, width, _ = images.shape
-    lines = -(-count // columns)
+    height, width = images.shape[1] * scale, images.shape[2] * scale
+    lines = -(-len(images) // columns)
     sheet = np.full((lines * (height + gap) - gap, columns * (width + gap) - gap, 3), _PALE, np.uint8)
     for i, image in enumerate(images):
         top, left = i // columns * (height + gap), i % columns * (width + gap)
-        sheet[top : top + height, left : left + width] = image
+        sheet[top : top + height, left : left + width] = image.repeat(scale, 0).repeat(scale, 1)
     return sheet
 
 
@@ -58,7 +54,45 @@ def strip(images: Images, scale: int = 1, gap: int = 2) -> Sheet:
     return grid(images, max(1, len(images)), scale, gap)
 
 
-def rows(images: Sequence[Images], labels: Sequence[str], scale: int = 1, gap: int = 2) -> Sheet:
+class Rows:
+    """Where the parts of a sheet of labelled rows lie.
+
+    Attributes:
+      width, height: of the sheet, pixels.
+    """
+
+    GAP = 2  # white pixels between images and between rows, unless it is said otherwise
+
+    def __init__(self, labels: Sequence[str], heights: Sequence[int], widest: int, gap: int = GAP):
+        """Measures the labels.
+
+        Args:
+          labels: a text a row.
+          heights: of the rows, pixels.
+          widest: the width of the longest row without its label, pixels.
+          gap: white pixels between images, and between rows.
+        """
+        self._gap, self._size = gap, int(np.clip(min(heights) / 4, 9, 20))
+        self._font = ImageFont.load_default(self._size)
+        lines = {line for label in set(labels) for line in label.split("\n")}
+        self._margin = int(max(self._font.getbbox(line)[2] for line in lines)) + self._size
+        self.width, self.height = self._margin + widest, sum(heights) + gap * (len(heights) - 1)
+
+    def draw(self, sheet: Image.Image, top: int, row: Sheet, label: str) -> None:
+        """Puts a row and its label onto a sheet of this width."""
+        sheet.paste(Image.fromarray(row), (self._margin, top))
+        place = (self._size // 2, top + len(row) / 2)
+        ImageDraw.Draw(sheet).text(place, label, fill=_INK, font=self._font, anchor="lm")
+
+    def row(self, images: Images, label: str, scale: int = 1) -> Sheet:
+        """One row of the sheet, over its whole width."""
+        row = strip(images, scale, self._gap)
+        sheet = Image.new("RGB", (self.width, len(row)), "white")
+        self.draw(sheet, 0, row, label)
+        return np.array(sheet)
+
+
+def rows(images: Sequence[Images], labels: Sequence[str], scale: int = 1, gap: int = Rows.GAP) -> Sheet:
     """A sheet whose rows say at their left what they are ("original", "z_8 = 0", ...).
 
     Args:
@@ -70,30 +104,9 @@ def rows(images: Sequence[Images], labels: Sequence[str], scale: int = 1, gap: i
     if len(images) != len(labels) or not labels:
         raise InputError(f"{len(images)} rows of images for {len(labels)} labels")
     strips = [strip(row, scale, gap) for row in images]
-    size = int(np.clip(min(len(each) for each in strips) / 4, 9, 20))
-    font = ImageFont.load_default(size)
-    margin = int(max(max(font.getbbox(line)[2] for line in label.split("\n")) for label in labels)) + size
-    height = sum(len(each) + gap for each in strips) - gap
-    sheet = Image.new("RGB", (margin + max(each.shape[1] for each in strips), height), "white")
-    draw, top = ImageDraw.Draw(sheet), 0
+    layout = Rows(labels, [len(each) for each in strips], max(each.shape[1] for each in strips), gap)
+    sheet, top = Image.new("RGB", (layout.width, layout.height), "white"), 0
     for each, label in zip(strips, labels, strict=True):
-        sheet.paste(Image.fromarray(each), (margin, top))
-        draw.text((size // 2, top + len(each) / 2), label, fill=_INK, font=font, anchor="lm")
+        layout.draw(sheet, top, each, label)
         top += len(each) + gap
     return np.array(sheet)
-
-
-def save_png(path: str | Path, array: Sheet) -> None:
-    """Writes a PNG at once; makes the folders above it.
-
-    Args:
-      path: file to write.
-      array: (H, W, 3) uint8.
-
-    Raises:
-      InputError: for anything but uint8 values.
-    """
-    array = np.asarray(array)
-    if array.dtype != np.uint8:
-        raise InputError(f"{path}: expected uint8 values, got {array.dtype}")
-    write(paths.local(path), lambda file: Image.fromarray(array).save(file, "PNG"))

@@ -24,6 +24,22 @@ class Statistics:
     count: int | None = None
 
 
+def as_statistics(mu: np.ndarray, sigma: np.ndarray, count: int | None = None) -> Statistics:
+    """Statistics from what a file holds.
+
+    Raises:
+      InputError: the shapes or types are not those of a mean and a covariance, or values are not finite.
+    """
+    mu, sigma = np.asarray(mu), np.asarray(sigma)
+    if mu.dtype.kind != "f" or sigma.dtype.kind != "f" or mu.ndim != 1 or sigma.shape != (mu.size, mu.size):
+        raise InputError(
+            f"mu is {mu.dtype} {mu.shape} and sigma {sigma.dtype} {sigma.shape}; expected floats (d,) and (d, d)"
+        )
+    if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
+        raise InputError("mu or sigma has values that are not finite (NaN or infinite)")
+    return Statistics(mu.astype(np.float64), sigma.astype(np.float64), count)
+
+
 class Moments:
     """Sums of features and of their products, from which `statistics` computes mean and covariance.
 

@@ -17,8 +17,8 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from hcflow_jax import checkpoint
-from hcflow_jax.commands import Parser, run_main
+from hcflow_jax import checkpoint, paths
+from hcflow_jax.commands import Parser, as_path, run_main
 from hcflow_jax.config import ConfigError
 from hcflow_jax.errors import InputError
 from hcflow_jax.interop import arrays, constants, release, settings
@@ -32,9 +32,9 @@ _OF_THE_MODEL = ("resolution", "bits", "noise_std")  # fields of `data` that the
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("python -m hcflow_jax.interop.import_torch", __doc__)
-    parser.add_argument("file", metavar="MODEL.bin", type=Path, help="what the authors' Network.save wrote")
-    parser.add_argument("--out", metavar="CHECKPOINT", type=Path, required=True, help="the workdir to make")
-    parser.add_argument("--config", metavar="FILE.py", type=Path, help="a config file, as of configs/")
+    parser.add_argument("file", metavar="MODEL.bin", type=as_path, help="what the authors' Network.save wrote")
+    parser.add_argument("--out", metavar="CHECKPOINT", type=as_path, required=True, help="the workdir to make")
+    parser.add_argument("--config", metavar="FILE.py", type=as_path, help="a config file, as of configs/")
     return parser.parse_args(argv)
 
 
@@ -127,6 +127,7 @@ def import_torch(file: Path, out: Path, config_file: Path | None = None) -> list
       InputError: of `file`, named.
     """
     checkpoint.check_new(out)
+    file = paths.local(file)
     given = None if config_file is None else load_config(config_file)
     try:
         found = release.read(file)

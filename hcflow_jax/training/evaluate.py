@@ -7,7 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from hcflow_jax import checkpoint, models
-from hcflow_jax.config import ConfigError
+from hcflow_jax.config import ConfigError, check_paths
 from hcflow_jax.data import pipeline
 from hcflow_jax.training import distributed, resumption, sharding, workdir
 from hcflow_jax.training.held_out import HeldOut
@@ -34,6 +34,8 @@ def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, An
         or the workdir cannot be written.
       DataError: the held-out images are not there.
     """
+    if config is not None:
+        check_paths(config)
     found = checkpoint.load(path)
     directory = workdir.open_workdir(path)
     for change in resumption.changes(found.config, config) if config is not None else ():

@@ -274,7 +274,7 @@ def train(
         the checkpoint was trained on.
       AloneError: of several processes this one's images cannot be read; nothing is saved.
     """
-    directory = workdir.open_workdir(path)
+    directory = workdir.open_workdir(path, config)
     with workdir.only_run(directory):
         run = _Run(config, directory, profile, allow_config_change)
         run.describe()

@@ -38,7 +38,7 @@ assert np.abs(found - np.concatenate([wanted] * 5)).max() < 1e-4 * np.abs(wanted
 
 @functools.cache
 def _network() -> tuple[dict[str, np.ndarray], jax.stages.Wrapped]:
-    return inception.arrange(inception_rule.weights()), jax.jit(inception.taps)
+    return inception.arrange(inception_rule.weights()), jax.jit(inception.taps)  # compiled once for all sizes
 
 
 @pytest.mark.parametrize("size", [32, 64, 128, 256, 299, 320])
@@ -53,7 +53,7 @@ def test_resizing_is_tensorflows(size: int) -> None:
 )
 def test_features_are_torch_fidelitys(size: int) -> None:
     arrays, taps = _network()
-    found = taps(arrays, VECTORS[f"images/{size}"])
+    found = taps(arrays, inception.as_tensorflow(VECTORS[f"images/{size}"]))
     compared = [name for name in inception.TAPS if f"features/{size}/{name}" in VECTORS]
     assert len(compared) == (6 if size == 64 else 3)
     for name in compared:

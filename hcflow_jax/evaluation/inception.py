@@ -23,28 +23,44 @@ Weights = Mapping[str, Array]  # by the file's names; see `arrange`
 
 
 def features(weights: Weights, images: UInt8[Array, "b R R 3"]) -> Float[Array, "b 2048"]:
-    """The pooled features that FID compares.
+    """The pooled features that FID compares; images are resized as TensorFlow 1 does.
 
     Args:
       weights: from `arrange`.
       images: 8-bit values.
     """
-    return taps(weights, images)["2048"]
+    return taps(weights, as_tensorflow(images))["2048"]
 
 
-def taps(weights: Weights, images: UInt8[Array, "b R R 3"]) -> dict[str, Float[Array, "b d"]]:
-    """The pooled features of four depths, and the logits of 1,008 classes with and without their bias.
+def features_of_pytorch_fid(weights: Weights, images: UInt8[Array, "b R R 3"]) -> Float[Array, "b 2048"]:
+    """The features as pytorch-fid computes them, whose resizing has a half-pixel shift.
 
     Args:
       weights: from `arrange`.
       images: 8-bit values.
+    """
+    x = images.astype(jnp.float32) / 255
+    x = jax.image.resize(x, (x.shape[0], SIZE, SIZE, 3), "bilinear", antialias=False)
+    return taps(weights, 2 * x - 1)["2048"]
+
+
+def as_tensorflow(images: UInt8[Array, "b R R 3"]) -> Float[Array, "b 299 299 3"]:
+    """The network's input of 8-bit images, as TensorFlow's graph makes it."""
+    return (resize(images.astype(jnp.float32)) - 128) / 128
+
+
+def taps(weights: Weights, x: Float[Array, "b 299 299 3"]) -> dict[str, Float[Array, "b d"]]:
+    """The pooled features of four depths, and the logits of 1,008 classes with and without their bias.
+
+    Args:
+      weights: from `arrange`.
+      x: the network's input, between -1 and 1.
 
     Returns:
       {"64": (b, 64), "192": (b, 192), "768": (b, 768), "2048": (b, 2048), "logits_unbiased", "logits": (b, 1008)}.
     """
     unit = partial(_unit, weights)
     found = {}
-    x = (resize(images.astype(jnp.float32)) - 128) / 128
     x = unit("Conv2d_1a_3x3", x, stride=2, padding="VALID")
     x = unit("Conv2d_2a_3x3", x, padding="VALID")
     x = unit("Conv2d_2b_3x3", x)

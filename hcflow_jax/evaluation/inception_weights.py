@@ -18,7 +18,7 @@ from hcflow_jax.interop import state_dict
 
 VARIABLE = "HCFLOW_INCEPTION"  # of the environment: the file's path
 CLASSES = 1008
-_WANTED = (
+WANTED = (
     "the weights of FID's Inception network, pt_inception-2015-12-05-6726825d.pth of pytorch-fid or torch-fidelity"
 )
 
@@ -73,13 +73,13 @@ def _check(path: Path, flat: Mapping[str, np.ndarray]) -> None:
     head = flat["fc.weight"].shape if "fc.weight" in flat else ()
     if any(name.startswith("AuxLogits.") for name in flat) or head == (1000, inception.DIMS):
         raise InputError(
-            f"{path}: holds torchvision's Inception of 1,000 classes, whose distances are no FIDs; expected {_WANTED}"
+            f"{path}: holds torchvision's Inception of 1,000 classes, whose distances are no FIDs; expected {WANTED}"
         )
     for name, shape in shapes().items():
         if name not in flat:
-            raise InputError(f"{path}: has no tensor {name!r}, so it is another network's file; expected {_WANTED}")
+            raise InputError(f"{path}: has no tensor {name!r}, so it is another network's file; expected {WANTED}")
         if flat[name].shape != shape:
-            raise InputError(f"{path}: {name} has shape {flat[name].shape}, expected {shape} of {_WANTED}")
+            raise InputError(f"{path}: {name} has shape {flat[name].shape}, expected {shape} of {WANTED}")
         if not np.isfinite(flat[name]).all():
             raise InputError(f"{path}: {name} has values that are not finite; fetch the file again")
 

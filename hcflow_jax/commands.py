@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hcflow_jax import paths
+from hcflow_jax import paths, stopping, streams
 from hcflow_jax.errors import HcflowError, InputError
 
-FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130
+FAILED, USAGE_ERROR = 1, 2
 
 
 class UsageError(HcflowError):
@@ -86,7 +86,7 @@ codecs.register_error(_GIVEN_BACK, _give_back)
 
 def fail(error: BaseException | str, status: int = USAGE_ERROR) -> int:
     """Says in one line on stderr what went wrong; returns the status."""
-    print(f"error: {' '.join(line.strip() for line in str(error).splitlines())}", file=sys.stderr)
+    streams.say(f"error: {' '.join(line.strip() for line in str(error).splitlines())}", sys.stderr)
     return status
 
 
@@ -97,19 +97,23 @@ def run_main(
 
     Args:
       function: takes the arguments, returns the exit status.
-      argv: the arguments; None for the process's own.
-      stopped: the message of an interrupted command.
+      argv: the arguments; None for the process's own, which may then be ended at once (see `stopping`).
+      stopped: what is said if a signal stops the command.
 
     Returns:
       The exit status of the process: that of the function; 2, after one line on stderr, for this package's own errors
-      and for files that cannot be read or written; 130 if interrupted. Any other exception is a fault of this
-      package and is raised with its traceback.
+      and for files that cannot be read or written; that of `stopping.run` where a signal stopped it, or where the
+      reader of its output is gone. Any other exception is a fault of this package and is raised with its traceback.
     """
     print_any_name()
-    try:
-        return function(list(sys.argv[1:] if argv is None else argv))
-    except (HcflowError, OSError) as error:
-        return fail(error)
-    except KeyboardInterrupt:
-        print(stopped, file=sys.stderr)
-        return INTERRUPTED
+    arguments = list(sys.argv[1:] if argv is None else argv)
+
+    def checked() -> int:
+        try:
+            return function(arguments)
+        except (HcflowError, OSError) as error:
+            if stopping.came() or isinstance(error, BrokenPipeError):
+                raise
+            return fail(error)
+
+    return stopping.run(checked, stopped, owns=argv is None)

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from filelock import FileLock, Timeout
 
 from hcflow_jax.errors import HcflowError
+from hcflow_jax.stopping import unfinished
 
 PARTIAL = ".partial"  # the ending of what is still being written
 _LONGEST = 255  # bytes of a name
@@ -63,6 +64,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
       OSError: the file cannot be put into its place.
     """
     partial = hidden(path, f"{uuid.uuid4().hex[:12]}{PARTIAL}")
+    unfinished.add(partial)
     try:
         yield partial
         if durable:
@@ -77,6 +79,8 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
             with suppress(OSError):
                 partial.unlink()
         raise
+    finally:
+        unfinished.discard(partial)
 
 
 def write(path: Path, save: Callable[[BinaryIO], object]) -> None:

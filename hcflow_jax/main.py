@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import config_flags
 
-from hcflow_jax import paths
-from hcflow_jax.commands import fail, print_any_name
+from hcflow_jax import paths, stopping
+from hcflow_jax.commands import fail, run_main
 from hcflow_jax.config import ConfigError, check_paths, presets
 from hcflow_jax.errors import HcflowError
+
+_STOPPED = "stopped; what was saved before is whole"
 
 
 def _with_presets(argv: Sequence[str]) -> list[str]:
@@ -102,18 +104,13 @@ def _one_line(error: BaseException, argv: Sequence[str]) -> str:
     return " ".join(text.split())[:300]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the flags and runs the mode.
-
-    Returns:
-      The process's exit status: 0, or 2 after one line on stderr for what the user can put right. SIGTERM
-      exits with 143 from inside training.
-    """
-    argv = list(sys.argv if argv is None else argv)
-    print_any_name()
+def _run(argv: Sequence[str]) -> int:
+    argv = ["hcflow_jax.main", *argv]
     try:
         values = _parse(argv)
     except (flags.Error, AttributeError, KeyError, HcflowError, OSError) as error:
+        if stopping.came():
+            raise
         return fail(_one_line(error, argv))
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
@@ -142,13 +139,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             evaluate.evaluate(values.workdir, values.config)
     except distributed.AloneError as error:
         distributed.leave(fail(error))
-    except (HcflowError, OSError) as error:
-        return fail(error)
     except (JaxRuntimeError, ValueError) as error:  # jax raises either, as a collective is waited for or dispatched
-        if (said := distributed.lost(error)) is None:
+        if stopping.came() or (said := distributed.lost(error)) is None:
             raise
         distributed.leave(fail(said))
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses the flags and runs the mode.
+
+    Args:
+      argv: the command line, its first element being the program's name; None for the process's own.
+
+    Returns:
+      The process's exit status (see `commands.run_main`).
+    """
+    return run_main(_run, None if argv is None else argv[1:], stopped=_STOPPED)
 
 
 if __name__ == "__main__":

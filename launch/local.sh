@@ -10,7 +10,7 @@
 #   --memory=0.92       the fraction of a GPU's memory that JAX takes at the start
 #   --dry-run           print what would be done, a command a line
 # After it: arguments of hcflow_jax.main; --config= from the repository's root. train.batch_size is of all GPUs together.
-# SIGTERM saves and ends it; the same command goes on from there.
+# Ctrl-C or SIGTERM saves and ends it; the same command goes on from there.
 set -euo pipefail
 here="$PWD"
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"

@@ -83,7 +83,9 @@ def test_killed_at_ten_points_and_started_again_gives_the_same_bytes(tmp_path, p
 
 
 @pytest.mark.full
-def test_interrupted_is_one_line(pictures, tmp_path):
+@pytest.mark.situation("a signal to a process group or to every process while pictures are prepared")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_stopped_by_a_signal_is_one_line(pictures, tmp_path, number, status):
     for picture in list(pictures.iterdir()):  # more than are ready before the signal comes
         for i in range(30):
             os.link(picture, picture.with_stem(f"{picture.stem}_{i}"))
@@ -91,10 +93,19 @@ def test_interrupted_is_one_line(pictures, tmp_path):
     command = [sys.executable, "-m", "hcflow_jax.data.prepare", *arguments, "--workers", "2"]
     run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
     until(lambda: any(tmp_path.glob(".out.*.partial/work/*")))
-    os.killpg(run.pid, signal.SIGINT)
+    workers = _children(run.pid)
+    for worker in workers:  # whoever sends it to all, in whatever order
+        os.kill(worker, number)
+    time.sleep(0.3)
+    os.killpg(run.pid, number)
     _, said = run.communicate()
-    assert run.returncode == 130 and said.splitlines()[-1] == "stopped; the same command goes on"
+    assert len(workers) == 2 and not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    assert run.returncode == status and said.splitlines()[-1] == "stopped; the same command goes on"
     assert "Traceback" not in said and not (tmp_path / "out").exists()
+
+
+def _children(process: int) -> list[int]:
+    return [int(number) for number in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 @pytest.mark.full

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -118,21 +119,25 @@ def test_freezing_leaves_the_encoder_in_a_second_program_or_the_first(tmp_path, 
     assert np.any(before["params"]["flows"]["8"]["b"] != after["params"]["flows"]["8"]["b"])
 
 
-def test_sigterm_finishes_the_step_saves_and_exits(whole, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_finishes_the_step_saves_and_exits(whole, tmp_path, monkeypatch, capsys, number, status):
     config, directory, _ = whole
     train = loop.Reporter.train
 
     def interrupt(self, step, metrics):
         train(self, step, metrics)
         if step == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
 
     monkeypatch.setattr(loop.Reporter, "train", interrupt)
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     with pytest.raises(SystemExit) as exit_:
         loop.train(config, tmp_path)
-    assert exit_.value.code == 143
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert exit_.value.code == status
+    assert isinstance(exit_.value, KeyboardInterrupt) == (number == signal.SIGINT)
+    assert signal.getsignal(number) is before
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == f"{number.name}: saved step 2; the same command resumes there"
     assert checkpoint.load(tmp_path).step == 2
 
     monkeypatch.setattr(loop.Reporter, "train", train)
@@ -140,6 +145,14 @@ def test_sigterm_finishes_the_step_saves_and_exits(whole, tmp_path, monkeypatch)
     assert_same_state(directory, tmp_path)
     assert history(tmp_path, "train") == history(directory, "train")
     assert history(tmp_path, "eval") == history(directory, "eval")
+
+
+def test_training_in_another_thread_leaves_signals_alone(whole, tmp_path):
+    config, directory, _ = whole
+    thread = threading.Thread(target=loop.train, args=[config, tmp_path])
+    thread.start()
+    thread.join()
+    assert_same_state(directory, tmp_path)
 
 
 @pytest.mark.full

@@ -1,4 +1,4 @@
-"""Two processes train as one, stop as one, and take up where they stopped."""
+"""Two processes train and evaluate as one, stop as one, and take up where they stopped."""
 
 import json
 import os
@@ -14,9 +14,10 @@ import pytest
 from hcflow_jax import checkpoint
 
 RUN = """
-import pathlib, sys
+import itertools, pathlib, sys, types
+import numpy as np
 import training_fakes as fakes
-from hcflow_jax.training import distributed, loop, metrics
+from hcflow_jax.training import distributed, evaluate, loop
 fakes.install()
 folder, port, process = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 if process >= 0:
@@ -24,13 +25,23 @@ if process >= 0:
 config = fakes.config(folder / f"images{process}", batch_size=8, eval_every=2, sample_every=3)
 config.eval.batch_size = 8
 config.train.num_steps = int(sys.argv[4])
-loop.train(config, folder / ("alone" if process < 0 else "run"))
+def forever(config, **how):
+    images = np.zeros((4, 8, 8, 3), np.uint8)
+    for number in itertools.count():
+        if number == 5:
+            (folder / f"evaluating{process}").touch()
+        yield {"images": images, "indices": np.arange(4), "valid": np.ones(4, bool)}
+if sys.argv[5:] == ["eval"]:
+    evaluate.pipeline = types.SimpleNamespace(eval_batches=forever)
+    evaluate.evaluate(folder / "run", config)
+else:
+    loop.train(config, folder / ("alone" if process < 0 else "run"))
 """
 
 
-def _start(folder: Path, port: int, process: int, steps: int) -> subprocess.Popen[bytes]:
+def _start(folder: Path, port: int, process: int, steps: int, *more: str) -> subprocess.Popen[bytes]:
     here = Path(__file__).parent
-    command = [sys.executable, "-c", RUN, str(folder), str(port), str(process), str(steps)]
+    command = [sys.executable, "-c", RUN, str(folder), str(port), str(process), str(steps), *more]
     return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": f"{here}:{here.parent}"})
 
 
@@ -45,6 +56,7 @@ def _history(directory: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.full
+@pytest.mark.situation("one of several processes of `--mode=eval` is stopped")
 def test_two_processes_are_one_run_and_end_at_the_same_step(tmp_path):
     """With shares of every batch; the second, told to end, takes the first along, and both resume."""
     port = _free_port()
@@ -72,6 +84,16 @@ def test_two_processes_are_one_run_and_end_at_the_same_step(tmp_path):
         processes = [_start(tmp_path, port, i, stopped + 2) for i in (0, 1)]
         assert [process.wait(300) for process in processes] == [0, 0]
         assert checkpoint.load(tmp_path / "run").step == stopped + 2
+
+        port = _free_port()
+        processes = [_start(tmp_path, port, i, stopped + 2, "eval") for i in (0, 1)]
+        deadline = time.monotonic() + 300
+        while not all((tmp_path / f"evaluating{i}").exists() for i in (0, 1)):
+            assert all(process.poll() is None for process in processes) and time.monotonic() < deadline
+            time.sleep(0.1)
+        processes[1].send_signal(signal.SIGINT)
+        assert [process.wait(300) for process in processes] == [130, 130]
+        assert not (tmp_path / "run" / "eval.json").exists()
     finally:
         for process in processes:
             process.kill()

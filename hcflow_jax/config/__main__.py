@@ -1,5 +1,16 @@
 """Prints the table of every field: `python -m hcflow_jax.config > docs/config.md`."""
 
+import sys
+
+from hcflow_jax import stopping
 from hcflow_jax.config import table
 
-print(table.markdown(), end="")
+
+def main() -> int:
+    """Returns the exit status."""
+    print(table.markdown(), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(stopping.run(main, owns=True))

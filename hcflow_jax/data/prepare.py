@@ -85,6 +85,8 @@ def prepare(values: argparse.Namespace) -> int:
                 made = preparation.make(plan, values.source, values.workers, values.on_error == "fail")
             except DataError as error:
                 return fail(error, FAILED)
+    except BrokenPipeError:  # of what is printed
+        raise
     except OSError as error:
         where = error.filename or out.parent
         raise ConfigError(f"--out {out}: {where} cannot be written ({error.strerror})") from error
@@ -140,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
       The process's exit status: 0; 2 after one line for what the user has to put right before anything is done; 1
-      after one line for what went wrong on the way, or for a damaged set; 130 when interrupted.
+      after one line for what went wrong on the way, or for a damaged set; else see `commands.run_main`.
     """
     return run_main(_run, argv, stopped="stopped; the same command goes on")
 

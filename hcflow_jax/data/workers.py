@@ -22,6 +22,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from hcflow_jax import stopping
 from hcflow_jax.data.source import DataError
 
 Report = Callable[[dict[str, Any]], None]
@@ -81,8 +82,9 @@ def run(target: str, jobs: Iterable[dict[str, Any]], report: Report, *, workers:
     try:
         for _ in range(workers):
             command = [sys.executable, "-c", _WORKER, json.dumps(sys.path), target]
-            # A group of its own: a terminal's interrupt is for whoever started it, who ends it.
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
+            # Signals are for whoever started it, who ends it: a terminal sends them to the group, others to all.
+            with stopping.withheld():
+                process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
             processes.append(process)
         threads = [threading.Thread(target=drive, args=[process], daemon=True) for process in processes]
         for thread in threads:

@@ -7,7 +7,6 @@ hang on what a single process knows. What one has to decide for all goes through
 
 import os
 import re
-import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any, NoReturn
@@ -18,6 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
+from hcflow_jax import streams
 from hcflow_jax.config import ConfigError
 from hcflow_jax.errors import HcflowError
 from hcflow_jax.training import sharding
@@ -142,13 +142,12 @@ def lost(error: Exception) -> str | None:
 
 def leave(status: int) -> NoReturn:
     """Ends this process without the others, for which jax would wait when it ends in good order."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    streams.flush()
     os._exit(status)
 
 
 class Votes:
-    """Whether any process wants to end, told to all of them at the same call.
+    """The signal for which any process wants to end, told to all of them at the same call.
 
     A vote is dispatched with one call and read with the next, by when the device has long been through it: no
     call waits for more than the one before. So a wish is known to all two calls after it at the latest.
@@ -157,13 +156,13 @@ class Votes:
     def __init__(self, mesh: Mesh):
         """No vote was cast yet."""
         self._mesh, self._pending = mesh, None
-        self._any = jax.jit(jnp.any, out_shardings=sharding.replicated(mesh))
+        self._most = jax.jit(jnp.max, out_shardings=sharding.replicated(mesh))
 
-    def __call__(self, wish: bool) -> bool:
-        """Casts this process's vote and gives the outcome of the call before, False at first."""
-        outcome = self._pending is not None and bool(self._pending)
-        own = np.full(len(self._mesh.local_devices), wish)
-        self._pending = self._any(sharding.spread(self._mesh, own))
+    def __call__(self, wish: int) -> int:
+        """Casts this process's vote, a signal's number or 0, and gives the highest of the call before, 0 at first."""
+        outcome = 0 if self._pending is None else int(self._pending)
+        own = np.full(len(self._mesh.local_devices), wish, np.int32)
+        self._pending = self._most(sharding.spread(self._mesh, own))
         return outcome
 
 

@@ -1,9 +1,10 @@
 """`--mode=eval`: the held-out bound of what a workdir's newest checkpoint holds."""
 
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from hcflow_jax import checkpoint, models
@@ -13,6 +14,7 @@ from hcflow_jax.training import distributed, resumption, sharding, workdir
 from hcflow_jax.training.held_out import HeldOut
 from hcflow_jax.training.metrics import Clock, say
 from hcflow_jax.training.programs import Programs
+from hcflow_jax.training.termination import Interrupted, Termination
 
 EVAL = "eval.json"
 
@@ -33,9 +35,21 @@ def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, An
       ConfigError: the model is another one than the checkpoint's; `eval.batch_size` does not split over the devices;
         or the workdir cannot be written.
       DataError: the held-out images are not there.
+      Stopped: one of several processes heard a signal; one process alone is stopped by it as by any other.
     """
     if config is not None:
         check_paths(config)
+    termination = Termination()
+    # One process is stopped where it stands. Several would then wait for each other, so they vote.
+    with termination.noticed() if jax.process_count() > 1 else nullcontext():
+        try:
+            return _evaluate(path, config, termination)
+        except Interrupted:
+            say(f"{termination.name}: stopped; nothing was written")
+            termination.end()
+
+
+def _evaluate(path: str | Path, config: ConfigDict | None, termination: Termination) -> dict[str, Any]:
     found = checkpoint.load(path)
     directory = workdir.open_workdir(path)
     for change in resumption.changes(found.config, config) if config is not None else ():
@@ -47,10 +61,15 @@ def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, An
     config = config or found.config
     model = models.build(config)
     mesh = sharding.make_mesh(config, model.batch_unit, ("eval",))
+    if jax.process_count() > 1:
+        termination.votes = distributed.Votes(mesh)
     held_out = HeldOut(model, config, Programs(Clock()), mesh)
-    with closing(pipeline.eval_batches(config, **distributed.share(), batch_unit=model.batch_unit)) as batches:
+    share = distributed.share()
+    with closing(
+        pipeline.eval_batches(config, **share, batch_unit=model.batch_unit, while_waiting=termination.check)
+    ) as batches:
         params = held_out.prepare(sharding.place(sharding.replicated(mesh), found.arrays["ema"]))
-        bound = held_out.bound(params, batches)
+        bound = held_out.bound(params, termination.interrupts(batches))
     result = {"step": found.step, **bound.as_dict()}
     workdir.write_json(directory / EVAL, result)
     say(f"step {found.step}  {bound}")

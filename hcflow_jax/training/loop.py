@@ -1,8 +1,7 @@
 """The training run: initialise or take up where it stopped, train, evaluate, save (Section 6)."""
 
-import sys
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,7 +32,7 @@ from hcflow_jax.training.schedule import schedule
 from hcflow_jax.training.skipped import NotFiniteError, Skipped
 from hcflow_jax.training.step import make_train_step
 from hcflow_jax.training.stored import Storage
-from hcflow_jax.training.termination import TERMINATED, Interrupted, Termination
+from hcflow_jax.training.termination import Interrupted, Termination
 from hcflow_jax.training.trace import Trace
 
 
@@ -44,10 +43,11 @@ class _Run:
         self,
         config: ConfigDict,
         directory: Path,
+        termination: Termination,
         profile: tuple[int, int] | None = None,
         allow_config_change: bool = False,
     ):
-        self.config, self.directory = config, directory
+        self.config, self.directory, self.termination = config, directory, termination
         self.clock = Clock()
         self.programs = Programs(self.clock)
         self.model = models.build(config)
@@ -59,7 +59,8 @@ class _Run:
         self.watched = jax.jit(watch.flows)
         self.sampler = samples.Sampler(self.model, config, self.programs, self.mesh)
         self.checkpoints = Checkpoints(directory, config.train.keep_checkpoints, config.train.keep_every, complain)
-        self.termination = Termination(distributed.Votes(self.mesh) if jax.process_count() > 1 else None)
+        if jax.process_count() > 1:
+            termination.votes = distributed.Votes(self.mesh)
         self.state, self.start, self.used = self._take_up(allow_config_change)
         self.schedule = schedule(config, len(self.images), self.next_index(0), self.model.frozen_group)
         self.steps = {
@@ -127,7 +128,7 @@ class _Run:
     def occasionally(self, step: int) -> None:
         """Evaluates and samples if it is time, and if a process that was killed has not done so already.
 
-        SIGTERM cuts it short: whoever resumes finds it still to be done.
+        A signal cuts it short: whoever resumes finds it still to be done.
         """
         train, history = self.config.train, self.reporter.history
         last = step == train.num_steps
@@ -233,8 +234,8 @@ class _Run:
         """Saves and ends the process."""
         self.save(step)
         self.close()
-        say(f"SIGTERM: saved step {step}; the same command resumes there")
-        sys.exit(TERMINATED)
+        say(f"{self.termination.name}: saved step {step}; the same command resumes there")
+        self.termination.end()
 
     def close(self) -> None:
         """Waits for everything to be on disk."""
@@ -253,8 +254,9 @@ def train(
 ) -> dict[str, Any]:
     """Trains a config in a directory; the same call takes up where an earlier one stopped.
 
-    SIGTERM ends it after the step at hand, saved, with exit status 143. A run that finds a checkpoint of its own in
-    the directory resumes from that and ignores `train.init_from`.
+    SIGINT, SIGTERM and SIGHUP end it after the step at hand, saved, with `stopping.Stopped`: a SystemExit, and for
+    SIGINT a KeyboardInterrupt as well. Before its first step one process ends at once; several start first, and save.
+    A run that finds a checkpoint of its own in the directory resumes from that and ignores `train.init_from`.
 
     Args:
       config: the whole config.
@@ -275,10 +277,11 @@ def train(
       AloneError: of several processes this one's images cannot be read; nothing is saved.
     """
     directory = workdir.open_workdir(path, config)
-    with workdir.only_run(directory):
-        run = _Run(config, directory, profile, allow_config_change)
+    termination = Termination()
+    with workdir.only_run(directory), termination.noticed() if jax.process_count() > 1 else nullcontext():
+        run = _Run(config, directory, termination, profile, allow_config_change)
         run.describe()
-        with run.termination.noticed():  # until all is on disk: SIGTERM changes nothing about an end that is near
+        with termination.noticed():  # until all is on disk: a signal changes nothing about an end that is near
             with run.clock.section("training"):
                 run.train()
             made = result.describe(

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import tensorboardX
 
+from hcflow_jax import streams
 from hcflow_jax.files import replacing
 from hcflow_jax.training import watch
 
@@ -24,12 +25,12 @@ WAITED_LONG = 0.05  # of the time: what is worth a word
 def say(line: str) -> None:
     """One line on stdout, at once; from the first of several processes."""
     if jax.process_index() == 0:
-        print(line, flush=True)
+        streams.say(line, sys.stdout)
 
 
 def complain(line: str) -> None:
     """One line on stderr, at once, of what a run survives."""
-    print(f"error: {line}", file=sys.stderr, flush=True)
+    streams.say(f"error: {line}", sys.stderr)
 
 
 def duration(seconds: float) -> str:

@@ -1,15 +1,15 @@
-"""SIGTERM: a cluster's notice that the machine is wanted back.
+"""A signal that ends a run: noted, so that the step at hand is finished and saved.
 
-Of several processes one may hear it before the others, or alone. They have to end after the same step, so they vote.
+SIGTERM is a cluster's notice that the machine is wanted back, SIGINT is Ctrl-C, SIGHUP a terminal that is gone. Of
+several processes one may hear it before the others, or alone. They have to end after the same step, so they vote.
 """
 
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from types import FrameType
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
-TERMINATED = 143  # 128 + SIGTERM: what a shell reports of a process that it ended
+from hcflow_jax import stopping
 
 T = TypeVar("T")
 
@@ -19,39 +19,42 @@ class Interrupted(Exception):
 
 
 class Termination:
-    """Whether SIGTERM came. Noticed rather than obeyed, so that a step is finished and saved first."""
+    """Whether a signal came. Noticed rather than obeyed, so that a step is finished and saved first.
 
-    def __init__(self, votes: Callable[[bool], bool] | None = None) -> None:
-        """Nothing came yet.
+    Attributes:
+      votes: for several processes: gives the number of a signal that any of them heard, or 0; see
+        `distributed.Votes`.
+    """
 
-        Args:
-          votes: for several processes: whether any of them was asked to end, see `distributed.Votes`.
-        """
-        self._votes = votes
-        self._came, self._agreed = False, False
+    def __init__(self, votes: Callable[[int], int] | None = None) -> None:
+        """Nothing came yet."""
+        self.votes = votes
+        self._came, self._agreed = 0, 0
+
+    @property
+    def number(self) -> int:
+        """The signal that is to end the run: of several processes, what the last vote said. 0: none."""
+        return self._came if self.votes is None else self._agreed
 
     @property
     def requested(self) -> bool:
-        """Whether the run is to end: of several processes, what the last vote said."""
-        return self._came if self._votes is None else self._agreed
+        """Whether the run is to end."""
+        return self.number > 0
 
     def vote(self) -> None:
         """Asks the other processes, which have to call it as often."""
-        if self._votes is not None:
-            self._agreed = self._votes(self._came) or self._agreed
+        if self.votes is not None:
+            agreed = int(self.votes(self._came))
+            self._agreed = self._agreed or agreed
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self._came = True
+    def _note(self, number: int) -> None:
+        self._came = self._came or number
 
     @contextmanager
     def noticed(self) -> Iterator[None]:
-        """SIGTERM sets `requested` inside, and does what it did before outside."""
-        before = signal.signal(signal.SIGTERM, self._handle)
-        try:
+        """The first signal sets `requested` inside, see `stopping.noted`."""
+        with stopping.noted(self._note):
             yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
 
     def check(self) -> None:
         """To be called now and again by what waits.
@@ -63,7 +66,7 @@ class Termination:
             raise Interrupted
 
     def interrupts(self, items: Iterable[T]) -> Iterator[T]:
-        """The items, until SIGTERM comes; with a vote on each.
+        """The items, until a signal comes; with a vote on each.
 
         Raises:
           Interrupted: it came.
@@ -72,3 +75,16 @@ class Termination:
             self.vote()
             self.check()
             yield item
+
+    @property
+    def name(self) -> str:
+        """The signal's name."""
+        return signal.Signals(self.number).name
+
+    def end(self) -> NoReturn:
+        """Ends the process once all is saved and said: with status 128 + the signal's number.
+
+        Raises:
+          Stopped: always.
+        """
+        raise stopping.stopped(self.number, told=True)

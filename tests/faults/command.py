@@ -2,9 +2,10 @@
 
     python command.py IMAGES POINT STEP --workdir=... ARGUMENTS_OF_MAIN...
 
-POINT is "accumulating": amid the micro-batches of STEP, counted by this process, it says "held" and waits; "loss" or
-"gradient": not finite for image 5, which is white; "reading": no image can be read once STEP were. A callback may
-change how a program is compiled: runs that are to be compared have the same POINT, with another STEP.
+POINT is "accumulating": amid the micro-batches of STEP, counted by this process, it says "held" and waits;
+"lingering": likewise, for two seconds; "initialising": it waits before anything is trained; "loss" or "gradient": not
+finite for image 5, which is white; "reading": no image can be read once STEP were. A callback may change how a
+program is compiled: runs that are to be compared have the same POINT, with another STEP.
 """
 
 import sys
@@ -18,6 +19,7 @@ import test_training_skipped as skipped
 
 from hcflow_jax import main
 from hcflow_jax.data import DataError, encoded
+from hcflow_jax.training import initialise
 from hcflow_jax.training import step as steps
 
 CONFIG = """
@@ -36,7 +38,13 @@ def get_config():
 """
 
 
-def hold_amid(step: int) -> None:
+def hold(seconds: float = 3600) -> None:
+    sys.stdout.write("\nheld\n")  # in one piece, whatever another thread prints
+    sys.stdout.flush()
+    time.sleep(seconds)
+
+
+def hold_amid(step: int, seconds: float) -> None:
     """Between the first and the second of a step's micro-batches."""
     inner, seen = steps.mean_over_runs, []
 
@@ -44,9 +52,7 @@ def hold_amid(step: int) -> None:
         if int(number) > 0:
             seen.append(number)
             if len(seen) == step:
-                sys.stdout.write("\nheld\n")  # in one piece, whatever another thread prints
-                sys.stdout.flush()
-                time.sleep(3600)
+                hold(seconds)
 
     def mean_over_runs(compute: Any, batch: Any, runs: int) -> Any:
         def counted(first: Any, run: Any) -> Any:
@@ -75,13 +81,16 @@ def command(images: str, point: str, step: str, *arguments: str) -> int:
     """See the top."""
     bad = skipped.white if point in ("loss", "gradient") else lambda x: jnp.zeros(x.shape[0], bool)
     skipped.install(setattr, bad=bad, gradient_only=point == "gradient")
-    if point == "accumulating":
-        hold_amid(int(step))
+    if point in ("accumulating", "lingering"):
+        hold_amid(int(step), 2 if point == "lingering" else 3600)
+    elif point == "initialising":
+        initialise.initialise = lambda *args: hold()
     elif point == "reading":
         fail_after(int(step))
     file = Path(f"{images}.{point}.py")
     file.write_text(CONFIG.format(images=images, white=point in ("loss", "gradient")))
-    return main.main(["hcflow_jax.main", f"--config={file}", *arguments])
+    sys.argv = ["hcflow_jax.main", f"--config={file}", *arguments]
+    return main.main()
 
 
 if __name__ == "__main__":

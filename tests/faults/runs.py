@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,12 @@ def start(workdir: Path, *arguments: object, **environment: str) -> subprocess.P
     return _python("victim.py", workdir, workdir.parent / "images", *arguments, **environment)
 
 
-def start_command(workdir: Path, point: str, step: int, *flags: str, process: int = 0) -> subprocess.Popen[str]:
-    """`command.py` on a workdir, with images of its own beside it."""
+def start_command(
+    workdir: Path, point: str, step: int, *flags: str, process: int = 0, under: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """`command.py` on a workdir, with images of its own beside it; `under` another command, such as nohup."""
     images = workdir.parent / f"images{process}"
-    return _python("command.py", images, point, step, f"--workdir={workdir}", *flags)
+    return _python("command.py", images, point, step, f"--workdir={workdir}", *flags, under=under)
 
 
 def start_pair(workdir: Path, point: str, steps: tuple[int, int], *flags: str) -> list[subprocess.Popen[str]]:
@@ -44,10 +47,10 @@ def start_pair(workdir: Path, point: str, steps: tuple[int, int], *flags: str) -
     ]
 
 
-def _python(file: str, *arguments: object, **environment: str) -> subprocess.Popen[str]:
+def _python(file: str, *arguments: object, under: Sequence[str] = (), **environment: str) -> subprocess.Popen[str]:
     path = f"{HERE.parent}:{HERE.parents[1]}"
     return subprocess.Popen(
-        [sys.executable, str(HERE / file), *map(str, arguments)],
+        [*under, sys.executable, str(HERE / file), *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": path, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -94,4 +94,5 @@ def check_pair(a: np.ndarray, b: np.ndarray) -> None:
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return (x @ y.T / x.shape[1] + 1) ** 3
+    base = x @ y.T / x.shape[1] + 1
+    return base * base * base  # several times faster than a power

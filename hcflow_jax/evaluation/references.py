@@ -54,7 +54,8 @@ def read(path: str | Path) -> Reference:
         with open(path, "rb") as file:
             start = file.read(8)
         if start[:6] == b"\x93NUMPY":
-            return Reference(features=_features(np.load(path, mmap_mode="r", allow_pickle=False)))
+            made = _features(np.load(path, mmap_mode="r", allow_pickle=False))
+            return Reference(features=made, about=_about(about_file(path)))
         if start[:4] == b"PK\x03\x04":
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 return _from_npz(archive)
@@ -67,6 +68,23 @@ def read(path: str | Path) -> Reference:
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: is damaged, or no file of numpy's ({error})") from None
     raise InputError(f"{path}: neither features (.npy), statistics nor images (.npz), nor EDM2's statistics (.pkl)")
+
+
+def about_file(path: Path) -> Path:
+    """Where a file of features says whose they are: NAME.json beside it."""
+    return path.with_name(f"{path.name}.json")
+
+
+def _about(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(
+            f"{path.name} beside it is damaged ({error}); remove it, or make the features again"
+        ) from None
+    return found if isinstance(found, dict) else {}
 
 
 def write_statistics(path: Path, statistics: Statistics, about: Mapping[str, Any]) -> None:

@@ -47,6 +47,10 @@ class Source:
         """Where the next byte is."""
         return self._at
 
+    def seek(self, place: int) -> None:
+        """Goes to a byte, which is in the file."""
+        self._at = place
+
     def skip(self, count: int) -> int:
         """Passes over bytes; returns where the first of them is.
 

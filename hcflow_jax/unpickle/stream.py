@@ -53,18 +53,24 @@ def read_stream(source: Source) -> Stream:
     system = restricted.load(source)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise UnpickleError("it was written on a machine that is not little-endian, or is damaged")
-    found = _Found(source)
+    found = Found(source)
     root = restricted.load(source, found.persistent)
     keys = restricted.load(source)
     return Stream(root, _places(source, keys, found.storages), source)
 
 
-class _Found:
+class Found:
     """What an object refers to by persistent ids: storages, and the classes of its modules."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, views: bool = True) -> None:
+        """Nothing is found yet.
+
+        Args:
+          source: the file.
+          views: whether a storage's id ends with a view, as in the older format; of it only None is taken.
+        """
         self.storages: dict[str, Storage] = {}
-        self._source = source
+        self._source, self._views = source, views
 
     def persistent(self, identity: Any) -> Storage | type[Module]:
         """What an id stands for.
@@ -74,18 +80,18 @@ class _Found:
             keeps a class's source text beside the class.
         """
         kind, *rest = identity if isinstance(identity, tuple) and identity else (None,)
-        if kind == "storage" and len(rest) == 5:
+        if kind == "storage" and len(rest) == (5 if self._views else 4):
             return self._storage(*rest)
         if kind == "module" and len(rest) == 3 and _is_class(rest[0]):
             return rest[0]
         raise UnpickleError("it refers to something outside of it that is neither a storage nor a module's class")
 
-    def _storage(self, kind: Any, key: Any, location: Any, count: Any, view: Any) -> Storage:
+    def _storage(self, kind: Any, key: Any, location: Any, count: Any, view: Any = None) -> Storage:
         named = isinstance(kind, Numbers) and type(key) is str and type(location) is str
         if not (named and is_count(count) and view is None):
             raise UnpickleError("it refers to a storage of a kind that PyTorch does not write")
         made = Storage(key, kind.dtype, count)
-        if made.count * made.dtype.itemsize > self._source.left:
+        if made.count * made.dtype.itemsize > (self._source.left if self._views else len(self._source.bytes)):
             raise UnpickleError(f"storage {shown(key)} claims more than the file has: it is cut short or damaged")
         known = self.storages.setdefault(key, made)
         if (known.dtype, known.count) != (made.dtype, made.count):

@@ -168,8 +168,17 @@ def is_count(value: Any) -> bool:
     return type(value) is int and value >= 0
 
 
+class Ordered(dict[Any, Any]):
+    """Stand-in of an OrderedDict. PyTorch hangs versions of layers on a state_dict; nothing here needs them."""
+
+    def __setstate__(self, state: Any) -> None:
+        """Passes over them."""
+        if not isinstance(state, dict):
+            raise UnpickleError("it gives a dictionary a state that does not fit")
+
+
 def _ordered_dict() -> dict[Any, Any]:
-    return {}
+    return Ordered()
 
 
 def _set(items: Any = ()) -> frozenset[str]:

@@ -1,0 +1,83 @@
+"""Compares two sets of images: Frechet distance, kernel distance (KID), precision and recall.
+
+    hcflow distance samples/ photographs/ --json distances.json
+    hcflow distance samples.npy celebahq.npz --reference-protocol tf1
+
+A is what a model generated, B is real. Each is a folder of pictures of one size, an .npz of images (arr_0), features
+(.npy, from `hcflow features`), or statistics (an .npz with mu and sigma, or EDM2's .pkl). The Frechet distance is
+called FID only where the features are those of FID's Inception network.
+"""
+
+import argparse
+import json
+import sys
+
+from hcflow_jax.cli import arguments, features
+from hcflow_jax.cli.progress import shown
+from hcflow_jax.commands import UsageError, as_path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the subcommand takes."""
+    parser.add_argument("generated", metavar="A", type=as_path, help="generated images")
+    parser.add_argument("real", metavar="B", type=as_path, help="real images")
+    metrics = "of frechet, kid and prc (precision and recall); default: all that A and B allow"
+    parser.add_argument("--metrics", metavar="LIST", type=_metrics, help=metrics)
+    protocol = "how the images of statistics that others made were resized: tf1, pytorch-fid or clean-fid"
+    parser.add_argument(
+        "--reference-protocol", metavar="NAME", choices=("tf1", "pytorch-fid", "clean-fid"), help=protocol
+    )
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="of KID's subsets; default %(default)s")
+    parser.add_argument("--json", metavar="FILE", type=as_path, help="writes the numbers and what they depend on")
+    features.add_extractor(parser)
+
+
+def _metrics(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in ("frechet", "fid", "kid", "prc"):
+            raise argparse.ArgumentTypeError(f"{name!r}: expected frechet, kid or prc")
+    return tuple("frechet" if name == "fid" else name for name in names)
+
+
+def run(values: argparse.Namespace) -> int:
+    """Does it; returns the exit status."""
+    out = arguments.check_out("--json", values.json, (".json",)) if values.json else None
+    from functools import cache
+
+    from hcflow_jax import files
+    from hcflow_jax.compiling import enable_compilation_cache
+    from hcflow_jax.evaluation import comparison, extractors
+
+    enable_compilation_cache()
+    extractor = cache(lambda: extractors.load(values.extractor, values.weights, values.reference_protocol))
+    sides = []
+    for path in (values.real, values.generated):
+        with shown(0, path.name) as tell:
+            sides.append(comparison.side(path, extractor, values.batch_size, tell))
+    real, generated = sides
+    foreign = [s for s in sides if s.features is None and "extractor" not in s.about]
+    if foreign and not values.reference_protocol:
+        raise UsageError(
+            f"{foreign[0].name}: statistics that do not say how the images were resized; projects differ in it: "
+            "--reference-protocol names tf1, pytorch-fid or clean-fid"
+        )
+    metrics = values.metrics or (comparison.METRICS if all(s.features is not None for s in sides) else ("frechet",))
+    name = values.extractor or extractors.INCEPTION
+    found = comparison.compare(generated, real, metrics, values.seed, name)
+    if foreign:
+        found["protocol"]["reference_protocol"] = values.reference_protocol
+    for key, value in found.items():
+        if key != "protocol":
+            print(f"{key:>12}  {value:.6g}" if isinstance(value, float) else f"{key:>12}  {value}")
+    for s, what in ((generated, "generated"), (real, "real")):
+        said = ", ".join(f"{key} {value}" for key, value in s.about.items())
+        print(f"{what}: {said or s.name}")
+    if foreign:
+        print(f"reference protocol: {values.reference_protocol}, as the command line says")
+    if not all("extractor" in s.about for s in sides) and extractors.metric(name) == "fid":
+        print("note: FID if the features are those of FID's Inception network; some do not say", file=sys.stderr)
+    if out:
+        text = json.dumps(found, indent=1, allow_nan=False) + "\n"
+        files.write(out, lambda file: file.write(text.encode()))
+    return 0

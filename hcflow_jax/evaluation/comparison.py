@@ -1,0 +1,144 @@
+"""Two sets compared: Frechet distance, kernel distance, precision and recall, from features computed once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from hcflow_jax.errors import InputError
+from hcflow_jax.evaluation import extractors, kernel, neighbourhoods, references, sets
+from hcflow_jax.evaluation.extractors import Extractor
+from hcflow_jax.evaluation.features import features
+from hcflow_jax.evaluation.frechet import frechet
+from hcflow_jax.evaluation.moments import Statistics, statistics
+
+Tell = Callable[[int, int], object]  # images done, of how many
+
+METRICS = ("frechet", "kid", "prc")
+_BLOCK = 4096  # features summed at once
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two sets.
+
+    Attributes:
+      name: for messages.
+      features: (n, d); None where only statistics are known.
+      statistics: mean and covariance of the features.
+      about: what is known of how the features were made, as plain values.
+    """
+
+    name: str
+    features: Float[np.ndarray, "n d"] | None
+    statistics: Statistics
+    about: dict[str, Any]
+
+    @property
+    def count(self) -> int | None:
+        """How many images; None for statistics that do not say."""
+        return self.statistics.count
+
+
+def side(
+    path: Path, extractor: Callable[[], Extractor], batch_size: int = 50, tell: Tell = lambda done, of: None
+) -> Side:
+    """A set from a folder of images, or from a file of images, features or statistics.
+
+    Args:
+      path: of it.
+      extractor: makes the extractor; it is called only where there are images.
+      batch_size: images a device takes at once.
+      tell: is called as images are done.
+
+    Raises:
+      InputError: naming the path, for what cannot be read or compared.
+    """
+    if path.is_dir():
+        return _of_images(sets.of_folder(path), extractor(), batch_size, tell)
+    found = references.read(path)
+    if found.images is not None:
+        return _of_images(sets.of_array(str(path), found.images), extractor(), batch_size, tell)
+    about = {"file": str(path), **(found.about or {})}
+    if found.features is not None:
+        return Side(str(path), found.features, _statistics(found.features), about)
+    if found.statistics is None:
+        raise InputError(f"{path}: holds nothing to compare")
+    return Side(str(path), None, found.statistics, about)
+
+
+def extract(
+    images: sets.ImageSet, extractor: Extractor, batch_size: int = 50, tell: Tell = lambda done, of: None
+) -> Float[np.ndarray, "n d"]:
+    """Features of a set, in order, on all devices of this process.
+
+    Raises:
+      InputError: naming the set, where features are not finite; or a picture that cannot be read.
+    """
+    made = np.empty((images.count, extractor.dims), np.float32)
+    done = 0
+    for part in features(extractor.network, extractor.weights, images.batches(batch_size), batch_size):
+        made[done : done + len(part)] = part
+        done += len(part)
+        tell(done, images.count)
+    if not np.isfinite(made).all():
+        raise InputError(f"{images.name}: the features of some images are not finite; look at the weights")
+    return made
+
+
+def compare(
+    generated: Side, real: Side, metrics: tuple[str, ...] = METRICS, seed: int = 0, name: str = extractors.INCEPTION
+) -> dict[str, Any]:
+    """The distances between two sets.
+
+    Args:
+      generated: images of a model.
+      real: what they are to be like.
+      metrics: of `METRICS`.
+      seed: of the kernel distance's subsets.
+      name: the extractor of features that do not say whose they are.
+
+    Returns:
+      "fid", or "frechet_EXTRACTOR" for features that are not Inception's; "kid" with "kid_spread"; "precision" and
+      "recall"; "count" and "count_real"; and "protocol", what the numbers depend on.
+
+    Raises:
+      InputError: for sets of features that were made differently, or features that are not there.
+    """
+    known = {s.about["extractor"] for s in (generated, real) if "extractor" in s.about}
+    for key in ("extractor", "resizing", "weights_sha256"):
+        values = {str(s.about[key]) for s in (generated, real) if key in s.about}
+        if len(values) > 1:
+            raise InputError(f"{generated.name} and {real.name} have features of another {key}: {sorted(values)}")
+    found: dict[str, Any] = {}
+    protocol: dict[str, Any] = {"generated": generated.about, "real": real.about}
+    if "frechet" in metrics:
+        found[extractors.metric(known.pop() if known else name)] = frechet(generated.statistics, real.statistics)
+    for metric, words in (("kid", "KID"), ("prc", "precision and recall")):
+        for s in (generated, real) if metric in metrics else ():
+            if s.features is None:
+                raise InputError(f"{s.name}: holds statistics only; {words} need the features or the images")
+    if generated.features is not None and real.features is not None:
+        if "kid" in metrics:
+            distance = kernel.kernel_distance(generated.features, real.features, seed=seed)
+            found |= {"kid": distance.mean, "kid_spread": distance.spread}
+            protocol["kid"] = {"subsets": distance.subsets, "size": distance.size, "seed": seed}
+        if "prc" in metrics:
+            shares = neighbourhoods.precision_recall(generated.features, real.features)
+            found |= {"precision": shares.precision, "recall": shares.recall}
+            protocol["precision_recall"] = {"neighbours": shares.neighbours}
+    return {**found, "count": generated.count, "count_real": real.count, "protocol": protocol}
+
+
+def _of_images(images: sets.ImageSet, extractor: Extractor, batch_size: int, tell: Tell) -> Side:
+    if images.count < 2:
+        raise InputError(f"{images.name}: holds {images.count} image; distances need at least 2")
+    made = extract(images, extractor, batch_size, tell)
+    return Side(images.name, made, _statistics(made), {**extractor.about(), **images.about()})
+
+
+def _statistics(made: Float[np.ndarray, "n d"]) -> Statistics:
+    return statistics(made[start : start + _BLOCK] for start in range(0, len(made), _BLOCK))

@@ -1,0 +1,96 @@
+"""What makes features of images, by name: a network, its weights, and how images are resized for it."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Array, Float, UInt8
+
+from hcflow_jax.errors import InputError
+from hcflow_jax.evaluation import efficientnet, inception, inception_weights
+
+INCEPTION, EFFICIENTNET = "inception", "efficientnet-lite0"
+NAMES = (INCEPTION, EFFICIENTNET)
+TF1, PYTORCH_FID, CLEAN_FID = "tf1", "pytorch-fid", "clean-fid"
+PROTOCOLS = (TF1, PYTORCH_FID, CLEAN_FID)  # of resizing for Inception
+
+Network = Callable[[Any, UInt8[Array, "b R R 3"]], Float[Array, "b d"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Extractor:
+    """A network with its weights.
+
+    Attributes:
+      name: one of `NAMES`.
+      dims: d, the length of a feature.
+      network: (weights, images) -> features; traceable.
+      weights: arrays by name.
+      resizing: how images come to the network's size: "tf1" or "pytorch-fid" for Inception, else "bilinear".
+      sha256: of the file of the weights.
+    """
+
+    name: str
+    dims: int
+    network: Network
+    weights: Mapping[str, Any]
+    resizing: str
+    sha256: str
+
+    @property
+    def metric(self) -> str:
+        """What a Frechet distance of these features is called: "fid" for Inception's alone."""
+        return metric(self.name)
+
+    def about(self) -> dict[str, Any]:
+        """What features depend on besides the images, as plain values."""
+        return {"extractor": self.name, "resizing": self.resizing, "weights_sha256": self.sha256}
+
+
+def metric(name: str) -> str:
+    """What a Frechet distance is called: "fid", or "frechet_NAME" for features that are not Inception's."""
+    return "fid" if name == INCEPTION else f"frechet_{name}"
+
+
+def load(name: str | None = None, weights: str | Path | None = None, resizing: str | None = None) -> Extractor:
+    """An extractor.
+
+    Args:
+      name: one of `NAMES`; None takes Inception where its weights are named, else EfficientNet-Lite0.
+      weights: the file of Inception's weights; None: what the environment variable HCFLOW_INCEPTION names.
+      resizing: "tf1" (the default) or "pytorch-fid", for Inception.
+
+    Raises:
+      InputError: for another name or resizing, or weights that are missing or another network's.
+      MissingExtraError: the extra `eval` is not installed, and EfficientNet-Lite0 is asked for.
+    """
+    file = inception_weights.find(weights)
+    name = name or (INCEPTION if file else EFFICIENTNET)
+    if name == EFFICIENTNET:
+        if weights is not None or resizing is not None:
+            raise InputError(f"{name} takes neither a file of weights nor a protocol of resizing")
+        arrays, path = efficientnet.read()
+        return Extractor(name, efficientnet.DIMS, efficientnet.features, arrays, "bilinear", _sha256(path))
+    if name != INCEPTION:
+        raise InputError(f"no extractor {name!r}; there are {', '.join(NAMES)}")
+    networks = {TF1: inception.features, PYTORCH_FID: inception.features_of_pytorch_fid}
+    resizing = resizing or TF1
+    if resizing not in networks:
+        raise InputError(
+            f"images cannot be resized as {resizing} does, by Pillow's bicubic filter: make the reference's "
+            "statistics again from its images, or take a reference of tf1 or pytorch-fid"
+        )
+    if file is None:
+        raise InputError(
+            f"Inception's weights are not here: name {inception_weights.WANTED} by --weights or by the environment "
+            f"variable {inception_weights.VARIABLE}, or use the extractor {EFFICIENTNET}"
+        )
+    read = inception_weights.read(file)
+    return Extractor(name, inception.DIMS, networks[resizing], read.arrays, resizing, read.sha256)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

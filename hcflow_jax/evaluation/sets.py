@@ -1,0 +1,79 @@
+"""A set of images to be compared: a folder of pictures, or an array in a file; a batch after the other."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from hcflow_jax.data import images as pictures
+from hcflow_jax.data.folder import Folder
+from hcflow_jax.errors import InputError
+
+Images = UInt8[np.ndarray, "b R R 3"]
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Square images of one size.
+
+    Attributes:
+      name: for messages.
+      count: how many.
+      resolution: R, pixels.
+      images: all of them, (n, R, R, 3) uint8; None for a folder.
+      files: the folder's pictures, in order; empty for an array.
+    """
+
+    name: str
+    count: int
+    resolution: int
+    images: Images | None = None
+    files: tuple[Path, ...] = ()
+
+    def batches(self, size: int) -> Iterator[Images]:
+        """The images in order, `size` at a time; a folder's are read as they are needed.
+
+        Raises:
+          InputError: naming a picture that cannot be read or is of another size.
+        """
+        if self.images is not None:
+            for start in range(0, self.count, size):
+                yield np.asarray(self.images[start : start + size])
+            return
+        each = map(self._read, self.files)
+        while batch := list(islice(each, size)):
+            yield np.stack(batch)
+
+    def about(self) -> dict[str, Any]:
+        """As plain values."""
+        return {"images": self.name, "count": self.count, "resolution": self.resolution}
+
+    def _read(self, file: Path) -> UInt8[np.ndarray, "R R 3"]:
+        square, found = pictures.decode(file, self.resolution, str(file))
+        if found != (self.resolution, self.resolution):
+            wanted = f"{self.resolution} x {self.resolution}"
+            raise InputError(f"{file}: is {found[0]} x {found[1]} pixels, the set's first {wanted}; resize it first")
+        return square
+
+
+def of_array(name: str, images: Images) -> ImageSet:
+    """A set of images in memory."""
+    return ImageSet(name, len(images), images.shape[1], images=images)
+
+
+def of_folder(path: Path) -> ImageSet:
+    """The pictures below a folder, which are to be square and of one size.
+
+    Raises:
+      DataError: the folder is missing or holds no picture, or its first picture cannot be read.
+      InputError: the first picture is not square.
+    """
+    files = tuple(path / name for name in Folder(path).names())
+    _, (width, height) = pictures.decode(files[0], 1, str(files[0]))
+    if width != height:
+        raise InputError(f"{files[0]}: is {width} x {height} pixels; the images to compare are squares of one size")
+    return ImageSet(str(path), len(files), width, files=files)

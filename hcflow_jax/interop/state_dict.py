@@ -1,0 +1,64 @@
+"""A file of named tensors, whoever wrote it: PyTorch's older format, its zip format, or safetensors."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hcflow_jax.errors import InputError
+from hcflow_jax.unpickle import Source, Stream, Tensor, UnpickleError, read_archive, read_stream
+from hcflow_jax.unpickle.archive import is_archive
+from hcflow_jax.unpickle.source import shown
+
+_HEADER = 8  # bytes, of a safetensors file: the length of its JSON
+
+
+def read(path: str | Path) -> dict[str, np.ndarray]:
+    """The tensors of a file by name. Its format is told from its content; nothing in it is run.
+
+    Args:
+      path: of a state_dict that `torch.save` wrote, or of a safetensors file.
+
+    Returns:
+      name -> array, in the order of the file. The arrays of PyTorch's formats lie in the file itself: read only.
+
+    Raises:
+      InputError: naming the file, if it is missing, cut short, damaged, or holds other than named tensors.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            start = file.read(_HEADER + 1)
+        if start[_HEADER:] == b"{":
+            return _safetensors(path)
+        stream = read_archive(path) if is_archive(start) else read_stream(Source(path))
+        return _tensors(stream)
+    except UnpickleError as error:
+        raise InputError(f"{path}: {error}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _safetensors(path: Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, KeyError, ValueError) as error:  # KeyError: of a type that numpy has not
+        raise UnpickleError(f"it is no whole safetensors file ({shown(str(error))})") from None
+
+
+def _tensors(stream: Stream) -> dict[str, np.ndarray]:
+    root: Any = stream.object
+    for key in ("state_dict", "model", "graph"):  # some projects wrap it in a dict of training's
+        if isinstance(root, Mapping) and isinstance(root.get(key), Mapping):
+            root = root[key]
+            break
+    if not isinstance(root, Mapping):
+        raise UnpickleError(f"it holds a {shown(root)}, expected a state_dict: names and tensors")
+    found = {name: value for name, value in root.items() if isinstance(value, Tensor)}
+    if not found:
+        raise UnpickleError("it holds no named tensor, expected a state_dict: names and tensors")
+    return {str(name): stream.array(tensor) for name, tensor in found.items()}

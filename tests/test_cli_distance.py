@@ -1,0 +1,114 @@
+"""`hcflow features` and `hcflow distance`: from pictures to numbers, and what cannot be compared."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden_data import GOLDEN
+from PIL import Image
+
+from hcflow_jax import cli
+from hcflow_jax.evaluation import extractors
+
+VECTORS = np.load(GOLDEN / "features" / "distances.npz")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with generated and real features, and statistics of others."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HCFLOW_INCEPTION", raising=False)
+    np.save("a.npy", VECTORS["a"])
+    np.save("b.npy", VECTORS["b"])
+    np.savez("b.npz", mu=VECTORS["b"].mean(0), sigma=np.cov(VECTORS["b"].T))
+    return tmp_path
+
+
+def _json(*argv: str) -> dict:
+    assert cli.main(["distance", *argv, "--json", "out.json"]) == 0
+    return json.loads(Path("out.json").read_text())
+
+
+def test_features_of_others(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = _json("a.npy", "b.npy")
+    assert found["fid"] == pytest.approx(float(VECTORS["fid"]), rel=2e-6)
+    assert found["precision"] == pytest.approx(float(VECTORS["precision"]))
+    assert found["recall"] == pytest.approx(float(VECTORS["recall"]))
+    assert (found["count"], found["count_real"]) == (700, 500)
+    assert found["protocol"]["kid"] == {"subsets": 100, "size": 500, "seed": 0}
+    said = capsys.readouterr()
+    assert "fid" in said.out and "some do not say" in said.err
+    named = _json("a.npy", "b.npy", "--extractor", "dinov2", "--metrics", "frechet")
+    assert named["frechet_dinov2"] == found["fid"] and "kid" not in named and "fid" not in named
+
+
+def test_statistics_of_others_need_a_protocol(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["distance", "a.npy", "b.npz"]) == 2
+    assert "b.npz: statistics that do not say how the images were resized" in capsys.readouterr().err
+    found = _json("a.npy", "b.npz", "--reference-protocol", "clean-fid")
+    assert found["fid"] == pytest.approx(float(VECTORS["fid"]), rel=2e-6)
+    assert found["protocol"]["reference_protocol"] == "clean-fid" and "kid" not in found
+    assert "reference protocol: clean-fid" in capsys.readouterr().out
+    assert cli.main(["distance", "a.npy", "b.npz", "--reference-protocol", "tf1", "--metrics", "frechet,kid"]) == 2
+    assert "error: b.npz: holds statistics only; KID need" in capsys.readouterr().err
+
+
+@pytest.mark.full
+def test_pictures_have_a_distance_of_its_own_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without Inception's weights. A folder and an array of the same pictures have the same features."""
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    Path("pictures").mkdir()
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(f"pictures/{i}.png")
+    np.savez("images.npz", images)
+    assert cli.main(["features", "--samples", "pictures", "--out", "f.npy", "--batch-size", "5"]) == 0
+    features, about = np.load("f.npy"), json.loads(Path("f.npy.json").read_text())
+    assert features.shape == (5, 1280) and features.dtype == np.float32
+    assert (about["extractor"], about["resizing"], about["count"]) == ("efficientnet-lite0", "bilinear", 5)
+    found = _json("images.npz", "f.npy", "--batch-size", "5")
+    scale = float(np.trace(np.cov(features.T)))
+    assert abs(found["frechet_efficientnet-lite0"]) < 1e-5 * scale and "fid" not in found
+    assert found["precision"] == found["recall"] == 1 and found["count"] == 5
+    assert "do not say" not in capsys.readouterr().err
+    np.save("g.npy", features + 1)
+    Path("g.npy.json").write_text(json.dumps({**about, "weights_sha256": "others"}))
+    assert cli.main(["distance", "f.npy", "g.npy"]) == 2
+    assert "features of another weights_sha256" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv, said",
+    [
+        (["distance", "gone", "b.npy"], "gone: cannot be read (No such file or directory)"),
+        (["distance", "empty", "b.npy"], "empty: holds no picture"),
+        (["distance", "a.npy", "b.npy", "--metrics", "is"], "'is': expected frechet, kid or prc"),
+        (["distance", "a.npy", "b.npy", "--json", "out.txt"], "--json out.txt: must end in .json"),
+        (["distance", "mixed", "b.npy"], "mixed/b.png: is 9 x 9 pixels, the set's first 8 x 8"),
+        (["distance", "oblong", "b.npy"], "oblong/a.png: is 8 x 9 pixels; the images to compare are squares"),
+        (["distance", "single", "b.npy"], "single: holds 1 image; distances need at least 2"),
+        (["features", "--samples", "b.npz", "--out", "f.npy"], "--samples b.npz: holds no images"),
+        (["features", "--samples", "single", "--out", "f.npz"], "--out f.npz: must end in .npy"),
+        (["features", "--samples", "single", "--out", "f.npy", "--extractor", "vgg"], "no extractor 'vgg'"),
+        (["features", "--samples", "single", "--out", "f.npy", "--extractor", "inception"], "weights are not here"),
+    ],
+)
+def test_what_cannot_be_compared(
+    folder: Path, argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("empty").mkdir()
+    for name, sizes in {"mixed": [(8, 8), (9, 9)], "oblong": [(8, 9)], "single": [(8, 8)]}.items():
+        Path(name).mkdir()
+        for letter, size in zip("ab", sizes, strict=False):
+            Image.new("RGB", size).save(f"{name}/{letter}.png")
+    assert cli.main(argv) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+    assert not Path("out.json").exists() and not Path("f.npy").exists()
+
+
+def test_resizing_that_is_not_built(folder: Path) -> None:
+    with pytest.raises(extractors.InputError, match="Pillow's bicubic filter"):
+        extractors.load("inception", "weights", "clean-fid")
+    with pytest.raises(extractors.InputError, match="takes neither"):
+        extractors.load("efficientnet-lite0", "weights")

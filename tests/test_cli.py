@@ -177,7 +177,5 @@ def test_help_is_there_at_once():
 @pytest.mark.parametrize("name", command.COMMANDS)
 def test_every_subcommand_has_help_and_needs_no_jax_for_it(name, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "hcflow_jax.cli.use", None)
-    with pytest.raises(SystemExit) as stopped:
-        command.main([name, "--help"])
-    assert stopped.value.code == 0
+    assert command.main([name, "--help"]) == 0
     assert f"hcflow {name}" in capsys.readouterr().out

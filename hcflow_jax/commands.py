@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from hcflow_jax import environment
 from hcflow_jax.errors import HcflowError
 
 FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130
@@ -51,9 +52,9 @@ def run_main(
       stopped: the message of an interrupted command.
 
     Returns:
-      The exit status of the process: that of the function; 2, after one line on stderr, for this package's own errors
-      and for files that cannot be read or written; 130 if interrupted. Any other exception is a fault of this
-      package and is raised with its traceback.
+      The exit status of the process: that of the function; 2, after one line on stderr, for this package's own
+      errors, for files that cannot be read or written, and for what the environment has wrong; 130 if interrupted.
+      Any other exception is a fault of this package and is raised with its traceback.
     """
     try:
         return function(list(sys.argv[1:] if argv is None else argv))
@@ -62,3 +63,7 @@ def run_main(
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        if (said := environment.explain(error)) is None:
+            raise
+        return fail(said)

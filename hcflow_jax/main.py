@@ -3,13 +3,16 @@
 Any field of the config can be set on the command line: `--config.train.num_steps=1000`.
 """
 
+import os
 import re
 import sys
 from collections.abc import Sequence
+from unittest import mock
 
 from absl import flags
 from ml_collections import config_flags
 
+from hcflow_jax import environment
 from hcflow_jax.commands import fail
 from hcflow_jax.config import ConfigError, presets
 from hcflow_jax.errors import HcflowError
@@ -109,13 +112,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv if argv is None else argv)
     try:
-        values = _parse(argv)
-    except (flags.Error, AttributeError, KeyError, ConfigError, OSError) as error:
-        return fail(_one_line(error, argv))
-    if values.help:
-        print(f"{__doc__}\n{values.get_help()}")
-        return 0
+        try:
+            values = _parse(argv)
+        except (flags.Error, AttributeError, KeyError, ConfigError, OSError) as error:
+            return fail(_one_line(error, argv))
+        if values.help:
+            print(f"{__doc__ or ''}\n{_help(values)}")
+            return 0
+        return _run(values)
+    except (HcflowError, OSError) as error:
+        return fail(error)
+    except Exception as error:
+        if (said := environment.explain(error)) is None:
+            raise
+        return fail(said)
 
+
+def _help(values: flags.FlagValues) -> str:
+    """The text for --help; at absl's own width where COLUMNS is too small for its indents."""
+    try:
+        return values.get_help()
+    except ValueError:
+        with mock.patch.dict(os.environ):
+            del os.environ["COLUMNS"]
+            return values.get_help()
+
+
+def _run(values: flags.FlagValues) -> int:
+    """Trains or evaluates; returns the exit status."""
     # Imported here: a misspelt flag should not wait for jax.
     from jax.errors import JaxRuntimeError
 
@@ -139,8 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             evaluate.evaluate(values.workdir, values.config)
     except distributed.AloneError as error:
         distributed.leave(fail(error))
-    except (HcflowError, OSError) as error:
-        return fail(error)
+    except HcflowError:  # some of them are ValueErrors
+        raise
     except (JaxRuntimeError, ValueError) as error:  # jax raises either, as a collective is waited for or dispatched
         if (said := distributed.lost(error)) is None:
             raise

@@ -61,7 +61,9 @@ class Engine:
         Raises:
           InputError: for another dtype.
           ConfigError: the config makes no model.
+          EnvironmentSettingError: JAX cannot start as the environment says.
         """
+        devices.start()
         self._placed = mesh is not None or jax.local_device_count() > 1
         self.mesh = devices.in_a_row(jax.local_devices()) if mesh is None else mesh
         self.config, self.dtype, self.params = config, known_dtype(dtype), params

@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from hcflow_jax import checkpoint, models
+from hcflow_jax import checkpoint, devices, models, settings
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data import pipeline
 from hcflow_jax.training import distributed, resumption, sharding, workdir
@@ -17,6 +17,7 @@ from hcflow_jax.training.programs import Programs
 EVAL = "eval.json"
 
 
+@settings.own()
 def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, Any]:
     """Evaluates the EMA's parameters and writes `eval.json`.
 
@@ -33,7 +34,9 @@ def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, An
       ConfigError: the model is another one than the checkpoint's; `eval.batch_size` does not split over the devices;
         or the workdir cannot be written.
       DataError: the held-out images are not there.
+      EnvironmentSettingError: JAX cannot start as the environment says.
     """
+    devices.start()
     found = checkpoint.load(path)
     directory = workdir.open_workdir(path)
     for change in resumption.changes(found.config, config) if config is not None else ():

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import jax
 from ml_collections import ConfigDict
 
-from hcflow_jax import data, models
+from hcflow_jax import data, devices, models, settings
 from hcflow_jax.checkpoint import Checkpoints
 from hcflow_jax.data import pipeline
 from hcflow_jax.training import (
@@ -244,6 +244,7 @@ class _Run:
         self.reporter.close()
 
 
+@settings.own()
 def train(
     config: ConfigDict,
     path: str | Path,
@@ -273,7 +274,9 @@ def train(
       DataError: the images are not there, cannot be read (what was trained is saved first), or are others than those
         the checkpoint was trained on.
       AloneError: of several processes this one's images cannot be read; nothing is saved.
+      EnvironmentSettingError: JAX cannot start as the environment says.
     """
+    devices.start()
     directory = workdir.open_workdir(path)
     with workdir.only_run(directory):
         run = _Run(config, directory, profile, allow_config_change)

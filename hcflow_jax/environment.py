@@ -75,7 +75,10 @@ def cannot_start(platforms: str, platform: str, error: BaseException) -> Environ
     reason = " ".join(str(error).split()).split(" (set JAX_PLATFORMS", 1)[0].split(" (you may need", 1)[0][:200]
     reason = reason.rstrip(".") or "there is no such device"
     if not platforms and not platform:
-        return EnvironmentSettingError(f"JAX cannot start ({reason}); JAX_PLATFORMS=cpu computes on the CPU")
+        hint = "JAX_PLATFORMS=cpu computes on the CPU"
+        if "'cpu'" in reason:
+            hint = f"look at {', '.join(n for n in os.environ if n.startswith('JAX_')) or 'the installation of jax'}"
+        return EnvironmentSettingError(f"JAX cannot start ({reason}); {hint}")
     setting = f"JAX_PLATFORMS={platforms}" if platforms else f"JAX_PLATFORM_NAME={platform}"
     wanted = {name.strip().lower() for name in (platforms or platform).split(",")}
     if wanted & {"cuda", "gpu"}:

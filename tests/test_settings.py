@@ -16,7 +16,7 @@ import pytest
 import training_fakes as fakes
 
 import hcflow_jax
-from hcflow_jax import api, checkpoint, likelihood
+from hcflow_jax import api, checkpoint, flows, likelihood
 from hcflow_jax.api import arguments
 from hcflow_jax.data import preprocessing
 from hcflow_jax.keys import root_key
@@ -79,6 +79,17 @@ def test_keys_and_what_training_sees_do_not_depend_on_x64(seed):
     np.testing.assert_array_equal(key, wide_key)
     assert wide_x.dtype == np.float32
     np.testing.assert_allclose(x, wide_x, atol=1e-6)
+
+
+@pytest.mark.situation("JAX's strict promotion of dtypes or ranks, and a flow of your own")
+def test_bijectors_take_strict_promotion():
+    flow = flows.chain(actnorm=flows.Actnorm(), mixing=flows.Mixing())
+    x = np.random.default_rng(0).standard_normal((4, 2)).astype(np.float32)
+    params, expected = flow.init(jax.random.key(0), x)
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        _, z = flow.init(jax.random.key(0), x)
+        np.testing.assert_allclose(z, expected, rtol=1e-6)
+        np.testing.assert_allclose(flow.inverse(params, z)[0], x, atol=1e-5)
 
 
 # Training

@@ -44,7 +44,7 @@ def command(workdir: Path, name: str, config: ConfigDict) -> str:
     words = [f"python -m hcflow_jax.main --config=configs/{name}.py --workdir=runs/{workdir.name}"]
     for field, value in _fields(config_to_plain(config)):
         if value != usual[field] and field != "data.path":
-            place = field == "train.init_from" and Path(value).is_dir()
+            place = field == "train.init_from" and value not in box.NAMES and Path(value).is_dir()
             words.append(f"--config.{field}={f'runs/{Path(value).name}' if place else value}")
     return " ".join(words)
 

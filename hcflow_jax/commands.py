@@ -4,18 +4,35 @@ Importing this module imports neither jax nor numpy, so that `--help` is fast.
 """
 
 import argparse
+import codecs
+import io
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-from hcflow_jax import environment
-from hcflow_jax.errors import HcflowError
+from hcflow_jax import environment, paths
+from hcflow_jax.errors import HcflowError, InputError
 
 FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 
 
 class UsageError(HcflowError):
     """Something on the command line that the user has to put right."""
+
+
+def as_path(text: str) -> Path:
+    """Reads an argument that is a path: argparse's `type` (see `paths.local`)."""
+    try:
+        return paths.local(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def model_name(text: str) -> str:
+    """Reads an argument that is a path or the name of a model: as it was written, since ./portraits is a path."""
+    as_path(text)
+    return text
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,9 +52,41 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} ({self.prog} --help tells what there is)")
 
 
+def print_any_name() -> None:
+    """Lets stdout and stderr print every name: what their encoding lacks as \\u753b, a byte that is no text as \\xe9.
+
+    A stream that gives such bytes back as they are, as in the C locale, goes on doing so.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors not in (_SHOWN, _GIVEN_BACK):
+            stream.reconfigure(errors=_GIVEN_BACK if stream.errors == "surrogateescape" else _SHOWN)
+
+
+_SHOWN, _GIVEN_BACK = "hcflow_jax.shown", "hcflow_jax.given_back"  # how streams treat what they cannot encode
+
+
+def _show(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character = error.object[error.start]
+    if 0xDC80 <= ord(character) <= 0xDCFF:  # how Python has a byte of a name that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}", error.start + 1
+    return character.encode("ascii", "backslashreplace"), error.start + 1
+
+
+def _give_back(error: UnicodeError) -> tuple[str | bytes, int]:
+    if isinstance(error, UnicodeEncodeError) and 0xDC80 <= ord(error.object[error.start]) <= 0xDCFF:
+        return bytes([ord(error.object[error.start]) - 0xDC00]), error.start + 1
+    return _show(error)
+
+
+codecs.register_error(_SHOWN, _show)
+codecs.register_error(_GIVEN_BACK, _give_back)
+
+
 def fail(error: BaseException | str, status: int = USAGE_ERROR) -> int:
     """Says in one line on stderr what went wrong; returns the status."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"error: {' '.join(line.strip() for line in str(error).splitlines())}", file=sys.stderr)
     return status
 
 
@@ -56,6 +105,7 @@ def run_main(
       errors, for files that cannot be read or written, and for what the environment has wrong; 130 if interrupted.
       Any other exception is a fault of this package and is raised with its traceback.
     """
+    print_any_name()
     try:
         return function(list(sys.argv[1:] if argv is None else argv))
     except (HcflowError, OSError) as error:

@@ -1,5 +1,6 @@
 """Files that are written completely or not at all, and lock files that one process at a time may hold."""
 
+import hashlib
 import logging
 import os
 import shutil
@@ -14,6 +15,7 @@ from filelock import FileLock, Timeout
 from hcflow_jax.errors import HcflowError
 
 PARTIAL = ".partial"  # the ending of what is still being written
+_LONGEST = 255  # bytes of a name
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +30,18 @@ class HeldError(HcflowError):
     def __init__(self, path: Path, holder: str) -> None:
         super().__init__(f"{path} is held by process {holder}")
         self.holder = holder
+
+
+def hidden(path: Path, ending: str) -> Path:
+    """A hidden name beside a file or directory, for what belongs to it: .NAME.ENDING.
+
+    Where that would be longer than file systems allow, NAME is its first characters and a digest of it.
+    """
+    name = f".{path.name}.{ending}"
+    if len(os.fsencode(name)) > _LONGEST:
+        digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+        name = f".{path.name[:32]}-{digest}.{ending}"
+    return path.with_name(name)
 
 
 @contextmanager
@@ -48,7 +62,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     Raises:
       OSError: the file cannot be put into its place.
     """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
+    partial = hidden(path, f"{uuid.uuid4().hex[:12]}{PARTIAL}")
     try:
         yield partial
         if durable:

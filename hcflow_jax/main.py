@@ -12,9 +12,9 @@ from unittest import mock
 from absl import flags
 from ml_collections import config_flags
 
-from hcflow_jax import environment
-from hcflow_jax.commands import fail
-from hcflow_jax.config import ConfigError, presets
+from hcflow_jax import environment, paths
+from hcflow_jax.commands import fail, print_any_name
+from hcflow_jax.config import ConfigError, check_paths, presets
 from hcflow_jax.errors import HcflowError
 
 
@@ -82,8 +82,9 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
         raise ConfigError("--config is missing: name a file of configs/")
     if values.profile is not None and values.mode == "eval":
         raise ConfigError("--profile traces steps of training; --mode=eval takes none")
+    paths.local(values.workdir, "--workdir")
     if values.config is not None:
-        values.config.train  # noqa: B018  (a config file that is not there says so when it is first used)
+        check_paths(values.config)  # here a config file that is not there says so, too
     return values
 
 
@@ -111,10 +112,11 @@ def main(argv: Sequence[str] | None = None) -> int:
       exits with 143 from inside training.
     """
     argv = list(sys.argv if argv is None else argv)
+    print_any_name()
     try:
         try:
             values = _parse(argv)
-        except (flags.Error, AttributeError, KeyError, ConfigError, OSError) as error:
+        except (flags.Error, AttributeError, KeyError, HcflowError, OSError) as error:
             return fail(_one_line(error, argv))
         if values.help:
             print(f"{__doc__ or ''}\n{_help(values)}")

@@ -70,6 +70,11 @@ take_training() {
         workdir="${argument#*=}"
         case "$workdir" in
           /* | "") ;;
+          *://*) refuse "$argument: not on a machine's file systems; mount the bucket and name its folder" ;;
+          \~ | \~/*)
+            [ -n "$here" ] || refuse "$argument: name its whole path on the machines that train, all of which share it"
+            workdir="$HOME${workdir#\~}"
+            ;;
           *)
             [ -n "$here" ] || refuse "$argument: name its whole path on the machines that train, all of which share it"
             workdir="$here/$workdir"

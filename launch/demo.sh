@@ -22,7 +22,12 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-case "$workdir" in /*) ;; *) workdir="$here/$workdir" ;; esac
+case "$workdir" in
+  /*) ;;
+  *://*) fail "--workdir=$workdir: not on this machine's file systems; mount the bucket and name its folder" ;;
+  \~ | \~/*) workdir="$HOME${workdir#\~}" ;;
+  *) workdir="$here/$workdir" ;;
+esac
 
 say "demo: trains a small model on drawn portraits, then reports; about 10-15 minutes on 2 CPU cores"
 say "results: $workdir (start again to go on after an interruption)"

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from prepare_runs import COUNT, beside, files, make_pictures, one_line, run_prepare
 
-from hcflow_jax.data import images, listing, prepare, shards
+from hcflow_jax.data import images, listing, prepare, shards, unfinished
 from hcflow_jax.data.preparation import only_writer
 
 ROOT = str(Path(__file__).parents[1])
@@ -37,6 +37,7 @@ def test_holds_the_pictures_in_their_order(pictures, tmp_path, capsys):
         "images": COUNT,
         "skipped": 0,
         "conversions": {},
+        "left_out": {},
         "unreadable": [],
     }
     assert not beside(tmp_path / "out")
@@ -185,8 +186,9 @@ def test_missing_argument_is_one_line(capsys):
 
 
 def test_what_another_preparation_left_is_removed(pictures, tmp_path, capsys):
-    left = tmp_path / ".out.0123456789ab.partial"
-    (left / "set").mkdir(parents=True)
+    left = unfinished.make(tmp_path / "out", "0123456789ab")
+    (left / "set").mkdir()
+    assert left.name == ".out.0123456789ab.partial"
     assert run_prepare(pictures, tmp_path / "out") == 0
     assert not left.exists() and f"{left}: removed" in capsys.readouterr().err
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from odd_names import ODD
 from PIL import Image
 from tensorflow_datasets.core.download import extractor
 from tensorflow_datasets.core.registered import skip_registration
@@ -75,6 +76,15 @@ def test_held_out_is_split_off_the_end(prepared):
     train, held_out = (_values(open_source(_config(prepared, "tiny_one"), s)) for s in ("train", "eval"))
     assert len(train) == 5 and len(held_out) == 2
     assert sorted(train + held_out) == VALUES
+
+
+@pytest.mark.parametrize("name", [ODD[1], ODD[5], ODD[7]], ids=ascii)
+def test_sets_lie_under_any_name(prepared, tmp_path, name):
+    shutil.copytree(prepared, tmp_path / name)
+    assert sorted(_values(open_source(_config(tmp_path / name, "tiny_two"), "train"))) == VALUES
+    with pytest.raises(DataError) as error:
+        open_source(_config(tmp_path / name, "mnist"), "train")
+    assert str(tmp_path / name) in str(error.value)
 
 
 def test_held_out_split_of_the_set_is_preferred(prepared):

@@ -222,6 +222,16 @@ ALL = ["local.sh", "slurm.sh", "tpu_pod.sh", "kubernetes.sh"]
         (["local.sh", "slurm.sh"], ["--config=configs/demo.py"], "arguments of hcflow_jax.main stand after --"),
         (["local.sh", "slurm.sh"], [], "--workdir=DIR is missing"),
         (["local.sh", "slurm.sh"], ["--", "--workdir=/a"], "--config=FILE is missing"),
+        (
+            ["local.sh", "slurm.sh"],
+            [*TRAINING[:2], "--workdir=gs://b/a"],
+            "--workdir=gs://b/a: not on a machine's",
+        ),
+        (
+            ["tpu_pod.sh"],
+            ["train", *TPU, *TRAINING[:2], "--workdir=s3://a"],
+            "--workdir=s3://a: not on a machine's",
+        ),
         (["local.sh", "slurm.sh"], ["--", "--workdir=/a", "--config=configs/no.py"], "configs/no.py: no such file"),
         (["local.sh", "slurm.sh"], [*TRAINING, "--num_processes=2"], "the launcher sets that itself"),
         (["local.sh", "slurm.sh"], [*TRAINING, "stray"], "stray: arguments of hcflow_jax.main are of the form"),

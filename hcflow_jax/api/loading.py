@@ -16,7 +16,8 @@ def load(path: str | Path | None = None, *, dtype: str = "float32", mesh: Mesh |
 
     Args:
       path: a workdir (its newest step that can be read), one step in its `checkpoints/`, a weights file, or the name
-        of a model in the box, one of `BOXED`. None: the first of those.
+        of a model in the box, one of `BOXED`, which a folder of that name does not hide: write "./portraits" for
+        the folder. None: the first of those.
       dtype: of the networks' arithmetic in sampling: "float32", or "bfloat16", which is faster on accelerators and
         decodes latents to nearly the same images.
       mesh: the devices that share every batch, from `devices.in_a_row`; None: all of this process's.
@@ -24,7 +25,7 @@ def load(path: str | Path | None = None, *, dtype: str = "float32", mesh: Mesh |
     Raises:
       CheckpointError: there is none, or it is damaged.
       ConfigError: this version cannot make a model of its config.
-      InputError: for another dtype.
+      InputError: for another dtype, or what is no path of this machine (see `paths.local`).
       EnvironmentSettingError: JAX cannot start as the environment says.
 
     >>> model = api.load("portraits")
@@ -32,7 +33,7 @@ def load(path: str | Path | None = None, *, dtype: str = "float32", mesh: Mesh |
     True
     """
     devices.start()
-    where = box.find(path or BOXED[0])
+    where = box.weights(BOXED[0]) if path is None else box.find(path)
     if not where.exists():
         raise CheckpointError(f"{where}: no such directory or file, and no model in the box ({', '.join(BOXED)})")
     found = checkpoint.load(where)

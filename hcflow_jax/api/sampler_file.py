@@ -18,7 +18,7 @@ import numpy as np
 from jax import export
 from ml_collections import ConfigDict
 
-from hcflow_jax import settings
+from hcflow_jax import paths, settings
 from hcflow_jax.api.programs import Programs
 from hcflow_jax.errors import InputError
 from hcflow_jax.files import replacing
@@ -39,9 +39,10 @@ def write(path: str | Path, config: ConfigDict, params: Any, dtype: str, n: int)
       n: images a call.
 
     Raises:
-      InputError: n is below 1.
+      InputError: n is below 1, or the path is none of this machine (see `paths.local`).
       OSError: the file cannot be written.
     """
+    path = paths.local(path)
     if n < 1:
         raise InputError(f"n is {n}: at least one image a call")
     programs = Programs(config, dtype, execution=_EXECUTION)
@@ -55,5 +56,5 @@ def write(path: str | Path, config: ConfigDict, params: Any, dtype: str, n: int)
     precision = "highest" if dtype == "float32" else "default"
     with settings.own(), jax.default_matmul_precision(precision):
         exported = export.export(jax.jit(sampler), platforms=PLATFORMS)(scalar, scalar, sigmas)
-    with replacing(Path(path)) as partial:
+    with replacing(path) as partial:
         partial.write_bytes(exported.serialize())

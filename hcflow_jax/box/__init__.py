@@ -1,8 +1,13 @@
 """The models in the box: weights that come with the package, each with a card that says what it is."""
 
+import logging
 from pathlib import Path
 
+from hcflow_jax import paths
+
 NAMES = ("portraits", "scenes")
+
+_log = logging.getLogger(__name__)
 
 
 def weights(name: str) -> Path:
@@ -16,6 +21,17 @@ def card(name: str) -> Path:
 
 
 def find(path: str | Path) -> Path:
-    """Where a checkpoint lies: a name in `NAMES` is that model's weights file, unless there is a file of the name."""
-    where = Path(path).expanduser()
-    return weights(str(path)) if str(path) in NAMES and not where.exists() else where
+    """Where a checkpoint lies: a name in `NAMES` is that model's weights file, whatever lies here under that name.
+
+    A folder of the name is written as a path, `./portraits`. A `Path` cannot tell the two apart: it is what lies
+    there, and the model's name where nothing does.
+
+    Raises:
+      InputError: see `paths.local`.
+    """
+    where = paths.local(path)
+    if str(path) not in NAMES or (isinstance(path, Path) and where.exists()):
+        return where
+    if (where / "checkpoints").is_dir():
+        _log.warning("%s is the model in the box; the run in the folder of that name is ./%s", path, path)
+    return weights(str(path))

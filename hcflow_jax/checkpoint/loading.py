@@ -8,6 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from hcflow_jax import paths
 from hcflow_jax.checkpoint import weights_file
 from hcflow_jax.checkpoint.files import CHECKPOINTS, CheckpointError
 
@@ -44,7 +45,7 @@ def load(path: str | Path, parts: Iterable[str] = ("ema",)) -> Checkpoint:
     Raises:
       CheckpointError: there is none, or it is incomplete.
     """
-    path = Path(path).absolute()
+    path = paths.local(path).absolute()
     parts = tuple(parts)
     if path.suffix == weights_file.SUFFIX and not path.is_dir():
         return _load_file(path, parts)

@@ -10,7 +10,7 @@ import jax
 import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
-from hcflow_jax import parameters
+from hcflow_jax import parameters, paths
 from hcflow_jax.checkpoint import files
 from hcflow_jax.checkpoint.files import WEIGHTS, CheckpointError
 from hcflow_jax.checkpoint.loading import Checkpoint
@@ -32,8 +32,15 @@ def _handlers() -> dict[str, Any]:
 
 
 def open_manager(root: Path, **options: Any) -> ocp.CheckpointManager:
-    """Orbax's manager of the steps in a directory."""
-    return ocp.CheckpointManager(root, options=ocp.CheckpointManagerOptions(**options), item_handlers=_handlers())
+    """Orbax's manager of the steps in a directory that is there."""
+    return ocp.CheckpointManager(
+        paths.plain(root), options=ocp.CheckpointManagerOptions(**options), item_handlers=_handlers()
+    )
+
+
+def root_of(manager: ocp.CheckpointManager) -> Path:
+    """The directory of `open_manager`, by its own name."""
+    return Path(paths.own_names(str(manager.directory)))
 
 
 def _check_shapes(directory: Path, stored: Any, wanted: Any) -> None:
@@ -93,7 +100,7 @@ def read_step(
       CheckpointError: it is incomplete, damaged or of another model.
       ConfigError: from `accept`.
     """
-    directory = Path(manager.directory) / str(step)
+    directory = root_of(manager) / str(step)
     files.check(directory)
     try:
         described = manager.restore(
@@ -117,9 +124,8 @@ def read_step(
         raise
     except Exception as error:  # Orbax, TensorStore and json each raise their own
         named = re.findall(r'local file "([^"]+)"', str(error))
-        raise CheckpointError(
-            f"{named[-1] if named else directory} cannot be read: copy it again, or use another ({reason(error)})"
-        ) from error
+        where, why = (paths.own_names(text) for text in (named[-1] if named else str(directory), reason(error)))
+        raise CheckpointError(f"{where} cannot be read: copy it again, or use another ({why})") from error
     return Checkpoint(step, config, arrays, described["metadata"])
 
 
@@ -142,5 +148,5 @@ def read_newest(manager: ocp.CheckpointManager, read: Callable[[int], Checkpoint
             problems.append(str(error))
             _log.warning("checkpoint %d cannot be used: %s; trying the one before it", step, error)
     if steps:
-        raise CheckpointError(f"{manager.directory}: none of its {len(steps)} steps can be read: {problems[0]}")
+        raise CheckpointError(f"{root_of(manager)}: none of its {len(steps)} steps can be read: {problems[0]}")
     return None

@@ -13,10 +13,11 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from hcflow_jax import paths
 from hcflow_jax.checkpoint import files
 from hcflow_jax.checkpoint.files import CHECKPOINTS, UNREADABLE, CheckpointError
 from hcflow_jax.checkpoint.loading import Checkpoint
-from hcflow_jax.checkpoint.reading import any_config, open_manager, read_newest, read_step, reason
+from hcflow_jax.checkpoint.reading import any_config, open_manager, read_newest, read_step, reason, root_of
 from hcflow_jax.config import config_to_plain
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -56,7 +57,7 @@ class _Saving(threading.Thread):
         except Exception as error:
             self.error: Exception | None = error
         else:
-            _seal(Path(self._manager.directory) / str(self.step))
+            _seal(root_of(self._manager) / str(self.step))
 
 
 class Checkpoints:
@@ -77,7 +78,7 @@ class Checkpoints:
           keep_every: of the others, the multiples of this are kept too; 0: none.
           tell: is given a line for a save that failed with others to come, see `poll`.
         """
-        self.root = Path(workdir).absolute() / CHECKPOINTS
+        self.root = paths.local(workdir).absolute() / CHECKPOINTS
         self.root.mkdir(parents=True, exist_ok=True)
         managers = ocp.checkpoint_managers
         kept = [managers.LatestN(keep), *([managers.EveryNSteps(keep_every)] if keep_every else [])]
@@ -135,7 +136,7 @@ class Checkpoints:
     def _fail(self, step: int, error: Exception) -> None:
         self._failure = CheckpointError(
             f"{self.root / str(step)} could not be saved: see to its disk; the steps before it are as they were "
-            f"({reason(error)})"
+            f"({paths.own_names(reason(error))})"
         )
         self._failure.__cause__ = error
         if jax.process_count() == 1:  # several would have to do so together, and the others may know of no failure

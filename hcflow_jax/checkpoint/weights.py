@@ -6,6 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from hcflow_jax import paths
 from hcflow_jax.checkpoint import files
 from hcflow_jax.checkpoint.files import CHECKPOINTS, WEIGHTS, CheckpointError
 from hcflow_jax.files import replacing
@@ -17,7 +18,7 @@ def check_new(workdir: str | Path) -> Path:
     Raises:
       CheckpointError: it is there, and not an empty directory.
     """
-    target = Path(workdir).expanduser().absolute()
+    target = paths.local(workdir).absolute()
     if target.is_dir() and not any(target.iterdir()):
         return target
     if target.exists() or target.is_symlink():

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from hcflow_jax import paths
 from hcflow_jax.checkpoint.files import CheckpointError
 from hcflow_jax.config import ConfigError, config_from_plain, config_to_plain
 from hcflow_jax.errors import InputError
@@ -36,7 +37,7 @@ def save_file(
       InputError: a parameter is not finite, as it is or in `dtype`.
       OSError: the file cannot be written.
     """
-    path = Path(path)
+    path = paths.local(path)
     tensors, empty = {}, []
     for keys, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_empty):
         name = jax.tree_util.keystr(keys, simple=True, separator="/")
@@ -64,7 +65,7 @@ def amend_file(path: str | Path, metadata: Mapping[str, Any]) -> None:
       CheckpointError: it is not a file that `save_file` wrote.
       OSError: it cannot be written.
     """
-    path = Path(path)
+    path = paths.local(path)
     before = read_file(path)[2]
     content = path.read_bytes()
     end = 8 + int.from_bytes(content[:8], "little")

@@ -2,11 +2,12 @@
 
 import argparse
 import math
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from hcflow_jax import box
-from hcflow_jax.commands import UsageError
+from hcflow_jax.commands import UsageError, model_name
 
 DTYPES = ("float32", "bfloat16")
 _SEEDS = 2**32
@@ -18,7 +19,7 @@ def add_model(parser: argparse.ArgumentParser, default: str = box.NAMES[0]) -> N
     """--checkpoint."""
     boxed = ", ".join(box.NAMES)
     where = f"a workdir, a step in it, a weights file, or a model in the box ({boxed}); default: {default}"
-    parser.add_argument("--checkpoint", metavar="WHERE", help=where)
+    parser.add_argument("--checkpoint", metavar="WHERE", type=model_name, help=where)
 
 
 def add_dtype(parser: argparse.ArgumentParser) -> None:
@@ -108,12 +109,11 @@ def check_out(option: str, path: Path, endings: tuple[str, ...] = ()) -> Path:
       endings: those that the file may have.
 
     Returns:
-      The path, `~` expanded.
+      The path.
 
     Raises:
       UsageError: it has another ending, or cannot be written.
     """
-    path = path.expanduser()
     if endings and path.suffix.lower() not in endings:
         raise UsageError(f"{option} {path}: must end in {' or '.join(endings)}")
     if endings and path.is_dir():
@@ -121,9 +121,8 @@ def check_out(option: str, path: Path, endings: tuple[str, ...] = ()) -> Path:
     folder = path.parent if endings else path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".hcflow-writable"
-        probe.write_bytes(b"")
-        probe.unlink(missing_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # of a name that nobody has
+            pass
     except OSError as error:
         reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
         raise UsageError(f"{option} {path}: cannot be written ({reason}); name another") from error

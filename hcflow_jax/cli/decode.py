@@ -4,18 +4,17 @@ hcflow decode faces.npz --out decoded/
 """
 
 import argparse
-from pathlib import Path
 
 from hcflow_jax import pictures
 from hcflow_jax.cli import arguments
-from hcflow_jax.commands import UsageError
+from hcflow_jax.commands import UsageError, as_path
 from hcflow_jax.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the subcommand takes."""
-    parser.add_argument("latents", metavar="FILE.npz", type=Path, help="from hcflow encode")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="where the PNGs go")
+    parser.add_argument("latents", metavar="FILE.npz", type=as_path, help="from hcflow encode")
+    parser.add_argument("--out", metavar="DIR", type=as_path, required=True, help="where the PNGs go")
     arguments.add_model(parser, default="the one that encoded")
     arguments.add_dtype(parser)
 
@@ -24,7 +23,7 @@ def run(values: argparse.Namespace) -> int:
     """Does it; returns the exit status."""
     from hcflow_jax.cli import latents_file
 
-    found = latents_file.read(values.latents.expanduser())
+    found = latents_file.read(values.latents)
     out = arguments.check_out("--out", values.out)
     from hcflow_jax.cli import use
 

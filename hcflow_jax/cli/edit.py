@@ -12,18 +12,19 @@ from pathlib import Path
 
 from hcflow_jax import pictures
 from hcflow_jax.cli import arguments, inputs
-from hcflow_jax.commands import UsageError
+from hcflow_jax.commands import UsageError, as_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the subcommand takes."""
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, WebP, GIF or BMP files")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", type=as_path, help="PNG, JPEG, WebP, GIF or BMP files")
     parser.add_argument("--resample", metavar="LEVELS", type=arguments.levels, default=(), help="drawn anew, as 8,32")
     parser.add_argument("--zero", metavar="LEVELS", type=arguments.levels, default=(), help="put to zero, as 32")
     seeds = "of --resample, a row each; default 0,1,2"
     parser.add_argument("--seeds", type=arguments.seeds, default=(0, 1, 2), help=seeds)
     arguments.add_sigma(parser)
-    parser.add_argument("--out", metavar="FILE.png", type=Path, default=Path("edits.png"), help="default %(default)s")
+    out = Path("edits.png")
+    parser.add_argument("--out", metavar="FILE.png", type=as_path, default=out, help="default %(default)s")
     arguments.add_model(parser)
 
 

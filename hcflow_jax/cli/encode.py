@@ -6,15 +6,15 @@ The file has an array a level, (n, ...), by the level's name; `images`, their na
 """
 
 import argparse
-from pathlib import Path
 
 from hcflow_jax.cli import arguments, inputs
+from hcflow_jax.commands import as_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the subcommand takes."""
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, WebP, GIF or BMP files")
-    parser.add_argument("--out", metavar="FILE.npz", type=Path, required=True, help="the file to write")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", type=as_path, help="PNG, JPEG, WebP, GIF or BMP files")
+    parser.add_argument("--out", metavar="FILE.npz", type=as_path, required=True, help="the file to write")
     arguments.add_model(parser)
 
 
@@ -25,7 +25,7 @@ def run(values: argparse.Namespace) -> int:
 
     model = use.load(values)
     images = inputs.read(values.images, model.resolution)
-    names = [Path(path).name for path in values.images]
+    names = [path.name for path in values.images]
     latents_file.write(out, use.encode(model, images).as_dict(), names, use.checkpoint_name(values.checkpoint))
     print(f"{out}: {len(images)} images, levels {', '.join(model.level_names)}")
     return 0

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
+from hcflow_jax import paths
 from hcflow_jax.cli.progress import bar
 from hcflow_jax.data import images
 
 Images = UInt8[np.ndarray, "n R R 3"]
 
 
-def read(paths: Sequence[str | Path], resolution: int) -> Images:
+def read(files: Sequence[str | Path], resolution: int) -> Images:
     """Pictures as the model takes them, 8 bits a channel.
 
     Args:
-      paths: of PNG, JPEG, WebP, GIF or BMP files.
+      files: PNG, JPEG, WebP, GIF or BMP files.
       resolution: R, pixels.
 
     Raises:
@@ -30,12 +30,12 @@ def read(paths: Sequence[str | Path], resolution: int) -> Images:
         said.setdefault(what, name)
 
     read = []
-    with bar(len(paths), "reading") as progress:
-        for path in map(Path, paths):
-            read.append(images.load(path, resolution, str(path), say))
-            with Image.open(path) as picture:
-                if picture.size != (resolution, resolution):
-                    say(f"cropped to the square at its centre and resized to {resolution} pixels", str(path))
+    with bar(len(files), "reading") as progress:
+        for path in map(paths.local, files):
+            square, size = images.decode(path, resolution, str(path), say)
+            read.append(square)
+            if size != (resolution, resolution):
+                say(f"cropped to the square at its centre and resized to {resolution} pixels", str(path))
             progress.update()
     for what, name in said.items():
         print(f"note: {name}: {what} (said once)", file=sys.stderr)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from hcflow_jax import pictures
 from hcflow_jax.cli import arguments, inputs
 from hcflow_jax.cli.progress import shown
+from hcflow_jax.commands import as_path
 
 if TYPE_CHECKING:
     from hcflow_jax import api
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the subcommand takes."""
     parser.add_argument("ends", metavar="END", nargs=2, type=_end, help="a picture file, or seed:N")
     parser.add_argument(
-        "--out", metavar="FILE", type=Path, required=True, help="ends in .mp4, .gif or .png (a strip)"
+        "--out", metavar="FILE", type=as_path, required=True, help="ends in .mp4, .gif or .png (a strip)"
     )
     steps = f"images, both ends among them; default {_STEPS}, of a strip {_STEPS_OF_STRIP}"
     parser.add_argument("--steps", type=arguments.whole(2, "a count"), help=steps)
@@ -44,16 +45,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_dtype(parser)
 
 
-def _end(text: str) -> str | int:
+def _end(text: str) -> Path | int:
     """A picture's path, or a seed."""
-    return arguments.seed(text.removeprefix(_SEED)) if text.startswith(_SEED) else text
+    return arguments.seed(text.removeprefix(_SEED)) if text.startswith(_SEED) else as_path(text)
 
 
-def _latents(model: "api.Model", ends: Sequence[str | int], sigma: arguments.Sigma) -> "list[api.Latents]":
-    files = [end for end in ends if isinstance(end, str)]
+def _latents(model: "api.Model", ends: Sequence[Path | int], sigma: arguments.Sigma) -> "list[api.Latents]":
+    files = [end for end in ends if isinstance(end, Path)]
     images = iter(inputs.read(files, model.resolution) if files else ())
     return [
-        model.encode(next(images)[None]) if isinstance(end, str) else model.draw(1, seed=end, sigma=sigma)
+        model.encode(next(images)[None]) if isinstance(end, Path) else model.draw(1, seed=end, sigma=sigma)
         for end in ends
     ]
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from hcflow_jax import files
+from hcflow_jax import files, paths
 from hcflow_jax.commands import UsageError
 
 IMAGES, CHECKPOINT = "images", "checkpoint"
+_LONGEST = 255 - len(".png")  # bytes of a name without its ending
 # What numpy and zipfile raise for damaged files; NotImplementedError is zipfile's, of a compression it does not know.
 _BROKEN = (OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
@@ -88,9 +89,10 @@ def distinct(names: Sequence[str]) -> list[str]:
     for name in names:
         # A file that came from elsewhere could name a path outside of the folder.
         stem = Path(name.replace("\\", "/").replace("\0", "")).stem or "image"
-        number, free = 1, stem
+        number, free = 1, paths.file_name(stem, _LONGEST)
         while free in given:
             number += 1
-            free = f"{stem}_{number}"
+            ending = f"_{number}"
+            free = paths.file_name(stem, _LONGEST - len(ending)) + ending
         given.append(free)
     return given

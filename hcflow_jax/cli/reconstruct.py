@@ -8,15 +8,16 @@ from pathlib import Path
 
 from hcflow_jax import pictures
 from hcflow_jax.cli import arguments, inputs
+from hcflow_jax.commands import as_path
 
 COLUMNS = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the subcommand takes."""
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, WebP, GIF or BMP files")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", type=as_path, help="PNG, JPEG, WebP, GIF or BMP files")
     parser.add_argument(
-        "--out", metavar="FILE.png", type=Path, default=Path("reconstructions.png"), help="%(default)s"
+        "--out", metavar="FILE.png", type=as_path, default=Path("reconstructions.png"), help="%(default)s"
     )
     arguments.add_model(parser)
 

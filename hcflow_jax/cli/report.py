@@ -10,14 +10,14 @@ the worst error of encode -> decode.
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from hcflow_jax.cli import command
+from hcflow_jax.commands import as_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the subcommand takes."""
-    parser.add_argument("--workdir", required=True, type=Path, help="of a run that saved a checkpoint")
+    parser.add_argument("--workdir", required=True, type=as_path, help="of a run that saved a checkpoint")
 
 
 def run(values: argparse.Namespace) -> int:

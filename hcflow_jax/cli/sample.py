@@ -14,6 +14,7 @@ import numpy as np
 from hcflow_jax import pictures
 from hcflow_jax.cli import arguments
 from hcflow_jax.cli.progress import bar
+from hcflow_jax.commands import as_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=arguments.count, default=16, help="images; default %(default)s")
     parser.add_argument("--seed", type=arguments.seed, default=0, help="of the latents; default %(default)s")
     arguments.add_sigma(parser)
-    parser.add_argument("--out", metavar="FILE.png", type=Path, help="the sheet; default samples.png without --each")
+    parser.add_argument(
+        "--out", metavar="FILE.png", type=as_path, help="the sheet; default samples.png without --each"
+    )
     parser.add_argument("--columns", type=arguments.count, help="of the sheet; default: as many as rows")
-    parser.add_argument("--each", metavar="DIR", type=Path, help="writes every image as a PNG of its own")
+    parser.add_argument("--each", metavar="DIR", type=as_path, help="writes every image as a PNG of its own")
     arguments.add_model(parser)
     arguments.add_dtype(parser)
 

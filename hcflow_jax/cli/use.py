@@ -2,10 +2,9 @@
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from hcflow_jax import api
+from hcflow_jax import api, paths
 from hcflow_jax.checkpoint import CheckpointError
 from hcflow_jax.cli.arguments import UsageError
 from hcflow_jax.cli.inputs import Images
@@ -53,4 +52,4 @@ def latents(levels: Mapping[str, Any]) -> api.Latents:
 def checkpoint_name(given: str | None) -> str:
     """What finds the model again from any folder: its name if it is one in the box, else its whole path."""
     name = given or api.BOXED[0]
-    return name if name in api.BOXED and not Path(name).exists() else str(Path(name).expanduser().absolute())
+    return name if name in api.BOXED else str(paths.local(name).absolute())

@@ -14,12 +14,13 @@ from ml_collections import ConfigDict
 
 from hcflow_jax.config.fields import ConfigError
 from hcflow_jax.config.registry import load, register
-from hcflow_jax.config.schema import check, default, family_of, may_change
+from hcflow_jax.config.schema import check, check_paths, default, family_of, may_change
 from hcflow_jax.config.stored import config_from_plain, config_to_plain
 
 __all__ = [
     "ConfigError",
     "check",
+    "check_paths",
     "config_from_plain",
     "config_to_plain",
     "default",

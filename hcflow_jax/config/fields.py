@@ -58,6 +58,7 @@ class Field:
       unit: of its value, such as "steps".
       rule: which values are allowed; None: any of the default's type.
       resume: whether it may change when a run resumes: it does not affect what is learned.
+      path: whether it names a file or a folder; empty: none.
       before: what a config means that was stored before the field existed, where that is not the default.
     """
 
@@ -66,6 +67,7 @@ class Field:
     unit: str = ""
     rule: Rule | None = None
     resume: bool = False
+    path: bool = False
     before: Any = REQUIRED
 
     @property
@@ -141,6 +143,14 @@ def find(tree: Tree, path: str) -> Field | None:
         else:
             return None
     return node if isinstance(node, Field) else None
+
+
+def value(config: ConfigDict, path: str) -> Any:
+    """The value of a field; None where the config lacks it."""
+    node: Any = config
+    for name in path.split("."):
+        node = node.get(name) if node else None
+    return node
 
 
 def replace_defaults(tree: Tree, new: Mapping[str, Any]) -> Tree:

@@ -21,6 +21,7 @@ DATA: Tree = {
         "prepared, folder, lsun: the directory; zip: the file; tfds: its data_dir; portraits: the "
         'cache ("" for tfds and portraits: the user\'s default directory)',
         resume=True,
+        path=True,
     ),
     "name": Field(
         "",
@@ -28,7 +29,10 @@ DATA: Tree = {
         resume=True,
     ),
     "eval_path": Field(
-        "", 'prepared, folder, zip, lsun: where the held-out images lie; "": at the end of the set', resume=True
+        "",
+        'prepared, folder, zip, lsun: where the held-out images lie; "": at the end of the set',
+        resume=True,
+        path=True,
     ),
     "resolution": Field(256, "height and width of the images; that of the finest level", unit="pixels"),
     "bits": Field(8, "bits that are kept of each 8-bit value", unit="bits", rule=_BITS),
@@ -70,6 +74,7 @@ TRAIN: Tree = {
         "the trained model whose EMA a fresh run starts from: a workdir, a step in its checkpoints/, a weights file, "
         'or the name of a bundled model; "": none. A run that has a checkpoint resumes from that',
         resume=True,
+        path=True,
     ),
     "optimizer": Field("adam", "optimizer of all rate groups", rule=one_of("adam", "adamax")),
     "decay_after": Field(10, "epoch; at every even epoch above it the learning rates fall", "epochs", WHOLE),

@@ -6,6 +6,8 @@ from types import ModuleType
 
 from ml_collections import ConfigDict
 
+from hcflow_jax import paths
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -26,11 +28,16 @@ def resolve(given: str) -> str:
     Args:
       given: a path; or "demo" or "configs/demo.py" for a preset, where there is no such file. What follows a ":" is
         left as it is (ml_collections hands it to `get_config`).
+
+    Raises:
+      InputError: it is no path of this machine (see `paths.local`).
     """
+    paths.local(given, "--config")
     path, colon, rest = given.partition(":")
     name = Path(path).stem if path == f"configs/{Path(path).stem}.py" else path
-    if Path(path).is_file() or name not in names():
-        return given
+    where = str(paths.local(path, "--config")) if path.startswith("~") else path
+    if Path(where).is_file() or name not in names():
+        return f"{where}{colon}{rest}"
     return f"{directory() / name}.py{colon}{rest}"
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from hcflow_jax import paths
 from hcflow_jax.config import fields, groups, registry
 from hcflow_jax.config.fields import NOT_NEGATIVE, ConfigError, Field, Rule, Tree, need
 
@@ -68,6 +69,17 @@ def check(config: ConfigDict) -> None:
     both = train.warmup_steps > 0 and train.warmup_images > 0
     need("train.warmup_images", not both, "be 0 where train.warmup_steps is set", train.warmup_images)
     registry.load(name).check(config)
+
+
+def check_paths(config: ConfigDict) -> None:
+    """Checks the fields that name files or folders, where they are not empty: to be done before any work.
+
+    Raises:
+      InputError: naming the field, see `paths.local`.
+    """
+    for name, field in fields.leaves(tree(family_of(config))):
+        if field.path and (value := fields.value(config, name)):
+            paths.local(value, name)
 
 
 def _without_family(whole: Tree) -> Tree:

@@ -3,10 +3,9 @@
 Importing this package imports neither jax nor grain, so that the processes that draw portraits start at once.
 """
 
-from pathlib import Path
-
 from ml_collections import ConfigDict
 
+from hcflow_jax import paths
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data.encoded import Encoded
 from hcflow_jax.data.source import DataError, Source, Split
@@ -64,7 +63,11 @@ def open_encoded(kind: str, path: str, name: str = "", split: str = "train") -> 
       ConfigError: for another kind, or a `name` or `split` that cannot be.
       DataError: for a file that is missing or damaged, naming it.
     """
-    place = Path(path).expanduser()
+    if kind == "tfds":
+        from hcflow_jax.data.tfds_source import Tfds
+
+        return Tfds(path, name, split)
+    place = paths.local(path, f"{kind}:")
     match kind:
         case "folder":
             from hcflow_jax.data.folder import Folder
@@ -78,8 +81,4 @@ def open_encoded(kind: str, path: str, name: str = "", split: str = "train") -> 
             from hcflow_jax.data.lsun import Lsun
 
             return Lsun(place)
-        case "tfds":
-            from hcflow_jax.data.tfds_source import Tfds
-
-            return Tfds(path, name, split)
     raise ConfigError(f"{kind!r} is no kind of set: expected folder, zip, lsun or tfds")

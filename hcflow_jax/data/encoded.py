@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import UInt8
 
-from hcflow_jax.data import images
+from hcflow_jax.data import images, reading
+from hcflow_jax.data.left_out import LeftOut
 from hcflow_jax.data.source import DataError
 
 
@@ -20,6 +21,11 @@ class Encoded(Protocol):
     @property
     def name(self) -> str:
         """The set, for messages and logs."""
+        ...
+
+    @property
+    def left_out(self) -> LeftOut:
+        """The files that the last run through `names` left out for their endings."""
         ...
 
     def names(self) -> Iterator[str]:
@@ -45,6 +51,20 @@ class Encoded(Protocol):
     def describe(self) -> dict[str, Any]:
         """Where the set is from, as JSON: "kind", and what names it."""
         ...
+
+
+def load(
+    encoded: Encoded, name: str, resolution: int, say: images.Say = images.say_once
+) -> UInt8[np.ndarray, "R R 3"]:
+    """One picture of a set as a square: see `images.load`.
+
+    Raises:
+      DataError: naming the picture, for whatever is raised while it is read or decoded.
+    """
+    label = encoded.label(name)
+    with reading.naming(label, "cannot be read", "repair or remove it"):
+        data = encoded.read(name)
+    return images.load(data, resolution, label, say)
 
 
 class Names:
@@ -87,6 +107,9 @@ class Pictures:
         self._names = Names(encoded.names())
         if not len(self):
             raise DataError(f"{self.name} holds no picture")
+        if str(encoded.left_out):
+            message = f"{self.name}: left out, not taken for pictures: {encoded.left_out}"
+            images.log_once(message, key=message)
         self.identity = hashlib.sha256(f"{self._names.digest} {resolution}".encode()).hexdigest()
 
     def __len__(self) -> int:
@@ -95,5 +118,4 @@ class Pictures:
     def __getitem__(self, index: int) -> UInt8[np.ndarray, "R R 3"]:
         if not 0 <= index < len(self):
             raise IndexError(f"image {index} of the {len(self)} of {self.name}")
-        name = self._names[index]
-        return images.load(self.encoded.read(name), self.resolution, self.encoded.label(name))
+        return load(self.encoded, self._names[index], self.resolution)

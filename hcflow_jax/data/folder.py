@@ -1,5 +1,6 @@
 """Source: any folder of pictures."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,17 +8,21 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from hcflow_jax import paths
 from hcflow_jax.config import ConfigError
+from hcflow_jax.data import reading
 from hcflow_jax.data.encoded import Pictures
+from hcflow_jax.data.left_out import LeftOut
 from hcflow_jax.data.source import DataError, Source, Split, held_out
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp")
 
 
 class Folder:
     """The PNG, JPEG and WebP pictures below a folder, named and ordered by their relative paths.
 
-    Names that begin with a dot are left out. Links are followed; one to a folder above it is an error.
+    Names that begin with a dot are left out. Links are followed. A link to a folder above it is an error. A pipe, a
+    socket, a device or a link to itself with a picture's name is an error when it is read. It is never opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,25 +31,26 @@ class Folder:
         Raises:
           DataError: if it is missing.
         """
-        self.path, self.name = path, f"folder {path}"
+        self.path, self.name, self.left_out = path, f"folder {path}", LeftOut()
         if not path.is_dir():
             raise DataError(f"{path}: no such folder; data.path names the folder of images")
 
     def names(self) -> Iterator[str]:
         """See `Encoded`. A folder's entries are sorted as it is entered: one folder is in memory at a time."""
-        found = False
-        for name in _walk(self.path, "", ()):
+        found, self.left_out = False, LeftOut()
+        for name in _walk(self.path, "", (), self.left_out):
             found = True
             yield name
         if not found:
-            raise DataError(f"{self.path}: holds no picture ({', '.join(SUFFIXES)}), in its subfolders neither")
+            others = f"; left out: {self.left_out}" if str(self.left_out) else ""
+            raise DataError(
+                f"{self.path}: holds no picture ({', '.join(SUFFIXES)}), in its subfolders neither{others}"
+            )
 
     def read(self, name: str) -> bytes:
         """See `Encoded`."""
-        try:
-            return (self.path / name).read_bytes()
-        except OSError as error:
-            raise DataError(f"{self.label(name)}: cannot be read ({error.strerror}); repair or remove it") from error
+        with reading.naming(self.label(name), "cannot be read", "repair or remove it"):
+            return reading.read_file(self.path / name)
 
     def label(self, name: str) -> str:
         """See `Encoded`."""
@@ -55,21 +61,33 @@ class Folder:
         return {"kind": "folder", "path": str(self.path.absolute())}
 
 
-def _walk(directory: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        # A picture's name is named when it is read. Without one, a link to itself is a file like any other.
+        if error.errno == errno.ELOOP or entry.name.lower().endswith(SUFFIXES):
+            return False
+        raise DataError(f"{entry.path}: cannot be listed ({error.strerror})") from error
+
+
+def _walk(directory: Path, prefix: str, above: tuple[tuple[int, int], ...], left_out: LeftOut) -> Iterator[str]:
     try:
         status = os.stat(directory)
         here = (status.st_dev, status.st_ino)
         if here in above:
             raise DataError(f"{directory}: a link to a folder above it, so its pictures have no end; remove it")
         with os.scandir(directory) as listing:
-            entries = sorted((entry.name, entry.is_dir()) for entry in listing if not entry.name.startswith("."))
+            entries = sorted((entry.name, _is_folder(entry)) for entry in listing if not entry.name.startswith("."))
     except OSError as error:
         raise DataError(f"{directory}: cannot be listed ({error.strerror})") from error
     for name, is_directory in entries:
         if is_directory:
-            yield from _walk(directory / name, f"{prefix}{name}/", (*above, here))
+            yield from _walk(directory / name, f"{prefix}{name}/", (*above, here), left_out)
         elif name.lower().endswith(SUFFIXES):
             yield prefix + name
+        else:
+            left_out.add(name)
 
 
 def open_folder(data: ConfigDict, split: Split) -> Source:
@@ -81,7 +99,9 @@ def open_folder(data: ConfigDict, split: Split) -> Source:
     if not data.path:
         raise ConfigError("data.path is empty: data.source = 'folder' needs the folder of images")
     if data.eval_path:
-        path, other = (Path(field).expanduser().resolve() for field in (data.path, data.eval_path))
+        path, other = (
+            Path(os.path.realpath(paths.local(data[name], f"data.{name}"))) for name in ("path", "eval_path")
+        )
         if path in other.parents or other in path.parents:
             raise ConfigError(f"data.eval_path is {data.eval_path!r}: of it and data.path one lies in the other")
     return held_out(lambda path: Pictures(Folder(path), data.resolution), data, split)

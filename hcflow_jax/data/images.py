@@ -2,25 +2,23 @@
 
 import io
 import logging
-import os
-import struct
 import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from jaxtyping import Bool, UInt8
+from PIL import Image
 
+from hcflow_jax.data import jpeg, metadata, png, reading
+from hcflow_jax.data.metadata import Bare
 from hcflow_jax.data.source import DataError
 
 MAX_PIXELS = 89_478_485  # of one picture: a quarter of a GiB as RGB, from where Pillow warns of a bomb
 
 # Decoders of what is found in sets of pictures, by content; Pillow knows many more, and some start programs.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-# What Pillow's decoders were found to raise for files with bytes changed at random.
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, LookupError, struct.error)
 _WHITE = (255, 255, 255, 255)
 
 FIRST_FRAME = "several frames, of which the first is taken"
@@ -33,6 +31,10 @@ ENLARGED = "smaller than the resolution, enlarged"
 
 # Such pictures are refused below, in one line. (A filter set for the time of a call would not be thread-safe.)
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# What Pillow warns of beyond that does not name the picture: it is used all the same, or refused below.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+Say = Callable[[str, str], None]
 
 _said: set[str] = set()
 _saying = threading.Lock()
@@ -40,21 +42,31 @@ _saying = threading.Lock()
 
 def say_once(what: str, name: str) -> None:
     """Logs that a picture had to be converted: the first of each kind in this process."""
+    log_once(f"{name}: {what} (said once)", what)
+
+
+def log_once(message: str, key: str) -> None:
+    """Logs a message unless this process has logged one with the same key."""
     with _saying:
-        if what in _said:
+        if key in _said:
             return
-        _said.add(what)
-    logging.getLogger(__name__).warning("%s: %s (said once)", name, what)
+        _said.add(key)
+    logging.getLogger(__name__).warning("%s", message)
 
 
-def load(
-    file: Path | bytes, resolution: int, name: str, say: Callable[[str, str], None] = say_once
-) -> UInt8[np.ndarray, "R R 3"]:
+def load(file: Path | bytes, resolution: int, name: str, say: Say = say_once) -> UInt8[np.ndarray, "R R 3"]:
+    """Decodes a picture and makes it a square of `resolution` pixels: see `decode`."""
+    return decode(file, resolution, name, say)[0]
+
+
+def decode(
+    file: Path | bytes, resolution: int, name: str, say: Say = say_once
+) -> tuple[UInt8[np.ndarray, "R R 3"], tuple[int, int]]:
     """Decodes a picture and makes it a square of `resolution` pixels.
 
-    Its format is told from its content, whatever its name ends in; of several frames it is the first. It is turned
-    as its EXIF says, made RGB (`to_rgb`), cropped to the square at its centre and resized by a Lanczos filter, which
-    enlarges what is smaller.
+    Its format is told from its content, whatever its name ends in. Of several frames it is the first. It is made
+    RGB (`to_rgb`), turned as its EXIF or XMP says, cropped to the square at its centre and resized by a Lanczos
+    filter, which enlarges what is smaller. Other metadata is not looked at, so it may be large or damaged.
 
     Args:
       file: a path, or the encoded bytes.
@@ -62,46 +74,69 @@ def load(
       name: what a message calls the picture.
       say: called as say(what, name) for each conversion that is not for free; `what` is a constant of this module.
 
+    Returns:
+      The square, and the width and the height, in pixels, that the file has.
+
     Raises:
-      DataError: naming the picture, if it is empty, cannot be decoded, or has more than `MAX_PIXELS` pixels.
+      DataError: naming the picture, if it is empty, cannot be decoded, has more than `MAX_PIXELS` pixels, or is a
+        path to anything but a file. Whatever a decoder raises is raised as this.
+      ShortageError: naming the picture, if there is not enough memory.
     """
-    try:
-        if not (len(file) if isinstance(file, bytes) else os.stat(file).st_size):
-            raise DataError(f"{name}: is empty; repair or remove it")
-        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else os.fspath(file), formats=_FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise _too_large(name, f"{image.width} x {image.height} pixels")
-            return np.array(_square_rgb(image, resolution, lambda what: say(what, name)))
-    except DataError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(name, str(error).partition(" exceeds")[0]) from error
-    except Image.UnidentifiedImageError as error:
-        raise DataError(f"{name}: cannot be read as a picture (of no known format); repair or remove it") from error
-    except _BROKEN as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error) or repr(error)
-        raise DataError(f"{name}: cannot be read as a picture ({reason}); repair or remove it") from error
+    said: list[str] = []
+    with reading.naming(name, "cannot be read as a picture", "repair or remove it"):
+        try:
+            data = file if isinstance(file, bytes) else reading.read_file(file)
+            if not data:
+                raise DataError(f"{name}: is empty; repair or remove it")
+            bare = _bare(data)
+            with Image.open(io.BytesIO(bare.data), formats=_FORMATS) as image:
+                size = image.size
+                if size[0] * size[1] > MAX_PIXELS:
+                    raise _too_large(name, f"{size[0]} x {size[1]} pixels")
+                square = np.array(_square_rgb(image, bare, resolution, said.append))
+        except FileNotFoundError as error:
+            raise ValueError("no such file") from error
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise _too_large(name, str(error).partition(" exceeds")[0]) from error
+        except Image.UnidentifiedImageError as error:
+            raise ValueError("of no known format") from error
+    for what in said:
+        say(what, name)
+    return square, size
 
 
 def _too_large(name: str, size: str) -> DataError:
     return DataError(f"{name}: too large ({size}, of {MAX_PIXELS} at most); shrink or remove it")
 
 
-def _square_rgb(image: Image.Image, resolution: int, tell: Callable[[str], None]) -> Image.Image:
+def _bare(data: bytes) -> Bare:
+    for kind in (png, jpeg):
+        if data.startswith(kind.SIGNATURE):
+            return kind.bare(data)
+    return Bare(data)
+
+
+def _square_rgb(image: Image.Image, bare: Bare, resolution: int, tell: Callable[[str], None]) -> Image.Image:
     if getattr(image, "is_animated", False) and image.format != "MPO":  # cameras add a preview: no loss
         tell(FIRST_FRAME)
-    # Pillow makes 16-bit colours 8-bit as it decodes them: only what it is about to unpack tells.
-    if any(";16B" in str(tile.args) for tile in getattr(image, "tile", ())):
+    # Only what the decoder is about to unpack tells how deep the file is.
+    rawmode = next((str(tile.args) for tile in getattr(image, "tile", ())), "")
+    if ";16B" in rawmode:
         tell(DEEP)
     # Loaded whole first: a truncated file is an error here and not a grey lower half.
     image.load()
-    rgb = to_rgb(ImageOps.exif_transpose(image), tell)
+    turn = metadata.turn(bare.exif or image.info.get("exif", b""), bare.xmp or image.info.get("xmp", b""))
+    rgb = to_rgb(image, tell, png.is_clear(image, bare, rawmode))
+    if turn is not None:
+        rgb = rgb.transpose(turn)
     if min(rgb.size) < resolution:
         tell(ENLARGED)
     return to_square(rgb, resolution)
 
 
-def to_rgb(image: Image.Image, tell: Callable[[str], None]) -> Image.Image:
+def to_rgb(
+    image: Image.Image, tell: Callable[[str], None], clear: Bool[np.ndarray, "H W"] | None = None
+) -> Image.Image:
     """8-bit RGB. Grey is repeated, a palette looked up, transparency laid over white, CMYK taken without a profile.
 
     Of 16 bits, grey is divided by 257 and rounded; of colours Pillow has kept the upper 8 before.
@@ -109,19 +144,29 @@ def to_rgb(image: Image.Image, tell: Callable[[str], None]) -> Image.Image:
     Args:
       image: of any mode, loaded.
       tell: called with each conversion's constant.
+      clear: pixels that are transparent besides, where the file says so by a colour.
     """
     if image.mode.startswith("I"):  # Pillow's own conversion clips 16-bit grey at 255
         values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
         image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    kind = {"1": GREY, "L": GREY, "LA": GREY, "P": PALETTE, "PA": PALETTE, "CMYK": CMYK}.get(image.mode)
+    kind = {"1": GREY, "L": GREY, "LA": GREY, "La": GREY, "P": PALETTE, "PA": PALETTE, "CMYK": CMYK}.get(image.mode)
     if kind:
         tell(kind)
+    if image.mode == "La":  # Pillow makes nothing else of it
+        image = image.convert("LA")
+    transparent = False
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        if np.asarray(image)[..., 3].min() < 255:
-            tell(TRANSPARENT)
+        transparent = np.asarray(image)[..., 3].min() < 255
+        if transparent:
             image = Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image)
-    return image.convert("RGB")
+    image = image.convert("RGB")
+    if clear is not None and clear.any():
+        transparent = True
+        image.paste(_WHITE[:3], mask=Image.fromarray(clear))
+    if transparent:
+        tell(TRANSPARENT)
+    return image
 
 
 def to_square(image: Image.Image, resolution: int) -> Image.Image:

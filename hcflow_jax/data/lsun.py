@@ -14,7 +14,9 @@ import lmdb
 from ml_collections import ConfigDict
 
 from hcflow_jax.config import ConfigError
+from hcflow_jax.data import reading
 from hcflow_jax.data.encoded import Pictures
+from hcflow_jax.data.left_out import LeftOut
 from hcflow_jax.data.source import DataError, Source, Split, held_out
 
 _FILE = "data.mdb"
@@ -32,7 +34,7 @@ class Lsun:
         Raises:
           DataError: if it is no database, or not a whole one.
         """
-        self.path, self.name = path, f"lsun {path}"
+        self.path, self.name, self.left_out = path, f"lsun {path}", LeftOut()
         self._environment = _open(path)
 
     def __reduce__(self) -> tuple[type["Lsun"], tuple[Path]]:
@@ -51,11 +53,9 @@ class Lsun:
 
     def read(self, name: str) -> bytes:
         """See `Encoded`."""
-        try:
-            with self._environment.begin() as transaction:
-                value = transaction.get(name.encode("utf-8", "surrogateescape"))
-        except lmdb.Error as error:
-            raise DataError(f"{self.label(name)}: cannot be read ({error}); unpack the database again") from error
+        named = reading.naming(self.label(name), "cannot be read", "unpack the database again")
+        with named, self._environment.begin() as transaction:
+            value = transaction.get(name.encode("utf-8", "surrogateescape"))
         if value is None:
             raise DataError(f"{self.label(name)}: no such key")
         return bytes(value)
@@ -84,7 +84,9 @@ def _open(path: Path) -> lmdb.Environment:
             try:
                 # Nobody writes, so nothing is locked, and readers need no slots: it may lie on a read-only disk.
                 # Pictures are read in random order, where reading ahead is wasted.
-                environment = lmdb.open(str(path), readonly=True, lock=False, readahead=False, max_spare_txns=16)
+                environment = lmdb.open(
+                    os.fsencode(path), readonly=True, lock=False, readahead=False, max_spare_txns=16
+                )
             except lmdb.Error as error:
                 raise DataError(f"{file}: no LMDB database ({error}); unpack it again") from error
             _environments[key] = environment

@@ -4,7 +4,6 @@ Seeds "train-0", "train-1", ... and "eval-0", ... make disjoint sets of any size
 """
 
 import logging
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from hcflow_jax import environment
+from hcflow_jax import environment, paths
 from hcflow_jax.config import ConfigError
-from hcflow_jax.data import render, shards, workers
+from hcflow_jax.data import render, shards, unfinished, workers
 from hcflow_jax.data.source import DataError, Source, Split
-from hcflow_jax.files import PARTIAL, locked
+from hcflow_jax.files import hidden, locked
 
 _SHARD_IMAGES = 250  # small, so that many cores share the work evenly
 _DRAW = "hcflow_jax.data.render:draw_shard"
@@ -29,7 +28,7 @@ def cache_root(path: str) -> Path:
       ConfigError: neither is there.
     """
     if path:
-        return Path(path).expanduser()
+        return paths.local(path, "data.path")
     cache = environment.user_cache()
     if cache is None:
         raise ConfigError(
@@ -78,9 +77,9 @@ def open_portraits(data: ConfigDict, split: Split) -> Source:
 def _in_turn(directory: Path) -> Iterator[None]:
     """One process at a time draws a directory; the others wait. Without a lock `shards.publish` is safe too."""
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with locked(directory.parent / f".{directory.name}.lock", wait=True) as held:
-        for left_by_the_killed in directory.parent.glob(f".{directory.name}.*{PARTIAL}") if held else ():
-            shutil.rmtree(left_by_the_killed, ignore_errors=True)
+    with locked(hidden(directory, "lock"), wait=True) as held:
+        for left_by_the_killed in unfinished.all_of(directory) if held else ():
+            unfinished.remove(left_by_the_killed)
         yield
 
 

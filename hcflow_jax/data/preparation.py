@@ -2,6 +2,7 @@
 
     .NAME.DIGEST.partial/names, work/    what is to be done, and the records of what is
     .NAME.DIGEST.partial/set/            becomes NAME when it is whole
+    .NAME.DIGEST.partial/unfinished.json says that it is of NAME
 
 The digest is of everything that decides the result, so a run that was stopped goes on, and one with another source
 or resolution begins anew. No more than one shard a process is ever lost, and nothing in memory grows with the set.
@@ -21,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from hcflow_jax.config import ConfigError
-from hcflow_jax.data import shards, workers
+from hcflow_jax.data import shards, unfinished, workers
 from hcflow_jax.data.encoded import Encoded
 from hcflow_jax.data.listing import Listing, shard_images, write_names
 from hcflow_jax.data.source import DataError
-from hcflow_jax.files import HeldError, locked
+from hcflow_jax.files import HeldError, hidden, locked
 
 RECIPE = 1  # to be raised when the same pictures would give other pixels
 REPORT = "report.json"
@@ -41,6 +42,7 @@ class Plan:
     listing: Listing
     source: dict[str, Any]  # as the manifest tells it
     resolution: int
+    left_out: dict[str, int]  # files that are not taken for pictures, by ending
 
     @property
     def files(self) -> list[str]:
@@ -50,26 +52,35 @@ class Plan:
 
 
 @contextmanager
-def only_writer(out: Path) -> Iterator[None]:
+def only_writer(out: Path) -> Iterator[bool]:
     """Holds `.NAME.lock` beside a directory (see `files.locked`), and removes it in the end.
+
+    Yields:
+      Whether it is held: not on a file system without locks.
 
     Raises:
       DataError: naming the process that holds it.
       OSError: if the file cannot be made.
     """
-    lock = out.parent / f".{out.name}.lock"
+    lock = hidden(out, "lock")
     try:
-        with locked(lock):
+        with locked(lock) as held:
             try:
-                yield
+                yield held
             finally:
                 lock.unlink(missing_ok=True)
     except HeldError as error:
         raise DataError(f"{out}: process {error.holder} is preparing it; wait for it or stop it") from None
 
 
-def plan(encoded: Encoded, out: Path, resolution: int) -> Plan | None:
+def plan(encoded: Encoded, out: Path, resolution: int, held: bool = True) -> Plan | None:
     """Lists a set beside `out`, and looks at what is there already; to be called by the only writer.
+
+    Args:
+      encoded: the pictures.
+      out: the directory to make.
+      resolution: R, pixels.
+      held: whether the lock is; without it nothing that others may have made is removed.
 
     Returns:
       The plan, or None if `out` holds exactly this set.
@@ -78,31 +89,30 @@ def plan(encoded: Encoded, out: Path, resolution: int) -> Plan | None:
       ConfigError: for something else at `out`, or too little room on the disk.
       DataError: for a set that cannot be listed, or is damaged at `out`.
     """
-    fresh = out.parent / f".{out.name}.listing.partial"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
+    fresh = unfinished.make(out)
     try:
-        return _plan(encoded, out, resolution, fresh)
+        return _plan(encoded, out, resolution, fresh, held)
     finally:
-        shutil.rmtree(fresh)
+        unfinished.remove(fresh)
 
 
-def _plan(encoded: Encoded, out: Path, resolution: int, fresh: Path) -> Plan | None:
+def _plan(encoded: Encoded, out: Path, resolution: int, fresh: Path, held: bool) -> Plan | None:
     listing = write_names(fresh / "names", encoded.names(), shard_images(resolution))
     if not listing.count:
         raise DataError(f"{encoded.name} holds no picture")
     source = {**encoded.describe(), "names": listing.digest, "recipe": RECIPE}
+    left_out = dict(sorted(encoded.left_out.counts.items()))
     done = _is_there(out, source, resolution)
     # Another Pillow may decode to other pixels, so it does not go on with this one's shards; both results are right.
     made_with = {**source, "pillow": importlib.metadata.version("pillow")}
-    digest = hashlib.sha256(json.dumps([made_with, resolution], sort_keys=True).encode()).hexdigest()[:12]
-    partial = out.parent / f".{out.name}.{digest}.partial"
-    for left in out.parent.glob(f".{out.name}.*.partial"):
+    digest = hashlib.sha256(json.dumps([made_with, resolution], sort_keys=True).encode()).hexdigest()
+    partial = unfinished.path(out, digest)
+    for left in unfinished.all_of(out) if held else ():
         if left == fresh or (left == partial and not done):
             continue
-        if left != partial:
-            print(f"{left}: removed; it was left by a preparation of another set or resolution", file=sys.stderr)
-        shutil.rmtree(left)
+        if left != partial and (left / "set").exists():
+            print(f"{left}: removed; it was left by a preparation of other pictures or pixels", file=sys.stderr)
+        unfinished.remove(left)
     if done:
         return None
     made = sum(file.stat().st_size for file in (partial / "set").glob("*.array_record"))
@@ -112,10 +122,10 @@ def _plan(encoded: Encoded, out: Path, resolution: int, fresh: Path) -> Plan | N
             f"--out {out}: {listing.count} images of {resolution} pixels need {need / 1e9:.3f} GB more, "
             f"and its disk has {free / 1e9:.3f} GB free"
         )
-    for directory in (partial / "set", partial / "work"):
-        directory.mkdir(parents=True, exist_ok=True)
+    for directory in (unfinished.make(out, digest) / "set", partial / "work"):
+        directory.mkdir(exist_ok=True)
     (fresh / "names").replace(partial / "names")
-    return Plan(out, partial, dataclasses.replace(listing, file=partial / "names"), made_with, resolution)
+    return Plan(out, partial, dataclasses.replace(listing, file=partial / "names"), made_with, resolution, left_out)
 
 
 def _is_there(out: Path, source: dict[str, Any], resolution: int) -> bool:
@@ -188,12 +198,13 @@ def _publish(plan: Plan) -> dict[str, Any]:
     whole = plan.partial / "set"
     manifest = shards.make_manifest(entries, plan.resolution, plan.source)
     head = {"images": manifest["count"], "skipped": skipped, "conversions": dict(sorted(conversions.items()))}
+    head |= {"left_out": plan.left_out}
     shards.write_whole(whole / shards.MANIFEST, [shards.manifest_text(manifest)])
     shards.write_whole(whole / REPORT, _report(plan, head))
     for left in set(whole.iterdir()) - {whole / name for name in (*plan.files, shards.MANIFEST, REPORT)}:
         left.unlink()  # by a run that was stopped
     whole.rename(plan.out)
-    shutil.rmtree(plan.partial)
+    unfinished.remove(plan.partial)
     return {**head, "first": first}
 
 

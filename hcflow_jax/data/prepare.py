@@ -1,19 +1,21 @@
 """Prepares a set once: `python -m hcflow_jax.data.prepare --source folder:DIR --out DIR --resolution 256`.
 
 Every picture is turned upright, made RGB, cut to the square at its centre and resized (Lanczos), on all cores. It
-can be stopped at any time: the same command goes on. OUT/report.json names the pictures that could not be read.
+can be stopped at any time: the same command goes on. OUT/report.json names the pictures that could not be read,
+and counts the files that were left out for their endings.
 Train on the set with --config.data.source=prepared --config.data.path=OUT.
 """
 
 import argparse
 import hashlib
+import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from hcflow_jax import data
-from hcflow_jax.commands import FAILED, Parser, fail, run_main
+from hcflow_jax import data, paths
+from hcflow_jax.commands import FAILED, Parser, as_path, fail, run_main
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data import DataError, preparation, shards, workers
 from hcflow_jax.data.encoded import Encoded
@@ -24,12 +26,14 @@ _KINDS = ("folder", "zip", "lsun", "tfds")
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("python -m hcflow_jax.data.prepare", __doc__)
     parser.add_argument("--source", metavar="KIND:WHERE", help="folder:DIR, zip:FILE, lsun:DIR or tfds:NAME")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="the directory to make")
+    parser.add_argument("--out", metavar="DIR", type=as_path, help="the directory to make")
     parser.add_argument("--resolution", metavar="R", type=int, help="pixels a side")
     parser.add_argument("--data-dir", metavar="DIR", default="", help="tfds: where its sets lie")
     parser.add_argument("--workers", metavar="N", type=int, default=workers.cores(), help="processes; default: cores")
     parser.add_argument("--on-error", choices=["skip", "fail"], default="skip", help="a picture that cannot be read")
-    parser.add_argument("--check", metavar="DIR", type=Path, help="compare a prepared directory with its checksums")
+    parser.add_argument(
+        "--check", metavar="DIR", type=as_path, help="compare a prepared directory with its checksums"
+    )
     values = parser.parse_args(argv)
     if values.check:
         return values
@@ -43,14 +47,18 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     kind, _, where = values.source.partition(":")
     if kind not in _KINDS or not where:
         raise ConfigError(f"--source is {values.source!r}: expected folder:DIR, zip:FILE, lsun:DIR or tfds:NAME")
+    if kind != "tfds":
+        paths.local(where, f"--source {kind}:")
+    elif values.data_dir:
+        paths.local(values.data_dir, "--data-dir")
     values.source = [kind, values.data_dir, where] if kind == "tfds" else [kind, where, ""]
-    values.out = values.out.expanduser().resolve()
+    values.out = Path(os.path.realpath(values.out))
     return values
 
 
 def _outside(encoded: Encoded, out: Path) -> None:
     inside = encoded.describe().get("path")
-    if inside and Path(inside).is_dir() and out.is_relative_to(Path(inside).resolve()):
+    if inside and Path(inside).is_dir() and out.is_relative_to(os.path.realpath(inside)):
         raise ConfigError(f"--out {out}: lies in the source {inside}; name a directory outside of it")
 
 
@@ -66,8 +74,10 @@ def prepare(values: argparse.Namespace) -> int:
     _outside(encoded, out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with preparation.only_writer(out):
-            plan = preparation.plan(encoded, out, values.resolution)
+        with preparation.only_writer(out) as held:
+            plan = preparation.plan(encoded, out, values.resolution, held)
+            if str(encoded.left_out):
+                print(f"left out, not taken for pictures: {encoded.left_out}", flush=True)
             if plan is None:
                 print(f"{out}: already prepared, {_contents(out)}")
                 return 0

@@ -6,7 +6,6 @@ Light imports only: this module is what the preparing processes load.
 import functools
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +15,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hcflow_jax import data
-from hcflow_jax.data import images, shards
+from hcflow_jax.data import shards
+from hcflow_jax.data.encoded import load
 from hcflow_jax.data.listing import read_names
-from hcflow_jax.data.source import DataError
+from hcflow_jax.data.source import DataError, ShortageError
 from hcflow_jax.data.workers import Report
 
 _REPORT = 25  # pictures between two reports of progress
@@ -39,6 +39,7 @@ def prepare_shard(job: dict[str, Any], report: Report) -> None:
 
     Raises:
       DataError: for a shard that cannot be written, or with "fail" a picture that cannot be read, naming it.
+      ShortageError: for a picture that there is not enough memory for, with "fail" or without.
     """
     path, record_path = Path(job["set"]) / job["file"], Path(job["work"]) / f"{job['file']}.json"
     record = _finished(path, record_path)
@@ -56,10 +57,11 @@ def prepare_shard(job: dict[str, Any], report: Report) -> None:
     def pictures() -> Iterator[UInt8[np.ndarray, "R R 3"]]:
         for done, name in enumerate(read_names(Path(job["names"]), job["start"], job["count"]), 1):
             try:
-                image = images.load(encoded.read(name), job["resolution"], encoded.label(name), say=say)
+                image = load(encoded, name, job["resolution"], say)
+            except ShortageError:
+                raise
             except DataError as error:
-                # A message may hold an object's address: the report is the same whenever it is made.
-                skipped.append([encoded.label(name), re.sub(r" at 0x[0-9a-f]+", "", str(error))])
+                skipped.append([encoded.label(name), str(error)])
                 _refuse(job, skipped)
             else:
                 yield image

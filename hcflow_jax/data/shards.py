@@ -14,17 +14,20 @@ import bisect
 import hashlib
 import itertools
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 from jaxtyping import UInt8
 
+from hcflow_jax.data import unfinished
 from hcflow_jax.data.source import DataError
 from hcflow_jax.files import replacing, sync
 
@@ -47,7 +50,7 @@ def write_shard(path: Path, images: Iterable[UInt8[np.ndarray, "R R 3"]]) -> dic
     try:
         with _said(path):
             # Groups of one record: random access reads an image without its neighbours.
-            writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1,uncompressed")
+            writer = array_record_module.ArrayRecordWriter(os.fsencode(path), "group_size:1,uncompressed")
         for image in images:
             record = np.ascontiguousarray(image, np.uint8).tobytes()
             pixels.update(record)
@@ -126,11 +129,11 @@ def publish(
         copy is dropped without a word.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:12]}.partial"
-    temporary.mkdir()
+    temporary = unfinished.make(directory)
     try:
         manifest = make_manifest(fill(temporary), resolution, source)
         (temporary / MANIFEST).write_text(manifest_text(manifest))
+        (temporary / unfinished.MARKER).unlink()
         try:
             temporary.rename(directory)
         except OSError as error:
@@ -242,10 +245,13 @@ class ShardSource:
         self.identity = self.manifest["content"]
         if not self.manifest["shards"]:
             raise DataError(f"{self.directory}: holds no images")
-        # The counts, in array_record's own notation, save it from opening every shard.
-        self._records = ArrayRecordDataSource(
-            [f"{self.directory / shard['file']}[0:{shard['count']}]" for shard in self.manifest["shards"]]
-        )
+        # The counts save it from opening every shard. A name goes as the operating system has it, since it may not be
+        # UTF-8, and apart from the count: array_record's own notation, NAME[0:COUNT], does not know every name.
+        files: Any = [
+            SimpleNamespace(filename=os.fsencode(self.directory / shard["file"]), skip=0, take=n, examples_in_shard=n)
+            for shard, n in ((shard, shard["count"]) for shard in self.manifest["shards"])
+        ]
+        self._records = ArrayRecordDataSource(files)
 
     def __len__(self) -> int:
         return self.manifest["count"]
@@ -271,8 +277,9 @@ def discard(directory: Path) -> None:
     foreign = [p.name for p in directory.iterdir() if p.name != MANIFEST and p.suffix != ".array_record"]
     if foreign:
         raise DataError(f"{directory / foreign[0]}: not part of a prepared set; move it out of the cache")
-    aside = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:12]}.partial"
+    aside = unfinished.path(directory, uuid.uuid4().hex)
     directory.rename(aside)  # first out of sight, so that nobody sees a half of it
+    unfinished.mark(aside, directory)
     shutil.rmtree(aside, ignore_errors=True)
 
 

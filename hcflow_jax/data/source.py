@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
+from hcflow_jax import paths
 from hcflow_jax.config import ConfigError
 from hcflow_jax.errors import InputError
 
@@ -17,6 +18,10 @@ Split = Literal["train", "eval"]
 
 class DataError(InputError):
     """Images that cannot be read; the message is one line that names the file and what to do."""
+
+
+class ShortageError(DataError):
+    """The machine lacks what reading a picture takes. The picture may be whole, so nothing leaves it out for this."""
 
 
 class Source(Protocol):
@@ -69,10 +74,11 @@ def held_out(opener: Callable[[Path], Source], data: ConfigDict, split: Split) -
       ConfigError: naming the field, for parts that cannot be.
     """
     if not data.eval_path:
-        return split_off_end(opener(Path(data.path).expanduser()), split, data)
-    if Path(data.eval_path).expanduser().absolute() == Path(data.path).expanduser().absolute():
+        return split_off_end(opener(paths.local(data.path, "data.path")), split, data)
+    training, other = paths.local(data.path, "data.path"), paths.local(data.eval_path, "data.eval_path")
+    if training.absolute() == other.absolute():
         raise ConfigError(f"data.eval_path is {data.eval_path!r}, as data.path: the two must not share images")
-    return opener(Path(data.path if split == "train" else data.eval_path).expanduser())
+    return opener(training if split == "train" else other)
 
 
 def split_off_end(source: Source, split: Split, data: ConfigDict) -> Source:

@@ -7,8 +7,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from hcflow_jax import paths
 from hcflow_jax.config import ConfigError
+from hcflow_jax.data import reading
 from hcflow_jax.data.encoded import Pictures
+from hcflow_jax.data.left_out import LeftOut
 from hcflow_jax.data.source import DataError, Source, Split, split_off_end
 
 _HELD_OUT = ("validation", "test")  # in order of preference
@@ -34,7 +37,7 @@ class Tfds:
         import tensorflow_datasets as tfds
 
         builder = builder or open_builder(path, name)
-        self._path, self._name, self._split = path, name, split
+        self._path, self._name, self._split, self.left_out = path, name, split, LeftOut()
         field = _field(path, name)
         if split not in builder.info.splits:
             raise ConfigError(f"{field}: the set has no {split} split")
@@ -45,17 +48,15 @@ class Tfds:
         self._feature = "image" if "image" in pictures else pictures[0]
         self.name = f"tfds {builder.info.full_name} ({split})"
         decoders = {key: tfds.decode.SkipDecoding() for key in pictures}
-        try:
-            self._records: Any = builder.as_data_source(split=split, decoders=decoders)
-            self._count = len(self._records)
-        except NotImplementedError as error:
-            written = getattr(builder.info.file_format, "value", str(builder.info.file_format))
-            raise DataError(
-                f"{builder.data_path}: prepared as {written}, which has no random access; {_how(name)}"
-            ) from error
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = _first_line(error)
-            raise DataError(f"{builder.data_path}: cannot be read ({reason}); prepare it again") from error
+        with reading.naming(str(builder.data_path), "cannot be read", "prepare it again"):
+            try:
+                self._records: Any = builder.as_data_source(split=split, decoders=decoders)
+                self._count = len(self._records)
+            except NotImplementedError as error:
+                written = getattr(builder.info.file_format, "value", str(builder.info.file_format))
+                raise DataError(
+                    f"{builder.data_path}: prepared as {written}, which has no random access; {_how(name)}"
+                ) from error
         if not self._count:
             raise DataError(f"{builder.data_path}: its {split} split is empty")
 
@@ -68,10 +69,8 @@ class Tfds:
 
     def read(self, name: str) -> bytes:
         """See `Encoded`."""
-        try:
+        with reading.naming(self.label(name), "damaged", "prepare the set again"):
             return bytes(self._records[int(name)][self._feature])
-        except (OSError, RuntimeError, ValueError, LookupError) as error:
-            raise DataError(f"{self.label(name)}: damaged ({_first_line(error)}); prepare the set again") from error
 
     def label(self, name: str) -> str:
         """See `Encoded`."""
@@ -79,7 +78,7 @@ class Tfds:
 
     def describe(self) -> dict[str, Any]:
         """See `Encoded`."""
-        path = os.path.abspath(Path(self._path).expanduser()) if self._path else ""
+        path = os.path.abspath(paths.local(self._path, "data.path")) if self._path else ""
         return {"kind": "tfds", "path": path, "name": self._name, "split": self._split}
 
 
@@ -92,7 +91,8 @@ def open_builder(path: str, name: str) -> Any:
     """
     import tensorflow_datasets as tfds
 
-    directory = str(Path(path).expanduser()) if path else None
+    directory = paths.local(path, "data.path") if path else None
+    directory = str(paths.plain(directory) if directory.is_dir() else directory) if directory else None
     field = _field(path, name)
     try:
         if name:
@@ -116,7 +116,8 @@ def open_builder(path: str, name: str) -> Any:
             raise
         raise ConfigError(f"{field}: cannot be opened ({_first_line(error)})") from error
     if not Path(builder.data_path).is_dir():
-        raise DataError(f"{builder.data_path}: {name} is not prepared there (data.path); {_how(name)}")
+        where = paths.own_names(str(builder.data_path))
+        raise DataError(f"{where}: {name} is not prepared there (data.path); {_how(name)}")
     return builder
 
 

@@ -3,7 +3,6 @@
 import os
 import threading
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from hcflow_jax.config import ConfigError
+from hcflow_jax.data import reading
 from hcflow_jax.data.encoded import Pictures
 from hcflow_jax.data.folder import SUFFIXES
+from hcflow_jax.data.left_out import LeftOut
 from hcflow_jax.data.source import DataError, Source, Split, held_out
 
-_MAX_BYTES = 1 << 30  # of one picture unpacked: what claims to be larger is no picture that could be decoded
+_MAX_BYTES = reading.MOST_BYTES  # of one picture unpacked
 
 
 class Zip:
@@ -31,15 +32,19 @@ class Zip:
         Raises:
           DataError: if it is missing, or no whole zip file.
         """
-        self.path, self.name = path, f"zip {path}"
+        self.path, self.name, self.left_out = path, f"zip {path}", LeftOut()
         try:
+            reading.refuse_special(os.stat(path))
             self._archive = zipfile.ZipFile(path)
         except FileNotFoundError:
             raise DataError(f"{path}: no such file; data.path names the zip file of pictures") from None
         except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}); data.path names the zip file") from error
-        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-            raise DataError(f"{path}: not a whole zip file ({error}); fetch or make it again") from error
+            raise DataError(
+                f"{path}: cannot be read ({reading.reason(error)}); data.path names the zip file"
+            ) from error
+        except Exception as error:  # zipfile checks little of what it reads
+            with reading.naming(str(path), "not a whole zip file", "fetch or make it again"):
+                raise error
         # One handle for all threads: another for each would hold the table of contents again, and decode no faster.
         self._lock = threading.Lock()
 
@@ -48,30 +53,35 @@ class Zip:
 
     def names(self) -> Iterator[str]:
         """See `Encoded`."""
-        # Folder by folder, as a walk of the unpacked folder meets them; of two members of one name the last counts.
-        names = sorted({name for name in self._archive.namelist() if _is_picture(name)}, key=lambda n: n.split("/"))
+        self.left_out, names = LeftOut(), []
+        for name in {name for name in self._archive.namelist() if _is_visible(name)}:
+            if name.lower().endswith(SUFFIXES):
+                names.append(name)
+            else:
+                self.left_out.add(name.rpartition("/")[2])
         if not names:
-            raise DataError(f"{self.path}: holds no picture ({', '.join(SUFFIXES)})")
-        yield from names
+            others = f"; left out: {self.left_out}" if str(self.left_out) else ""
+            raise DataError(f"{self.path}: holds no picture ({', '.join(SUFFIXES)}){others}")
+        # Folder by folder, as a walk of the unpacked folder meets them; of two members of one name the last counts.
+        yield from sorted(names, key=lambda name: name.split("/"))
 
     def read(self, name: str) -> bytes:
         """See `Encoded`."""
+        label = self.label(name)
         try:
             member = self._archive.getinfo(name)
-            if member.flag_bits & 1:
-                raise DataError(f"{self.label(name)}: encrypted; make the zip file again without a password")
-            if member.file_size > _MAX_BYTES:
-                raise DataError(f"{self.label(name)}: too large ({member.file_size} bytes unpacked); remove it")
-            with self._lock:
-                return self._archive.read(member)
         except KeyError:
-            raise DataError(f"{self.label(name)}: no such member") from None
-        except NotImplementedError as error:
-            raise DataError(f"{self.label(name)}: cannot be unpacked ({error}); make the zip file again") from error
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{self.label(name)}: damaged ({error}); fetch or make the zip file again") from error
+            raise DataError(f"{label}: no such member") from None
+        if member.flag_bits & 1:
+            raise DataError(f"{label}: encrypted; make the zip file again without a password")
+        if member.file_size > _MAX_BYTES:
+            raise DataError(f"{label}: too large ({member.file_size} bytes unpacked); remove it")
+        # Each way of compressing has exceptions of its own for damaged data.
+        with reading.naming(label, "damaged", "fetch or make the zip file again"), self._lock:
+            try:
+                return self._archive.read(member)
+            except NotImplementedError as error:
+                raise DataError(f"{label}: cannot be unpacked ({error}); make the zip file again") from error
 
     def label(self, name: str) -> str:
         """See `Encoded`."""
@@ -82,13 +92,10 @@ class Zip:
         return {"kind": "zip", "path": os.path.abspath(self.path)}
 
 
-def _is_picture(name: str) -> bool:
+def _is_visible(name: str) -> bool:
+    """Whether it is a file's name, and neither hidden nor in a hidden folder."""
     parts = name.split("/")
-    return (
-        parts[-1].lower().endswith(SUFFIXES)
-        and "__MACOSX" not in parts
-        and not any(part.startswith(".") for part in parts)
-    )
+    return bool(parts[-1]) and "__MACOSX" not in parts and not any(part.startswith(".") for part in parts)
 
 
 def open_zip(data: ConfigDict, split: Split) -> Source:

@@ -16,8 +16,8 @@ from ml_collections import ConfigDict
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from hcflow_jax import checkpoint
-from hcflow_jax.commands import Parser, run_main
+from hcflow_jax import checkpoint, paths
+from hcflow_jax.commands import Parser, as_path, run_main
 from hcflow_jax.config import ConfigError
 from hcflow_jax.files import replacing
 from hcflow_jax.interop import arrays, torch_zip
@@ -27,8 +27,8 @@ from hcflow_jax.interop.constants import constants, without_effect
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("python -m hcflow_jax.interop.export_torch", __doc__)
     what = "a workdir, one step in its checkpoints/, or a weights file"
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help=what)
-    parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="FILE.safetensors or FILE.pt")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", type=as_path, help=what)
+    parser.add_argument("--out", metavar="FILE", type=as_path, required=True, help="FILE.safetensors or FILE.pt")
     return parser.parse_args(argv)
 
 
@@ -52,14 +52,14 @@ def _writer(file: Path) -> Any:
     raise ConfigError(f"--out {file}: expected a name that ends in .safetensors or .pt")
 
 
-def export_torch(path: str, file: Path) -> str:
+def export_torch(path: str | Path, file: Path) -> str:
     """Writes a checkpoint's averaged weights; returns a line that says what.
 
     Raises:
       CheckpointError: there is no such checkpoint.
       ConfigError: the file is there already, or cannot be written.
     """
-    write = _writer(file)
+    write, file = _writer(file), paths.local(file)
     if file.exists():
         raise ConfigError(f"--out {file}: is there already, and nothing is written over; name another")
     if not file.parent.is_dir():

@@ -16,7 +16,8 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from hcflow_jax.commands import Parser, run_main
+from hcflow_jax import paths
+from hcflow_jax.commands import Parser, as_path, run_main
 from hcflow_jax.config import ConfigError
 from hcflow_jax.errors import InputError
 from hcflow_jax.interop import release, settings
@@ -32,9 +33,9 @@ _OF_THE_MODEL = ("resolution", "bits", "noise_std")  # fields of `data` that the
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("python -m hcflow_jax.interop.import_torch", __doc__)
-    parser.add_argument("file", metavar="MODEL.bin", type=Path, help="what the authors' Network.save wrote")
-    parser.add_argument("--out", metavar="CHECKPOINT", type=Path, required=True, help="the workdir to make")
-    parser.add_argument("--config", metavar="FILE.py", type=Path, help="a config file, as of configs/")
+    parser.add_argument("file", metavar="MODEL.bin", type=as_path, help="what the authors' Network.save wrote")
+    parser.add_argument("--out", metavar="CHECKPOINT", type=as_path, required=True, help="the workdir to make")
+    parser.add_argument("--config", metavar="FILE.py", type=as_path, help="a config file, as of configs/")
     return parser.parse_args(argv)
 
 
@@ -135,6 +136,7 @@ def import_torch(file: Path, out: Path, config_file: Path | None = None) -> list
     from hcflow_jax.settings import own
 
     checkpoint.check_new(out)
+    file = paths.local(file)
     devices.start()
     given = None if config_file is None else load_config(config_file)
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hcflow_jax import paths
 from hcflow_jax.errors import MissingExtraError
 from hcflow_jax.files import write
 
@@ -57,4 +58,4 @@ def curve(
     axes.tick_params(colors="#555555")
     if len(series) > 1:
         axes.legend(frameon=False)
-    write(Path(path), lambda file: figure.savefig(file, format="png"))
+    write(paths.local(path), lambda file: figure.savefig(file, format="png"))

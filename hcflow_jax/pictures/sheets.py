@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from hcflow_jax import paths
 from hcflow_jax.errors import InputError
 from hcflow_jax.files import write
 
@@ -95,4 +96,4 @@ def save_png(path: str | Path, array: Sheet) -> None:
     array = np.asarray(array)
     if array.dtype != np.uint8:
         raise InputError(f"{path}: expected uint8 values, got {array.dtype}")
-    write(Path(path), lambda file: Image.fromarray(array).save(file, "PNG"))
+    write(paths.local(path), lambda file: Image.fromarray(array).save(file, "PNG"))

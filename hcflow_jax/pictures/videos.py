@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from hcflow_jax import paths
 from hcflow_jax.errors import InputError, MissingExtraError
 from hcflow_jax.files import write
 from hcflow_jax.pictures.sheets import Images
@@ -27,7 +28,7 @@ def save_gif(path: str | Path, frames: Images, fps: float = 20) -> None:
     """
     images = [Image.fromarray(frame) for frame in _checked(path, frames)]
     options = dict(save_all=True, append_images=images[1:], duration=round(100 / fps) * 10, loop=0, optimize=False)
-    write(Path(path), lambda file: images[0].save(file, "GIF", **options))
+    write(paths.local(path), lambda file: images[0].save(file, "GIF", **options))
 
 
 def save_mp4(path: str | Path, frames: Images, fps: float = 20) -> None:
@@ -58,7 +59,7 @@ def save_mp4(path: str | Path, frames: Images, fps: float = 20) -> None:
         if done.returncode:
             raise OSError(f"{path}: ffmpeg failed: {done.stderr.decode(errors='replace').strip()}")
         content = made.read_bytes()
-    write(Path(path), lambda file: file.write(content))
+    write(paths.local(path), lambda file: file.write(content))
 
 
 def check_mp4(path: str | Path) -> str:

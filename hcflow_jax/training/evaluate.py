@@ -7,7 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from hcflow_jax import checkpoint, devices, models, settings
-from hcflow_jax.config import ConfigError
+from hcflow_jax.config import ConfigError, check_paths
 from hcflow_jax.data import pipeline
 from hcflow_jax.training import distributed, resumption, sharding, workdir
 from hcflow_jax.training.held_out import HeldOut
@@ -36,6 +36,8 @@ def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, An
       DataError: the held-out images are not there.
       EnvironmentSettingError: JAX cannot start as the environment says.
     """
+    if config is not None:
+        check_paths(config)
     devices.start()
     found = checkpoint.load(path)
     directory = workdir.open_workdir(path)

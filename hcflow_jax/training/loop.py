@@ -277,7 +277,7 @@ def train(
       EnvironmentSettingError: JAX cannot start as the environment says.
     """
     devices.start()
-    directory = workdir.open_workdir(path)
+    directory = workdir.open_workdir(path, config)
     with workdir.only_run(directory):
         run = _Run(config, directory, profile, allow_config_change)
         run.describe()

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from hcflow_jax import paths
 from hcflow_jax.config import ConfigError
 from hcflow_jax.training.metrics import say
 
@@ -58,7 +59,7 @@ class Trace:
             yield
             return
         if number == self._steps[0]:
-            jax.profiler.start_trace(str(self._directory))
+            jax.profiler.start_trace(str(paths.plain(self._directory.parent) / PROFILE))
             self._running = True
         with jax.profiler.StepTraceAnnotation("train", step_num=number):
             yield

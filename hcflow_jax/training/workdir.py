@@ -9,24 +9,33 @@ from typing import Any
 
 import jax
 from clu import parameter_overview
+from ml_collections import ConfigDict
 
-from hcflow_jax.config import ConfigError
+from hcflow_jax import paths
+from hcflow_jax.config import ConfigError, check_paths
 from hcflow_jax.files import HeldError, locked, write
 
 LOCK = ".lock"
 PARAMETERS = "parameters.txt"
 
 
-def open_workdir(path: str | Path) -> Path:
+def open_workdir(path: str | Path, config: ConfigDict | None = None) -> Path:
     """Makes the directory if it is missing, and tries to write in it, before hours of training are spent.
+
+    Args:
+      path: of the directory.
+      config: of a run in it, whose own paths are looked at before the directory is made.
 
     Returns:
       Its absolute path.
 
     Raises:
       ConfigError: it cannot be written.
+      InputError: it, or a field of the config, is no path of this machine (see `paths.local`).
     """
-    workdir = Path(path).expanduser().absolute()
+    if config is not None:
+        check_paths(config)
+    workdir = paths.local(path, "--workdir").absolute()
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         probe = workdir / f".writable-{os.getpid()}"

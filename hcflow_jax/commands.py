@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hcflow_jax import paths, stopping, streams
+from hcflow_jax import environment, paths, stopping, streams
 from hcflow_jax.errors import HcflowError, InputError
 
 FAILED, USAGE_ERROR = 1, 2
@@ -101,9 +101,10 @@ def run_main(
       stopped: what is said if a signal stops the command.
 
     Returns:
-      The exit status of the process: that of the function; 2, after one line on stderr, for this package's own errors
-      and for files that cannot be read or written; that of `stopping.run` where a signal stopped it, or where the
-      reader of its output is gone. Any other exception is a fault of this package and is raised with its traceback.
+      The exit status of the process: that of the function; 2, after one line on stderr, for this package's own
+      errors, for files that cannot be read or written, and for what the environment has wrong; that of
+      `stopping.run` where a signal stopped it, or where the reader of its output is gone. Any other exception is a
+      fault of this package and is raised with its traceback.
     """
     print_any_name()
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -115,5 +116,9 @@ def run_main(
             if stopping.came() or isinstance(error, BrokenPipeError):
                 raise
             return fail(error)
+        except Exception as error:
+            if stopping.came() or (said := environment.explain(error)) is None:
+                raise
+            return fail(said)
 
     return stopping.run(checked, stopped, owns=argv is None)

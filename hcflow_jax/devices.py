@@ -12,7 +12,25 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from hcflow_jax import environment, settings
+
 BATCH = "batch"  # the mesh's one axis
+
+
+def start() -> None:
+    """Starts JAX's backend, if it does not run yet. Of several processes each does so once they are connected.
+
+    Raises:
+      EnvironmentSettingError: there is no backend of the kind that JAX_PLATFORMS names, or XLA does not take
+        XLA_FLAGS; the message says what to do.
+    """
+    environment.check_xla_flags()
+    try:
+        with environment.plugins_in_one_line():
+            jax.local_devices()
+    except Exception as error:  # a plugin's, or JAX's own: some of them are bare assertions
+        platforms, platform = (jax.config.values[name] or "" for name in ("jax_platforms", "jax_platform_name"))
+        raise environment.cannot_start(platforms, platform, error) from error
 
 
 def in_a_row(devices: Iterable[Any]) -> Mesh:
@@ -40,6 +58,7 @@ def split(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(BATCH))
 
 
+@settings.own()
 def spread(mesh: Mesh, batch: Any) -> Any:
     """Places a tree of host arrays: each device gets a run of the leading axis.
 
@@ -49,6 +68,7 @@ def spread(mesh: Mesh, batch: Any) -> Any:
     return jax.tree.map(lambda own: jax.make_array_from_process_local_data(where, own), batch)
 
 
+@settings.own()
 def place(where: NamedSharding, tree: Any) -> Any:
     """Places a tree of whole arrays. If the mesh has several processes, each must give the same arrays."""
     if where.is_fully_addressable:
@@ -61,6 +81,7 @@ def place(where: NamedSharding, tree: Any) -> Any:
     return jax.tree.map(one, tree)
 
 
+@settings.own()
 def fetch(tree: Any) -> Any:
     """Copies a tree of whole arrays from any devices to the host; all processes of an array's mesh must call it."""
     if all(getattr(leaf, "is_fully_addressable", True) for leaf in jax.tree.leaves(tree)):

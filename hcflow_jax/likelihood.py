@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 from ml_collections import ConfigDict
 
 from hcflow_jax.data import preprocessing
+from hcflow_jax.keys import root_key
 from hcflow_jax.models import ImageModel, Objective
 
 Statistics = dict[str, Float[Array, ""]]
@@ -68,8 +69,7 @@ def by_name(result: Objective) -> ByName:
 
 def evaluation_keys(seed: int, indices: Int[Array, " B"]) -> Key[Array, " B"]:
     """The keys of held-out images: fold_in(key(seed), index), whatever JAX's default generator."""
-    root = jax.random.key(seed, impl="threefry2x32")
-    return jax.vmap(jax.random.fold_in, (None, 0))(root, indices)
+    return jax.vmap(jax.random.fold_in, (None, 0))(root_key(seed), indices)
 
 
 def make_image_bound(model: ImageModel, config: ConfigDict) -> ImageBound:

@@ -3,9 +3,11 @@
 Any field of the config can be set on the command line: `--config.train.num_steps=1000`.
 """
 
+import os
 import re
 import sys
 from collections.abc import Sequence
+from unittest import mock
 
 from absl import flags
 from ml_collections import config_flags
@@ -113,9 +115,23 @@ def _run(argv: Sequence[str]) -> int:
             raise
         return fail(_one_line(error, argv))
     if values.help:
-        print(f"{__doc__}\n{values.get_help()}")
+        print(f"{__doc__ or ''}\n{_help(values)}")
         return 0
+    return _act(values)
 
+
+def _help(values: flags.FlagValues) -> str:
+    """The text for --help; at absl's own width where COLUMNS is too small for its indents."""
+    try:
+        return values.get_help()
+    except ValueError:
+        with mock.patch.dict(os.environ):
+            del os.environ["COLUMNS"]
+            return values.get_help()
+
+
+def _act(values: flags.FlagValues) -> int:
+    """Trains or evaluates; returns the exit status."""
     # Imported here: a misspelt flag should not wait for jax.
     from jax.errors import JaxRuntimeError
 
@@ -139,6 +155,8 @@ def _run(argv: Sequence[str]) -> int:
             evaluate.evaluate(values.workdir, values.config)
     except distributed.AloneError as error:
         distributed.leave(fail(error))
+    except HcflowError:  # some of them are ValueErrors
+        raise
     except (JaxRuntimeError, ValueError) as error:  # jax raises either, as a collective is waited for or dispatched
         if stopping.came() or (said := distributed.lost(error)) is None:
             raise

@@ -9,6 +9,7 @@ settings, the caller's config, the shapes.
 import hashlib
 import importlib.metadata
 import logging
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -88,6 +89,8 @@ def _read(file: Path) -> export.Exported | None:
 
 def _write(file: Path, exported: export.Exported) -> export.Exported:
     """Writes it, all at once or not at all; a disk that is full costs the next process its time and nothing else."""
+    if file.parent.parent.is_dir() and not os.access(file.parent.parent, os.W_OK):
+        return exported  # a cache that others filled, and this user only reads
     program = bytes(exported.serialize())
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,8 @@
 #   launch/test.sh --full                 what continuous integration runs after it: tests that are slow, start
 #                                         processes or need PyTorch (marker `full`); about 20 minutes on 2 cores
 #   launch/test.sh --all                  what fits into neither: tests that take minutes (marker `all`), the fast
-#                                         tier on Python 3.12 and 3.13, the tests of flows in float64; about an hour
+#                                         tier on Python 3.12 and 3.13, the tests of flows, of the API and of
+#                                         training steps with 64 bits enabled; over an hour
 #   launch/test.sh tests/test_x.py -k y   other arguments go to pytest (paths from the repository's root)
 #
 # A tier's test files are spread over as many processes as there are cores, at most 4; with arguments of your own one
@@ -17,6 +18,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 FAST="not full and not all"
 FULL="full and not all"
 RELEASES=(3.12 3.13)
+# What must hold where JAX_ENABLE_X64=1 is set, too.
+WIDE=(tests/test_bijectors*.py tests/test_flows*.py tests/test_api.py tests/test_noise.py tests/test_data_preprocessing.py
+  tests/test_training_step.py tests/test_training_model.py tests/test_training_loop.py tests/test_training_optimizer.py
+  tests/test_training_stored.py tests/test_training_schedule.py)
 tier=fast
 arguments=()
 for argument in "$@"; do
@@ -73,7 +78,7 @@ case "$tier" in
     ;;
   all)
     attempt "tests marked all" tests all
-    JAX_ENABLE_X64=1 attempt "tests of flows in float64" tests "$FAST" tests/test_bijectors*.py tests/test_flows*.py
+    JAX_ENABLE_X64=1 attempt "tests with 64 bits enabled" tests "$FAST" "${WIDE[@]}"
     for release in "${RELEASES[@]}"; do attempt "fast tier on Python $release" rerun_on "$release"; done
     ;;
 esac

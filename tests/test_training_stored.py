@@ -32,9 +32,11 @@ def test_a_run_of_version_0_1_goes_on_as_it_would_have(tmp_path, capsys):
     assert loop.train(config(tmp_path), tmp_path / "run")["resumed_from"] == 3
     assert "resuming at step 3" in capsys.readouterr().out
     end = checkpoint.load(tmp_path / "run", ("params", "ema")).arrays
+    # With 64 bits the schedule's and Adam's scalars are rounded later.
+    atol = 1e-6 if jax.config.values["jax_enable_x64"] else 1e-7
     with np.load(OLD / "end.npz") as expected:
         for path, leaf in jax.tree_util.tree_leaves_with_path(end):
-            np.testing.assert_allclose(leaf, expected[path_name(path)], rtol=1e-6, atol=1e-7)
+            np.testing.assert_allclose(leaf, expected[path_name(path)], rtol=1e-6, atol=atol)
 
 
 def test_a_run_resumes_whatever_the_size_of_the_packed_vectors(tmp_path, monkeypatch):

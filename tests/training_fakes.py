@@ -51,12 +51,12 @@ class Model(ImageModel):
 
     def create(self, key: Any) -> Any:
         """Fresh parameters."""
-        w = jax.random.normal(key, (3,))
+        w = jax.random.normal(key, (3,), jnp.float32)
         return {
             "encoder": {"stage_0": {"kernel": 0.1 * w}},
-            "decoder": {"8": {"conv": {"kernel": 0.1 * w}, "to_condition": {"bias": jnp.zeros(3)}}},
-            "style": {"layer": {"bias": jnp.zeros(3)}},
-            "flows": {"8": {"b": jnp.zeros(3)}},
+            "decoder": {"8": {"conv": {"kernel": 0.1 * w}, "to_condition": {"bias": jnp.zeros(3, jnp.float32)}}},
+            "style": {"layer": {"bias": jnp.zeros(3, jnp.float32)}},
+            "flows": {"8": {"b": jnp.zeros(3, jnp.float32)}},
         }
 
     def calibrate(self, params: Any, x: Any, keys: Any) -> Any:
@@ -65,7 +65,7 @@ class Model(ImageModel):
 
     def noise(self, keys: Any) -> Any:
         """Noise of every image."""
-        return jax.vmap(lambda key: 0.1 * jax.random.normal(key, (SIZE, SIZE, 3)))(keys)
+        return jax.vmap(lambda key: 0.1 * jax.random.normal(key, (SIZE, SIZE, 3), jnp.float32))(keys)
 
     def objective(self, params: Any, x: Any, keys: Any, statistics: Any = None) -> Objective:
         """The loss, ten times the bound."""
@@ -82,16 +82,16 @@ class Model(ImageModel):
 
     def mean(self, params: Any) -> Any:
         """The mean, (3,)."""
-        return sum(jax.tree.leaves(params), jnp.zeros(3))
+        return sum(jax.tree.leaves(params), jnp.zeros(3, jnp.float32))
 
     def draw(self, key: Any, count: int, sigma: float) -> Any:
         """Latents."""
-        return {"8": sigma * jax.random.normal(key, (count, SIZE, SIZE, 3))}
+        return {"8": sigma * jax.random.normal(key, (count, SIZE, SIZE, 3), jnp.float32)}
 
     def encode(self, params: Any, x: Any) -> Any:
         """Latents."""
-        z = {"prior": jnp.zeros((x.shape[0], 1)), "8": 10 * (x - self.mean(params))}
-        return z, dict.fromkeys(self.level_names, jnp.zeros(x.shape[0]))
+        z = {"prior": jnp.zeros((x.shape[0], 1), x.dtype), "8": 10 * (x - self.mean(params))}
+        return z, dict.fromkeys(self.level_names, jnp.zeros(x.shape[0], x.dtype))
 
     def decode_coarse(self, params: Any, z: Any, level: str) -> Any:
         """Nothing."""

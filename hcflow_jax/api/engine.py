@@ -89,8 +89,10 @@ class Engine:
         Raises:
           InputError: for another dtype, or in a process that was forked from one with a model.
           ConfigError: the config makes no model.
+          EnvironmentSettingError: JAX cannot start as the environment says.
         """
         check_process()
+        devices.start()
         if not (mesh is None or isinstance(mesh, Mesh)):
             raise InputError(f"mesh is {type(mesh).__name__}: expected a mesh from devices.in_a_row")
         self._lock, self._prepared = threading.RLock(), None

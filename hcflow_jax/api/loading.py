@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jax.sharding import Mesh
 
-from hcflow_jax import box, checkpoint, models, parameters
+from hcflow_jax import box, checkpoint, devices, models, parameters
 from hcflow_jax.api.model import Model
 from hcflow_jax.checkpoint import CheckpointError
 
@@ -26,11 +26,13 @@ def load(path: str | Path | None = None, *, dtype: str = "float32", mesh: Mesh |
       CheckpointError: there is none, or it is damaged.
       ConfigError: this version cannot make a model of its config.
       InputError: for another dtype, or what is no path of this machine (see `paths.local`).
+      EnvironmentSettingError: JAX cannot start as the environment says.
 
     >>> model = api.load("portraits")
     >>> model.sample(2, seed=3).shape == (2, model.resolution, model.resolution, 3)
     True
     """
+    devices.start()
     where = box.weights(BOXED[0]) if path is None else box.find(path)
     if not where.exists():
         raise CheckpointError(f"{where}: no such directory or file, and no model in the box ({', '.join(BOXED)})")

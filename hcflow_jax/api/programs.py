@@ -12,10 +12,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
-from hcflow_jax import likelihood, models
+from hcflow_jax import likelihood, models, settings
 from hcflow_jax.compiling import compile_options
 from hcflow_jax.config import config_to_plain
 from hcflow_jax.data import preprocessing
+from hcflow_jax.keys import root_key
 from hcflow_jax.tracing import traced_once
 
 DTYPES = ("float32", "bfloat16")
@@ -23,12 +24,16 @@ DTYPES = ("float32", "bfloat16")
 
 @contextmanager
 def _exact(dtype: str) -> Iterator[None]:
-    """In float32, products are: accelerators would round their factors, and decoding would not undo encoding."""
-    if dtype == "bfloat16":
-        yield
-    else:
-        with jax.default_matmul_precision("highest"):
+    """In float32, products are: accelerators would round their factors, and decoding would not undo encoding.
+
+    Everything else that a caller may have set for programs of his own is as these programs take it.
+    """
+    with settings.own():
+        if dtype == "bfloat16":
             yield
+        else:
+            with jax.default_matmul_precision("highest"):
+                yield
 
 
 class Programs:
@@ -104,7 +109,7 @@ class Programs:
           sigmas: a level, coarse to fine.
         """
         sigma: Any = dict(zip(self.model.level_names, sigmas, strict=True))
-        root = jax.random.key(seed, impl="threefry2x32")
+        root = root_key(seed)
 
         def one(index: Array) -> dict[str, Array]:
             z = self.model.draw(jax.random.fold_in(root, index), 1, sigma)

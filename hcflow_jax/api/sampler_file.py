@@ -18,7 +18,7 @@ import numpy as np
 from jax import export
 from ml_collections import ConfigDict
 
-from hcflow_jax import paths
+from hcflow_jax import paths, settings
 from hcflow_jax.api.arguments import whole
 from hcflow_jax.api.programs import Programs
 from hcflow_jax.files import replacing
@@ -53,7 +53,7 @@ def write(path: str | Path, config: ConfigDict, params: Any, dtype: str, n: int)
     scalar = jax.ShapeDtypeStruct((), jnp.uint32)
     sigmas = jax.ShapeDtypeStruct((len(programs.model.level_names),), jnp.float32)
     precision = "highest" if dtype == "float32" else "default"
-    with jax.default_matmul_precision(precision):
+    with settings.own(), jax.default_matmul_precision(precision):
         exported = export.export(jax.jit(sampler), platforms=PLATFORMS)(scalar, scalar, sigmas)
     with replacing(path) as partial:
         partial.write_bytes(exported.serialize())

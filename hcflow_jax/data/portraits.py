@@ -4,7 +4,6 @@ Seeds "train-0", "train-1", ... and "eval-0", ... make disjoint sets of any size
 """
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from hcflow_jax import paths
+from hcflow_jax import environment, paths
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data import render, shards, unfinished, workers
 from hcflow_jax.data.source import DataError, Source, Split
@@ -23,11 +22,20 @@ _DRAW = "hcflow_jax.data.render:draw_shard"
 
 
 def cache_root(path: str) -> Path:
-    """`data.path`, or else the user's cache (XDG_CACHE_HOME is honoured)."""
+    """`data.path`, or else the user's cache (XDG_CACHE_HOME is honoured).
+
+    Raises:
+      ConfigError: neither is there.
+    """
     if path:
         return paths.local(path, "data.path")
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return paths.local(cache, "XDG_CACHE_HOME") / "hcflow_jax" / "portraits"
+    cache = environment.user_cache()
+    if cache is None:
+        raise ConfigError(
+            "data.path is empty, and this user has no home for a cache: name a folder there that the portraits can "
+            "be drawn into, or set HOME"
+        )
+    return cache / "hcflow_jax" / "portraits"
 
 
 def open_portraits(data: ConfigDict, split: Split) -> Source:

@@ -57,7 +57,7 @@ def augment(
     def one(key: Key[Array, ""], image: UInt8[Array, "R R 3"]) -> Float[Array, "R R 3"]:
         flip_key, uniform_key, gaussian_key = jax.random.split(key, 3)
         if flip:
-            image = jnp.where(jax.random.bernoulli(flip_key, 0.5), image[:, ::-1], image)
+            image = jnp.where(jax.random.bernoulli(flip_key, jnp.float32(0.5)), image[:, ::-1], image)
         x = dequantise(jax.random.uniform(uniform_key, image.shape, jnp.float32), image, bits)
         return x + noise_std * jax.random.normal(gaussian_key, image.shape, jnp.float32)
 

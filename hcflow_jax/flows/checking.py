@@ -5,7 +5,8 @@ that you write, too, and no bijector's file repeats it. All of it happens while 
 no operation more.
 
 The rule: x is computed in float32 at least. float64 stays float64 (where jax has it enabled), bfloat16 and float16
-become float32, and integers are refused. z, log_det and fresh parameters have the dtype that x is computed in.
+become float32, and integers are refused. z, log_det and fresh parameters have the dtype that x is computed in. Mixed
+dtypes and ranks are promoted inside, whatever JAX is set to.
 """
 
 import functools
@@ -17,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hcflow_jax import settings
 from hcflow_jax.errors import InputError
 
 
@@ -94,6 +96,7 @@ def enforce(cls: type) -> None:
 
 def _create(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
+    @settings.promotion()
     def create(self: Any, key: Any, x: Any, cond: Any = None) -> Any:
         x = as_input(type(self).__name__, x)
         _check_cond(self, cond)
@@ -104,6 +107,7 @@ def _create(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _calibrate(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
+    @settings.promotion()
     def calibrate(self: Any, params: Any, x: Any, cond: Any = None) -> Any:
         x = as_input(type(self).__name__, x)
         _check_cond(self, cond)
@@ -116,6 +120,7 @@ def _calibrate(method: Callable[..., Any]) -> Callable[..., Any]:
 def _direction(inverse: bool) -> Callable[..., Any]:
     def wrap(method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
+        @settings.promotion()
         def run(self: Any, params: Any, x: Any, cond: Any = None) -> Any:
             x = as_input(type(self).__name__, x, self.leaving if inverse else 0)
             _check_cond(self, cond)

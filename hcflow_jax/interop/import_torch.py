@@ -12,18 +12,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from hcflow_jax import checkpoint, paths
+from hcflow_jax import paths
 from hcflow_jax.commands import Parser, as_path, run_main
 from hcflow_jax.config import ConfigError
 from hcflow_jax.errors import InputError
-from hcflow_jax.interop import arrays, constants, release, settings
+from hcflow_jax.interop import release, settings
 from hcflow_jax.interop.release import Release
-from hcflow_jax.models.hierarchy.build import level_rows
+
+# What imports jax is imported where it is used: a variable that jax does not take ends that import, and `run_main`
+# says so.
 
 LARGE = 64 * 2**20  # bytes from which on progress is shown
 
@@ -90,6 +91,10 @@ def to_params(found: Release, config: ConfigDict, show: bool = False) -> Any:
       ConfigError: the config makes no model.
       InputError: a weight is not finite, is missing, unknown or of another shape, or a mask or kernel is another.
     """
+    import jax
+
+    from hcflow_jax.interop import arrays, constants
+
     total = sum(array.nbytes for array in found.flat.values())
     with tqdm(total=total, desc="reading", unit="B", unit_scale=True, leave=False, disable=not show) as bar:
         for name, array in found.flat.items():
@@ -125,14 +130,20 @@ def import_torch(file: Path, out: Path, config_file: Path | None = None) -> list
       ConfigError: `config_file` is missing or wrong.
       CheckpointError: `out` is there already, or cannot be written.
       InputError: of `file`, named.
+      EnvironmentSettingError: JAX cannot start as the environment says.
     """
+    from hcflow_jax import checkpoint, devices
+    from hcflow_jax.settings import own
+
     checkpoint.check_new(out)
     file = paths.local(file)
+    devices.start()
     given = None if config_file is None else load_config(config_file)
     try:
         found = release.read(file)
         config = config_of(found, given)
-        tree = to_params(found, config, show=found.bytes >= LARGE)
+        with own():
+            tree = to_params(found, config, show=found.bytes >= LARGE)
     except OSError as error:
         raise ConfigError(f"{file} cannot be read ({error.strerror}): name a file of the authors'") from error
     except InputError as error:
@@ -143,6 +154,10 @@ def import_torch(file: Path, out: Path, config_file: Path | None = None) -> list
 
 
 def _contents(tree: Any, config: ConfigDict) -> str:
+    import jax
+
+    from hcflow_jax.models.hierarchy.build import level_rows
+
     counts = {group: sum(leaf.size for leaf in jax.tree.leaves(part)) for group, part in tree.items()}
     parts = ", ".join(f"{group} {count:,}" for group, count in counts.items())
     rows = ", ".join(str(resolution) for resolution in level_rows(config))

@@ -37,14 +37,23 @@ def cluster(environment: Mapping[str, str] = os.environ) -> str | None:
     """Which cluster started this process beside others, by what it sets in the environment; None: none did.
 
     To be asked once jax is imported: it says itself where there are no TPU chips.
+
+    Raises:
+      ConfigError: SLURM_NTASKS is no number.
     """
-    if int(environment.get("SLURM_NTASKS", "1")) > 1 and "SLURM_STEP_NODELIST" in environment:
+    given = {name: value.strip() for name, value in environment.items() if value.strip()}  # empty is as good as unset
+    tasks = given.get("SLURM_NTASKS", "1")
+    if tasks != "1" and "SLURM_STEP_NODELIST" in given:
+        if not tasks.isdecimal():
+            raise ConfigError(
+                f"SLURM_NTASKS={tasks}: expected the number of the job's tasks; unset it for one process"
+            )
         return "SLURM"
-    platforms = environment.get("JAX_PLATFORMS", "")
+    platforms = given.get("JAX_PLATFORMS", "")
     on_tpu = not platforms or "tpu" in platforms.split(",")
     if on_tpu and "TPU_SKIP_MDS_QUERY" not in environment and find_spec("libtpu"):
         return "a TPU pod"
-    if "KUBERNETES_SERVICE_HOST" in environment and "JOB_COMPLETION_INDEX" in environment:
+    if "KUBERNETES_SERVICE_HOST" in given and "JOB_COMPLETION_INDEX" in given:
         return "Kubernetes"
     return None
 

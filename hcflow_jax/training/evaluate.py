@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from hcflow_jax import checkpoint, models
+from hcflow_jax import checkpoint, devices, models, settings
 from hcflow_jax.config import ConfigError, check_paths
 from hcflow_jax.data import pipeline
 from hcflow_jax.training import distributed, resumption, sharding, workdir
@@ -19,6 +19,7 @@ from hcflow_jax.training.termination import Interrupted, Termination
 EVAL = "eval.json"
 
 
+@settings.own()
 def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, Any]:
     """Evaluates the EMA's parameters and writes `eval.json`.
 
@@ -35,10 +36,12 @@ def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, An
       ConfigError: the model is another one than the checkpoint's; `eval.batch_size` does not split over the devices;
         or the workdir cannot be written.
       DataError: the held-out images are not there.
+      EnvironmentSettingError: JAX cannot start as the environment says.
       Stopped: one of several processes heard a signal; one process alone is stopped by it as by any other.
     """
     if config is not None:
         check_paths(config)
+    devices.start()
     termination = Termination()
     # One process is stopped where it stands. Several would then wait for each other, so they vote.
     with termination.noticed() if jax.process_count() > 1 else nullcontext():

@@ -1,6 +1,5 @@
 """The state at step 0: random parameters, with actnorms initialised from images; or those of a trained model."""
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -11,12 +10,13 @@ from ml_collections import ConfigDict
 
 from hcflow_jax import box, checkpoint, likelihood
 from hcflow_jax.config import ConfigError
+from hcflow_jax.keys import root_key
 from hcflow_jax.models import ImageModel
 from hcflow_jax.training import resumption, sharding, state
 from hcflow_jax.training.metrics import say
 from hcflow_jax.training.optimizer import Optimizer
 from hcflow_jax.training.programs import Programs
-from hcflow_jax.training.step import INIT_STREAM, root_key, sample_keys
+from hcflow_jax.training.step import INIT_STREAM, sample_keys
 
 
 def initialise(
@@ -85,6 +85,13 @@ def from_checkpoint(optimizer: Optimizer, config: ConfigDict, mesh: Mesh) -> sta
 
 
 def _create(params: Any, optimizer: Optimizer, mesh: Mesh) -> state.TrainState:
-    """Placed like a restored state, so that a resumed run finds the programs of this one in the cache."""
-    create = jax.jit(partial(state.create, optimizer=optimizer), out_shardings=sharding.replicated(mesh))
-    return create(params)
+    """Placed like a restored state, so that a resumed run finds the programs of this one in the cache.
+
+    Parameters are float32, whatever a model that does not say so makes where 64 bits are enabled.
+    """
+
+    def create(params: Any) -> state.TrainState:
+        own = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), params, optimizer.shapes)
+        return state.create(own, optimizer)
+
+    return jax.jit(create, out_shardings=sharding.replicated(mesh))(params)

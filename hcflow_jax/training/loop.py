@@ -8,20 +8,10 @@ from typing import Any, NoReturn
 import jax
 from ml_collections import ConfigDict
 
-from hcflow_jax import data, models
+from hcflow_jax import data, devices, models, settings
 from hcflow_jax.checkpoint import Checkpoints
 from hcflow_jax.data import pipeline
-from hcflow_jax.training import (
-    distributed,
-    initialise,
-    result,
-    resumption,
-    samples,
-    sharding,
-    state,
-    watch,
-    workdir,
-)
+from hcflow_jax.training import distributed, initialise, result, resumption, samples, sharding, state, watch, workdir
 from hcflow_jax.training.groups import count_by_group
 from hcflow_jax.training.held_out import HeldOut
 from hcflow_jax.training.metrics import Clock, Reporter, complain, say
@@ -245,6 +235,7 @@ class _Run:
         self.reporter.close()
 
 
+@settings.own()
 def train(
     config: ConfigDict,
     path: str | Path,
@@ -275,7 +266,9 @@ def train(
       DataError: the images are not there, cannot be read (what was trained is saved first), or are others than those
         the checkpoint was trained on.
       AloneError: of several processes this one's images cannot be read; nothing is saved.
+      EnvironmentSettingError: JAX cannot start as the environment says.
     """
+    devices.start()
     directory = workdir.open_workdir(path, config)
     termination = Termination()
     with workdir.only_run(directory), termination.noticed() if jax.process_count() > 1 else nullcontext():

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key, Shaped, UInt8
 from ml_collections import ConfigDict
 
 from hcflow_jax import likelihood
+from hcflow_jax.keys import root_key
 from hcflow_jax.models import ImageModel
 from hcflow_jax.training import sharding
 from hcflow_jax.training.groups import Packed, labels
@@ -27,11 +28,6 @@ T = TypeVar("T")
 INIT_STREAM = 2**32 - 1
 
 
-def root_key(seed: int) -> Key[Array, ""]:
-    """key(seed), threefry whatever the jax default: draws are part of a run's definition."""
-    return jax.random.key(seed, impl="threefry2x32")
-
-
 def sample_keys(key: Key[Array, ""], batch_size: int, first: int | Array = 0) -> Key[Array, " B"]:
     """Keys of the samples of one step, by position in the global batch: all that is random in a sample uses its key.
 
@@ -40,7 +36,7 @@ def sample_keys(key: Key[Array, ""], batch_size: int, first: int | Array = 0) ->
       batch_size: B, how many.
       first: position of the first of them.
     """
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(batch_size))
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(batch_size, dtype=jnp.int32))
 
 
 def mean_over_runs(compute: Callable[[Array | int, Array], T], batch: Shaped[Array, "b ..."], runs: int) -> T:
@@ -68,7 +64,7 @@ def mean_over_runs(compute: Callable[[Array | int, Array], T], batch: Shaped[Arr
 
     shapes = jax.eval_shape(compute, jnp.int32(0), cut[0])
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    total, _ = jax.lax.scan(add, zeros, (jnp.arange(runs), cut))
+    total, _ = jax.lax.scan(add, zeros, (jnp.arange(runs, dtype=jnp.int32), cut))
     return jax.tree.map(lambda value: value / runs, total)
 
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from hcflow_jax.keys import root_key
 from hcflow_jax.parameters import path_name
 
 POWER_STEPS = 40  # of the power iteration: a norm to about a per cent, with no singular value decomposition
@@ -21,7 +22,7 @@ Watched = dict[str, Float[Array, ""]]
 def _norm(matrices: Float[Array, "n c c"]) -> Float[Array, " n"]:
     """Largest singular values, from below, by products with vectors alone: it compiles small on every backend."""
     precise = jax.lax.Precision.HIGHEST
-    start = jax.random.normal(jax.random.key(0, impl="threefry2x32"), matrices.shape[:-1])
+    start = jax.random.normal(root_key(0), matrices.shape[:-1], jnp.float32)
 
     def unit(vectors: Array) -> Array:
         return vectors / jnp.linalg.norm(vectors, axis=-1, keepdims=True)

@@ -121,7 +121,7 @@ class Hierarchy(ImageModel):
             holder[path[-1]] = made["params"]
             return output
 
-        y = wiring.features(self, run, jnp.zeros((1, *self.image_shape)))
+        y = wiring.features(self, run, jnp.zeros((1, *self.image_shape), jnp.float32))
 
         def visit(level: Level, cond: Any) -> tuple[Array, Array]:
             params["flows"][level.name] = level.flow.create(next(keys), y[level.name], cond)
@@ -286,11 +286,11 @@ class Hierarchy(ImageModel):
         for name in sigmas:
             if name not in self.level_names:
                 raise InputError(f"sigma: {level_error(name, self.level_names)}")
-        keys = jax.random.split(key, len(self.levels))
-        return {
-            level.name: level.prior_std * sigmas.get(level.name, 1.0) * jax.random.normal(k, (count, *level.shape))
-            for level, k in zip(self.levels, keys, strict=True)
-        }
+        drawn = {}
+        for level, k in zip(self.levels, jax.random.split(key, len(self.levels)), strict=True):
+            std = jnp.asarray(level.prior_std * sigmas.get(level.name, 1.0), jnp.float32)
+            drawn[level.name] = std * jax.random.normal(k, (count, *level.shape), jnp.float32)
+        return drawn
 
     def sample(self, params: Params, key: Key[Array, ""], count: int, sigma: Sigma = 1.0) -> Float[Array, "b r r 3"]:
         """Images of the model's own making: `decode` of `draw`."""

@@ -33,7 +33,7 @@ def draw(model: "Hierarchy", keys: Key[Array, " b"]) -> Noise:
 
     def one(key: Key[Array, ""]) -> Noise:
         # One draw cut into levels: a draw a level would be a dozen generators in every program.
-        parts = jnp.split(jax.random.normal(key, (int(ends[-1]),)), ends[:-1])
+        parts = jnp.split(jax.random.normal(key, (int(ends[-1]),), jnp.float32), ends[:-1])
         drawn: Noise = {use: {} for use in USES}
         for (use, n, level), part in zip(leaves, parts, strict=True):
             drawn[use][n] = part.reshape(level.shape)
@@ -44,7 +44,9 @@ def draw(model: "Hierarchy", keys: Key[Array, " b"]) -> Noise:
 
 def zeros(model: "Hierarchy", batch: int) -> Noise:
     """The noise that is none: same tree as `draw`, zeros."""
-    return {use: {n: jnp.zeros((batch, *model.level(n).shape)) for n in model.noisy_names} for use in USES}
+    return {
+        use: {n: jnp.zeros((batch, *model.level(n).shape), jnp.float32) for n in model.noisy_names} for use in USES
+    }
 
 
 def sigma(y: Array, group: int) -> Float[Array, " b"]:

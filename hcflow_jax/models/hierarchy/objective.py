@@ -86,7 +86,7 @@ def objective(
     y = model.features(params, x)
     flow_in, decoder_in, by_group = perturb(model, y, noise, sigmas)
     cond = model.conditions(params, y, decoder_in)
-    zero = jnp.zeros(x.shape[0])
+    zero = jnp.zeros(x.shape[0], x.dtype)
     parts = {}
     for level in model.levels:
         n = level.name

@@ -77,7 +77,7 @@ make_venv() {
 }
 
 install_extra() {
-  local extra="$1" stamp="$VENV/.installed-$1" wanted
+  local extra="$1" stamp="$VENV/.installed-$1" wanted started
   # A pip that was killed may leave half a package behind, which the next pip would take for a whole one.
   if [ -e "$VENV/.installing" ]; then
     say "the last installation was interrupted: starting $VENV_NAME afresh"
@@ -94,6 +94,7 @@ install_extra() {
     say "hcflow_jax[$extra] is installed in $VENV_NAME: nothing to install"
     return
   fi
+  started=$SECONDS
   say "installing hcflow_jax[$extra] into $VENV_NAME (a minute or two the first time, about 1 GB)"
   : >"$VENV/.installing"
   : >"$VENV/install.log"
@@ -105,7 +106,7 @@ install_extra() {
   fi
   rm -f "$VENV/.installing"
   printf '%s\n' "$wanted" >"$stamp"
-  say "installed in ${SECONDS} s"
+  say "installed in $((SECONDS - started)) s"
 }
 
 ensure_env() {

@@ -6,6 +6,7 @@ It is set before JAX is first imported. What `launch/test.sh` sets comes first.
 import importlib.util
 import os
 import sys
+from collections.abc import Generator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -69,3 +70,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {name: place for place, name in enumerate(SLOWEST_FIRST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test printed goes to another process, which takes UTF-8 alone; names of files may be anything."""
+    report = yield
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report

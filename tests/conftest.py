@@ -5,6 +5,7 @@ It is set before JAX is first imported. What `launch/test.sh` sets comes first.
 
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Generator
 from importlib.metadata import version
@@ -29,6 +30,12 @@ if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+# A run in the background (`nohup`, `&` in a script) ignores these, and so would every process of a test. The tests
+# say themselves which signal is ignored.
+for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, default)
 
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))

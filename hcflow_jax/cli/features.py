@@ -41,7 +41,6 @@ def run(values: argparse.Namespace) -> int:
     from hcflow_jax.evaluation import comparison, extractors, references, sets
 
     enable_compilation_cache()
-    extractor = extractors.load(values.extractor, values.weights)
     if values.samples.is_dir():
         images = sets.of_folder(values.samples)
     else:
@@ -49,6 +48,7 @@ def run(values: argparse.Namespace) -> int:
         if array is None:
             raise UsageError(f"--samples {values.samples}: holds no images; expected arr_0, uint8 (n, R, R, 3)")
         images = sets.of_array(str(values.samples), array)
+    extractor = extractors.load(values.extractor, values.weights)
     with shown(images.count, "features") as tell:
         made = comparison.extract(images, extractor, values.batch_size, tell)
     about = json.dumps({**extractor.about(), **images.about()}, indent=1, sort_keys=True).encode() + b"\n"

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.full
 SMALL = """
 from pathlib import Path
 from hcflow_jax import box
-box.find = lambda name: Path({path!r})
+box.weights = lambda name: Path({path!r})
 """
 
 

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,12 @@ from hcflow_jax.stopping import unfinished
 
 PARTIAL = ".partial"  # the ending of what is still being written
 _LONGEST = 255  # bytes of a name
+_SPECIAL = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -146,3 +153,17 @@ def _holder(path: Path) -> str:
         return path.read_text().strip() or "?"
     except OSError:
         return "?"
+
+
+def refuse_special(status: os.stat_result) -> None:
+    """Refuses what may block whoever opens it, or do something else then.
+
+    Args:
+      status: of the file.
+
+    Raises:
+      OSError: it is a pipe, a socket or a device.
+    """
+    kind = _SPECIAL.get(stat.S_IFMT(status.st_mode))
+    if kind:
+        raise OSError(f"{kind}, not a file")

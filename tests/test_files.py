@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from hcflow_jax import cli
+from hcflow_jax.errors import InputError
 from hcflow_jax.files import HeldError, locked, replacing, write
+from hcflow_jax.interop import release, state_dict
 
 HOLDER = """
 import subprocess, sys
@@ -114,3 +117,15 @@ def test_a_file_system_without_locks_is_said(
 def test_a_lock_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), locked(tmp_path / "absent" / "lock"):
         pass
+
+
+@pytest.mark.situation("a pipe where a file of latents, weights, features or images is expected")
+def test_a_pipe_is_never_opened(tmp_path, capsys):
+    """Opening one would wait for a writer for good."""
+    os.mkfifo(pipe := tmp_path / "pipe.npz")
+    for argv in (["decode", str(pipe), "--out", str(tmp_path / "out")], ["distance", str(pipe), str(pipe)]):
+        assert cli.main(argv) == 2
+        assert "pipe.npz: cannot be read" in capsys.readouterr().err
+    for read in (state_dict.read, release.read):
+        with pytest.raises((InputError, OSError), match="a named pipe, not a file"):
+            read(pipe)

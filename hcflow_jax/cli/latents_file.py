@@ -1,5 +1,6 @@
 """Latents in an npz: an array a level by its name, and what they are of. Read without pickle, a batch at a time."""
 
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -91,6 +92,7 @@ def opened(path: Path) -> Iterator[Found]:
     """
     with ExitStack() as stack:
         try:
+            files.refuse_special(os.stat(path))
             archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(open(path, "rb"))))
             members = {name.removesuffix(".npy"): _Member(archive, name) for name in archive.namelist()}
             images, checkpoint = members.pop(IMAGES, None), members.pop(CHECKPOINT, None)

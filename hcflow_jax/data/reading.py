@@ -3,23 +3,17 @@
 import errno
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hcflow_jax import files
 from hcflow_jax.data.source import DataError, ShortageError
 from hcflow_jax.errors import HcflowError
 
 MOST_BYTES = 1 << 30  # of one encoded picture: more than any that `images.MAX_PIXELS` allows needs
 
 _SHORTAGES = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-_SPECIAL = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 @contextmanager
@@ -59,20 +53,6 @@ def reason(error: Exception) -> str:
     return " ".join(text.split())[:300]
 
 
-def refuse_special(status: os.stat_result) -> None:
-    """Refuses what may block whoever opens it, or do something else then.
-
-    Args:
-      status: of the file.
-
-    Raises:
-      OSError: it is a pipe, a socket or a device.
-    """
-    kind = _SPECIAL.get(stat.S_IFMT(status.st_mode))
-    if kind:
-        raise OSError(f"{kind}, not a file")
-
-
 def read_file(path: str | Path) -> bytes:
     """The content of an ordinary file, at most `MOST_BYTES`. Anything else is not opened.
 
@@ -80,11 +60,11 @@ def read_file(path: str | Path) -> bytes:
       OSError: it cannot be read, is too large, or is a pipe, a socket or a device.
       ValueError: the path cannot be one.
     """
-    refuse_special(os.stat(path))
+    files.refuse_special(os.stat(path))
     # A pipe could have taken its place by now: this does not wait for a writer.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
         status = os.fstat(file.fileno())
-        refuse_special(status)
+        files.refuse_special(status)
         if status.st_size > MOST_BYTES:
             raise OSError(f"{status.st_size} bytes, of {MOST_BYTES} at most")
         return file.read() or b""

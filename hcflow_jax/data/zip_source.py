@@ -9,6 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from hcflow_jax import files
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data import reading
 from hcflow_jax.data.encoded import Pictures
@@ -34,7 +35,7 @@ class Zip:
         """
         self.path, self.name, self.left_out = path, f"zip {path}", LeftOut()
         try:
-            reading.refuse_special(os.stat(path))
+            files.refuse_special(os.stat(path))
             self._archive = zipfile.ZipFile(path)
         except FileNotFoundError:
             raise DataError(f"{path}: no such file; data.path names the zip file of pictures") from None

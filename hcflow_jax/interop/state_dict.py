@@ -1,5 +1,6 @@
 """A file of named tensors, whoever wrote it: PyTorch's older format, its zip format, or safetensors."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hcflow_jax.errors import InputError
+from hcflow_jax.files import refuse_special
 from hcflow_jax.unpickle import Source, Stream, Tensor, UnpickleError, read_archive, read_stream
 from hcflow_jax.unpickle.archive import is_archive
 from hcflow_jax.unpickle.source import shown
@@ -28,6 +30,7 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     try:
+        refuse_special(os.stat(path))
         with open(path, "rb") as file:
             start = file.read(_HEADER + 1)
         if start[_HEADER:] == b"{":

@@ -1,9 +1,11 @@
 """A file as a memory map that is read from front to back: nothing is taken that is not there."""
 
 import mmap
+import os
 from pathlib import Path
 
 from hcflow_jax.errors import InputError
+from hcflow_jax.files import refuse_special
 
 SHOWN = 80  # characters of what a file says that an error repeats
 
@@ -32,6 +34,7 @@ class Source:
           OSError: it cannot be read.
           UnpickleError: it is empty.
         """
+        refuse_special(os.stat(path))
         with open(path, "rb") as file:
             if file.seek(0, 2) == 0:
                 raise UnpickleError("the file is empty")

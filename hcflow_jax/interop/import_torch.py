@@ -145,7 +145,8 @@ def import_torch(file: Path, out: Path, config_file: Path | None = None) -> list
         with own():
             tree = to_params(found, config, show=found.bytes >= LARGE)
     except OSError as error:
-        raise ConfigError(f"{file} cannot be read ({error.strerror}): name a file of the authors'") from error
+        reason = error.strerror or error
+        raise ConfigError(f"{file} cannot be read ({reason}): name a file of the authors'") from error
     except InputError as error:
         raise type(error)(f"{file}: {error}") from error
     about = {"imported": {"file": file.name, "bytes": found.bytes, "module": found.module}}

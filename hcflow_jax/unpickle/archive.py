@@ -57,7 +57,7 @@ def _members(path: str | Path) -> dict[str, zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(path) as archive:
             listed = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:  # the second: a newer kind of zip
         raise UnpickleError(f"it is no whole zip file ({error}): it is cut short or damaged") from None
     if len(listed) > MEMBERS:
         raise UnpickleError(f"it has {len(listed)} members, more than any network")

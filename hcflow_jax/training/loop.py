@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 from hcflow_jax import data, devices, models, settings
 from hcflow_jax.checkpoint import Checkpoints
 from hcflow_jax.data import pipeline
-from hcflow_jax.training import distributed, initialise, result, resumption, samples, sharding, state, watch, workdir
+from hcflow_jax.evaluation.flow_scales import flow_scales
+from hcflow_jax.training import distributed, initialise, result, resumption, samples, sharding, state, workdir
 from hcflow_jax.training.groups import count_by_group
 from hcflow_jax.training.held_out import HeldOut
 from hcflow_jax.training.metrics import Clock, Reporter, complain, say
@@ -46,7 +47,7 @@ class _Run:
         self.storage = Storage(self.optimizer, self.model.rate_groups, sharding.replicated(self.mesh))
         self.images, self.held_out = data.open_source(config, "train"), data.open_source(config, "eval")
         self.bound = HeldOut(self.model, config, self.programs, self.mesh)
-        self.watched = jax.jit(watch.flows)
+        self.watched = jax.jit(flow_scales)
         self.sampler = samples.Sampler(self.model, config, self.programs, self.mesh)
         self.checkpoints = Checkpoints(directory, config.train.keep_checkpoints, config.train.keep_every, complain)
         if jax.process_count() > 1:

@@ -131,7 +131,7 @@ def certificate(
     Args:
       model: from `api.load`.
       images: held out, uint8 (n, R, R, 3), or arrays of any n one after the other; a batch at a time is in memory.
-      jacobian_dims: Jacobians of more dims are not computed. One of d dims takes 12 d^2 bytes.
+      jacobian_dims: Jacobians of more dims are not computed. One of d dims takes 16 d^2 bytes.
       jacobian_images: how many of the images have their Jacobians computed: the first.
       tell: is given what is being done, how much of it is done, and of how much (None: unknown).
 

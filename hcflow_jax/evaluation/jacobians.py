@@ -145,11 +145,12 @@ def _rows(forward: Partial, y: Array, start: Array) -> Float[Array, "rows d"]:
 
 def _log_det(forward: Partial, y: Array, tell: Callable[[int, int], object]) -> float:
     """log|det dz/dy| of one image's map."""
-    rows, parts = jax.jit(_rows, compiler_options=compile_options()), []
+    rows, jacobian = jax.jit(_rows, compiler_options=compile_options()), np.empty((y.size, y.size))
     for start in range(0, y.size, _ROWS):
-        parts.append(np.asarray(devices.fetch(rows(forward, y, np.int32(start))), np.float64))
-        tell(min(start + _ROWS, y.size), y.size)
-    return float(np.linalg.slogdet(np.concatenate(parts)[: y.size])[1])
+        stop = min(start + _ROWS, y.size)
+        jacobian[start:stop] = devices.fetch(rows(forward, y, np.int32(start)))[: stop - start]
+        tell(stop, y.size)
+    return float(np.linalg.slogdet(jacobian)[1])
 
 
 def _joined(each: list[LogDets]) -> LogDets:

@@ -8,8 +8,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from hcflow_jax.data import Source, pipeline
+from hcflow_jax.evaluation.flow_scales import flow_scales
 from hcflow_jax.models import ImageModel
-from hcflow_jax.training import distributed, measuring, samples, watch
+from hcflow_jax.training import distributed, measuring, samples
 from hcflow_jax.training.held_out import HeldOut
 from hcflow_jax.training.metrics import Clock, Reporter, say
 from hcflow_jax.training.programs import Programs
@@ -53,7 +54,7 @@ class Looks:
         self._config, self._directory, self._model, self._programs = config, directory, model, programs
         self._clock, self._termination, self._source = clock, termination, held_out
         self.bound = HeldOut(model, config, programs, mesh)
-        self._watched = jax.jit(watch.flows)
+        self._watched = jax.jit(flow_scales)
         self._measuring = measuring.Measuring(config)
         self._sampler = samples.Sampler(model, config, programs, mesh)
 

@@ -11,15 +11,7 @@ from ml_collections import ConfigDict
 from hcflow_jax import data, devices, models, settings
 from hcflow_jax.checkpoint import Checkpoints
 from hcflow_jax.data import pipeline
-from hcflow_jax.training import (
-    distributed,
-    initialise,
-    result,
-    resumption,
-    sharding,
-    state,
-    workdir,
-)
+from hcflow_jax.training import distributed, initialise, result, resumption, sharding, state, workdir
 from hcflow_jax.training.groups import count_by_group
 from hcflow_jax.training.looks import Looks
 from hcflow_jax.training.metrics import Clock, Reporter, complain, say

@@ -208,7 +208,7 @@ class Reporter:
         self._write("measure", step, plain(values))
 
     def watch(self, step: int, values: Mapping[str, Any]) -> None:
-        """Writes one look at the flows, `watch.flows`."""
+        """Writes one look at the flows, `evaluation.flow_scales`."""
         self._write("watch", step, plain(values))
 
     def images(self, step: int, images: Mapping[str, np.ndarray]) -> None:

@@ -14,8 +14,19 @@ from PIL import Image
 
 from hcflow_jax import api, checkpoint, cli
 from hcflow_jax import config as schema
+from hcflow_jax.data.source import Slice
 from hcflow_jax.errors import InputError
-from hcflow_jax.evaluation import comparison, extractors, measure, measured_set, protocols, real_features, sets
+from hcflow_jax.evaluation import (
+    comparison,
+    extractors,
+    measure,
+    measured_set,
+    metrics,
+    nearest,
+    protocols,
+    real_features,
+    sets,
+)
 from hcflow_jax.evaluation.extractors import Extractor
 from hcflow_jax.training import evaluate, loop
 
@@ -111,7 +122,7 @@ def test_numbers_do_not_depend_on_the_batch(trained):
     model, batches = api.load(trained), []
     images = measured_set.open_data(model.config, None, None)
     for model.batch_size in (1, 3, 8):
-        bound = measure.bits(model, images, draws=2)
+        bound = metrics.bits(model, images, draws=2)
         batches.append((bound.bits_per_dim, bound.standard_error, bound.images, bound.draws))
     np.testing.assert_allclose(batches[1:], [batches[0]] * 2, rtol=1e-6)
     assert batches[0][2:] == (12, 2)
@@ -130,7 +141,7 @@ def test_data_of_ones_own(trained, tmp_path, capsys):
         argv = ["evaluate", "--checkpoint", str(trained), "--data", str(tmp_path / name), "--json", str(out)]
         assert cli.main(argv) == 0
         bounds.append(json.loads(out.read_text())["bits"]["bits_per_dim"])
-    assert bounds[0] == bounds[1] == pytest.approx(measure.bits(model, sets.of_array("", pictures)).bits_per_dim)
+    assert bounds[0] == bounds[1] == pytest.approx(metrics.bits(model, sets.of_array("", pictures)).bits_per_dim)
     assert len(measured_set.open_data(model.config, tmp_path / "folder", None)) == 7
     assert len(measured_set.open_data(model.config, None, "all")) == 28
     assert len(measured_set.open_data(model.config, None, "train")) == 16
@@ -280,3 +291,39 @@ def test_a_model_without_a_density_has_no_bits(trained, monkeypatch):
     )
     assert found.values["bits"]["bits_per_dim"] is None and "none: a level has no noise" in found.lines[0]
     assert checkpoint.load(trained).step == 4
+
+
+def test_nearest_images_and_exactness_are_measured_too(trained, tmp_path, capsys):
+    argv = ["evaluate", "--checkpoint", str(trained), "--metrics", "nearest,exactness", "--jacobian-dims", "200"]
+    assert cli.main([*argv, "--json", str(tmp_path / "out.json"), "--sheets", str(tmp_path / "sheets")]) == 0
+    said, found = capsys.readouterr().out, json.loads((tmp_path / "out.json").read_text())
+    assert found["exactness"]["passed"] and "exactness: passed" in said
+    assert found["nearest"]["training_images"] == 16 and found["nearest"]["generated"] == 12
+    assert found["nearest"]["protocol"]["extractor"] == "quarters" and {"pixels", "features"} <= set(found["nearest"])
+    with Image.open(tmp_path / "sheets" / "nearest.png") as sheet:
+        assert sheet.width > 6 * SIZE and sheet.height > 24 * SIZE  # six images a row, two rows for each of 12
+
+
+def test_parts_of_a_set_have_the_nearest_images_of_the_whole(monkeypatch):
+    """What two processes find in their halves, merged."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (20, SIZE, SIZE, 3), np.uint8)
+    training = sets.of_array("training", images[:14])
+
+    def found(first, last):
+        return nearest.neighbours(images[14:17], images[17:], Slice(training, first, last, ""), mirrored=True).pixels
+
+    whole, parts = found(0, 14), [found(0, 7), found(7, 14)]
+    moved = [dataclasses.replace(part, places=part.places + 7 * i) for i, part in enumerate(parts)]
+
+    def gathered(rows):
+        for name in ("distances", "mirrored", "places"):
+            if rows.shape == getattr(moved[0], name).shape and (rows == getattr(moved[0], name)).all():
+                return np.concatenate([getattr(part, name) for part in moved])
+        return np.concatenate([part.held_out[:, None] for part in parts])
+
+    monkeypatch.setattr(metrics.shares, "gathered", gathered)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    merged = metrics.merged(parts[0], 0)
+    for name in ("places", "mirrored", "distances", "held_out"):
+        np.testing.assert_array_equal(getattr(merged, name), getattr(whole, name))

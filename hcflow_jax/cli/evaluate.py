@@ -1,4 +1,4 @@
-"""Measures a model: bits/dim, FID and its relatives.
+"""Measures a model: bits/dim, FID and its relatives, nearest training images, exactness.
 
     hcflow evaluate --checkpoint runs/mine
     hcflow evaluate --checkpoint runs/mine --metrics bits,fid,kid,prc --samples 10000 --json runs/mine/measured.json
@@ -11,12 +11,13 @@ with all that they depend on. `python -m hcflow_jax.main --mode=eval` does the s
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from hcflow_jax.cli import arguments, features
 from hcflow_jax.commands import as_path
 
-METRICS = ("bits", "fid", "kid", "prc")
+METRICS = ("bits", "fid", "kid", "prc", "nearest", "exactness")
 PROTOCOLS = ("plain", "paper", "figure7")
 
 
@@ -45,6 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=arguments.seed, default=0, help=seed)
     arguments.add_dtype(parser)
     features.add_extractor(parser)
+    dims = "most dimensions of a level whose Jacobian `exactness` computes; default %(default)s"
+    parser.add_argument("--jacobian-dims", metavar="D", type=arguments.count, default=4096, help=dims)
+    sheets = "writes the sheet of `nearest` there: samples beside their nearest training images"
+    parser.add_argument("--sheets", metavar="DIR", type=as_path, help=sheets)
     parser.add_argument("--json", metavar="FILE", type=as_path, help="writes the numbers and what they depend on")
 
 
@@ -59,7 +64,8 @@ def _metrics(text: str) -> tuple[str, ...]:
 def run(values: argparse.Namespace) -> int:
     """Does it; returns the exit status."""
     out = arguments.check_out("--json", values.json, (".json",)) if values.json else None
-    from hcflow_jax import files
+    sheets = arguments.check_out("--sheets", values.sheets) if values.sheets else None
+    from hcflow_jax import files, pictures
     from hcflow_jax.cli import use
     from hcflow_jax.cli.progress import Stages
     from hcflow_jax.evaluation import extractors, measure, measured_set, protocols
@@ -75,6 +81,7 @@ def run(values: argparse.Namespace) -> int:
         images=values.images,
         draws=values.draws,
         batch_size=values.batch_size,
+        jacobian_dims=values.jacobian_dims,
     )
     images = measured_set.open_data(model.config, values.data, values.split)
     reals = images
@@ -94,6 +101,10 @@ def run(values: argparse.Namespace) -> int:
     print(f"{name} on {images.name}, {len(images):,} images")
     for line in found.lines:
         print(line)
+    for metric, sheet in found.sheets.items() if sheets else ():
+        path = (sheets or Path()) / f"{metric}.png"
+        pictures.save_png(path, sheet)
+        print(f"{path}: samples beside their nearest training images")
     if out:
         whole: dict[str, Any] = {"checkpoint": name, "fingerprint": model.fingerprint, **found.values}
         whole["seconds"] = found.seconds

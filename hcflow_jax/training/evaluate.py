@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from hcflow_jax import checkpoint, devices, models, settings
+from hcflow_jax import checkpoint, devices, models, pictures, settings
 from hcflow_jax.config import ConfigError, check_paths
 from hcflow_jax.data import pipeline
 from hcflow_jax.training import distributed, measuring, resumption, sharding, workdir
@@ -21,7 +21,7 @@ EVAL = "eval.json"
 
 @settings.own()
 def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, Any]:
-    """Evaluates the EMA's parameters and writes `eval.json`; numbers go to TensorBoard, too.
+    """Evaluates the EMA's parameters and writes `eval.json`, and sheets as PNGs; numbers go to TensorBoard, too.
 
     Args:
       path: a workdir.
@@ -73,6 +73,9 @@ def _evaluate(path: str | Path, config: ConfigDict | None, termination: Terminat
         result |= {**others.values, "seconds": others.seconds}
         for line in others.lines:
             say(line)
+        for name, sheet in others.sheets.items() if jax.process_index() == 0 else ():
+            pictures.save_png(directory / f"{name}.png", sheet)
+            say(f"picture: {directory / f'{name}.png'}")
     workdir.write_json(directory / EVAL, result)
     plain = {"bound": {name: value for name, value in result.items() if name != "step"}, **result}
     numbers = measuring.scalars({name: value for name, value in plain.items() if isinstance(value, dict)})

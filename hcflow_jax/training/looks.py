@@ -114,6 +114,7 @@ class Looks:
         with self._clock.section("evaluating"):
             found = self._measuring(state.ema, lambda *_: self._termination.check() if alone else None)
         reporter.measured(step, measuring.scalars(found.values))
+        reporter.images(step, found.sheets)
         for line in found.lines:
             say(f"step {step}  {line}")
 

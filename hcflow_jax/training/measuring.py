@@ -57,8 +57,16 @@ class Measuring:
 
 
 def scalars(values: Mapping[str, Any]) -> dict[str, float | int]:
-    """The numbers among measured values by name, for histories and TensorBoard; those of protocols are left out."""
+    """The numbers among measured values, for histories and TensorBoard: {"kid": ..., "pixels/memorised": ...}.
+
+    Args:
+      values: by metric, as `Measured.values`; protocols are left out.
+    """
     found: dict[str, float | int] = {}
     for metric in values.values():
-        found |= {name: value for name, value in metric.items() if isinstance(value, int | float)}
+        inner = {name: part for name, part in metric.items() if isinstance(part, Mapping) and name != "protocol"}
+        numbers = dict(metric)
+        for name, part in inner.items():
+            numbers |= {f"{name}/{key}": value for key, value in part.items()}
+        found |= {name: value for name, value in numbers.items() if isinstance(value, int | float)}
     return found

@@ -52,6 +52,12 @@ def _permutation(order: np.ndarray) -> np.ndarray:
     return p
 
 
+def _signs(sign: np.ndarray) -> np.ndarray:
+    if not np.isin(sign, (-1, 1)).all():
+        raise InputError("it has a sign that is neither -1 nor 1")
+    return sign
+
+
 def _top_weight(w: np.ndarray) -> np.ndarray:
     """OpenAI's weight of the top prior's convolution: all of its input but the padding's channel is zero."""
     made = np.zeros((*w.shape[:2], w.shape[2] + 1, w.shape[2]), np.float32)
@@ -98,7 +104,7 @@ PYTORCH_NAMES = Naming(
         "mixing/lower": ("invconv.lower", _SAME),
         "mixing/upper": ("invconv.upper", _SAME),
         "mixing/log_s": ("invconv.log_s", _SAME),
-        "mixing/sign": ("invconv.sign_s", _SAME),
+        "mixing/sign": ("invconv.sign_s", Layout(_signs, lambda a: a)),
         "mixing/order": ("invconv.p", _PERMUTATION),
         "coupling/hidden_0/w": ("block.0.conv.weight", _OIHW),
         "coupling/hidden_0/b": ("block.0.actnorm.bias", _vector(*_MAP)),

@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from hcflow_jax import flows, parameters
 from hcflow_jax.flows import Bijector, Coupling, Injector, Mixing, OrthogonalMixing, Repeat
-from hcflow_jax.models.glow.nets import CouplingNetwork, SplitPrior, TopPrior
+from hcflow_jax.models.glow.nets import CouplingNetwork, TopPrior
 from hcflow_jax.nets.coupling_nets import ConvConditioner, UNetConditioner
 from hcflow_jax.nets.layers import Execution
 
@@ -158,7 +158,6 @@ CASES: dict[str, Case] = {
     "glow_additive": Case(_glow_coupling(affine=False), (3, 4, 4)),
     "glow_affine": Case(_glow_coupling(affine=True), (3, 4, 4)),
     "glow_openai": Case(_glow_coupling(affine=True, factor=3.0, indicator=True), (3, 4, 4)),
-    "glow_split": Case(flows.FactorOut(SplitPrior(execution=EXECUTION)), (2, 2, 4)),
     "glow_top": Case(flows.Prior(TopPrior()), (2, 2, 4)),
     "glow_top_openai": Case(flows.Prior(TopPrior(indicator=True)), (2, 2, 4)),
     "conditioned": Case(flows.Conditioned("steps", _channel()), (4, 4, 3), {"steps": (4, 4, 4)}),

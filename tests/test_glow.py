@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from glow_cases import least
 
-from hcflow_jax import models
+from hcflow_jax import models, parameters
 from hcflow_jax.errors import InputError
 from hcflow_jax.models.glow import nets
 from hcflow_jax.nets.layers import Execution
@@ -51,7 +51,7 @@ def test_the_density_is_that_of_the_full_jacobian(choices: dict[str, str]) -> No
 
     @jax.jit
     def everything(x: Any) -> Any:
-        eps, jacobian = jax.vmap(flat_latents)(x), jax.vmap(jax.jacfwd(flat_latents))(x)
+        eps, jacobian = jax.vmap(flat_latents)(x), jax.vmap(jax.jacrev(flat_latents))(x)
         z, log_dets = model.encode(params, x)
         return (
             eps,
@@ -193,7 +193,7 @@ def test_a_layer_is_the_convolution_of_its_definition(indicator: bool, conv: str
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, 3, 4, 2)).astype(np.float32)
     layer = nets.Layer(5, 3, 3.0, indicator=indicator, execution=Execution(conv=conv))
-    start = layer.init(jax.random.key(0), x)["params"]
+    start = parameters.unbox(layer.init(jax.random.key(0), x)["params"])
     own = {name: rng.normal(size=leaf.shape, scale=0.3).astype(np.float32) for name, leaf in start.items()}
     assert own["w"].shape == (3, 3, 2 + indicator, 5)
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -213,7 +213,8 @@ def test_openais_top_prior_sees_the_padding() -> None:
     rng = np.random.default_rng(0)
     x = np.zeros((2, 2, 3, 2), np.float32)
     net = nets.TopPrior(indicator=True)
-    own = {name: rng.normal(size=a.shape, scale=0.3) for name, a in net.init(jax.random.key(0), x)["params"].items()}
+    start = net.init(jax.random.key(0), x)["params"]
+    own = {name: rng.normal(size=leaf.shape, scale=0.3).astype(np.float32) for name, leaf in start.items()}
     edge = np.pad(np.zeros((2, 3)), 1, constant_values=1)
     y = sum(edge[i : i + 2, j : j + 3, None] * own["w"][i, j] for i in range(3) for j in range(3)) + own["b"]
     y = np.broadcast_to(y * np.exp(3 * own["logs"]), (2, 2, 3, 4))

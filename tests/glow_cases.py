@@ -16,6 +16,7 @@ from hcflow_jax import models
 from hcflow_jax.interop import glow_names
 
 CASES = ("additive", "affine")
+NO_KEYS: Any = None  # Glow draws no noise of its own
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from glow_cases import least
+from glow_cases import NO_KEYS, least
 
 from hcflow_jax import models, parameters
 from hcflow_jax.errors import InputError
@@ -57,7 +57,7 @@ def test_the_density_is_that_of_the_full_jacobian(choices: dict[str, str]) -> No
             eps,
             jacobian.reshape(len(x), 48, 48),
             log_dets,
-            model.objective(params, x, None),
+            model.objective(params, x, NO_KEYS),
             model.decode(params, z),
         )
 
@@ -109,6 +109,26 @@ def test_decoding_from_any_level_is_decoding(model: Any, params: Any, z: Any) ->
         np.testing.assert_allclose(made, cases.x("affine"), atol=2e-5)
 
 
+def test_a_levels_map_has_the_log_determinant_that_encode_states(model: Any, params: Any) -> None:
+    """It maps all that reaches the level, the latent first; and its inverse undoes it."""
+
+    @jax.jit
+    def everything(params: Any, x: Any) -> Any:
+        maps = model.level_maps(params, x)
+        there = {n: each.forward(each.y) for n, each in maps.items()}
+        back = {n: each.inverse(there[n][0]) for n, each in maps.items()}
+        return {n: each.y for n, each in maps.items()}, there, back, model.encode(params, x)
+
+    y, there, back, (z, log_dets) = everything(params, cases.x("affine"))
+    assert {n: each[0].size for n, each in y.items()} == {"2": 192, "4": 384, "8": 768}
+    for level in LEVELS:
+        latent = there[level][0][..., : z[level].shape[-1]]
+        np.testing.assert_allclose(latent, z[level], atol=1e-5)
+        np.testing.assert_allclose(there[level][1], log_dets[level], rtol=1e-5)
+        np.testing.assert_allclose(back[level][0], y[level], atol=1e-4)
+        np.testing.assert_allclose(back[level][1], -log_dets[level], rtol=1e-4)
+
+
 def test_what_the_model_does_not_have_is_refused(model: Any, params: Any, z: Any) -> None:
     with pytest.raises(KeyError, match="no level '16'; there are 2, 4, 8"):
         model.decode_coarse(params, z, "16")
@@ -136,7 +156,7 @@ def test_the_score_is_the_slope_of_the_whole_density(model: Any, params: Any) ->
 
     def log_density(steps: Any) -> Any:
         moved = x + steps[:, None, None, None] * direction
-        return jnp.sum(-model.objective(params, moved, None).bits_per_dim) * dims * np.log(2)
+        return jnp.sum(-model.objective(params, moved, NO_KEYS).bits_per_dim) * dims * np.log(2)
 
     expected = jax.jit(jax.grad(log_density))(jnp.zeros(len(x)))
     score = jax.jit(model.finest_score)(params, x, {})
@@ -160,8 +180,8 @@ def test_the_first_images_make_every_activation_standard(variant: str) -> None:
     config = least(8, steps=2, variant=variant)
     model = models.build(config)
     x = images(8, 16)
-    once = jax.jit(model.calibrate)(model.create(jax.random.key(0)), x, None)
-    twice = jax.jit(model.calibrate)(once, x, None)
+    once = jax.jit(model.calibrate)(model.create(jax.random.key(0)), x, NO_KEYS)
+    twice = jax.jit(model.calibrate)(once, x, NO_KEYS)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), once, twice)
     first = jax.tree.map(lambda leaf: leaf[0], once["flows"]["4"]["steps"]["actnorm"])
     h = np.asarray(nhwc_squeeze(x))
@@ -192,7 +212,7 @@ def test_a_layer_is_the_convolution_of_its_definition(indicator: bool, conv: str
     """The padding is zeros, and with an indicator a channel that is 1 there and 0 in the image."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, 3, 4, 2)).astype(np.float32)
-    layer = nets.Layer(5, 3, 3.0, indicator=indicator, execution=Execution(conv=conv))
+    layer: Any = nets.Layer(5, 3, 3.0, indicator=indicator, execution=Execution(conv=conv))
     start = parameters.unbox(layer.init(jax.random.key(0), x)["params"])
     own = {name: rng.normal(size=leaf.shape, scale=0.3).astype(np.float32) for name, leaf in start.items()}
     assert own["w"].shape == (3, 3, 2 + indicator, 5)
@@ -212,7 +232,7 @@ def test_openais_top_prior_sees_the_padding() -> None:
     """It is a convolution of zeros: what is left are the bias, and the weights that see the indicator channel."""
     rng = np.random.default_rng(0)
     x = np.zeros((2, 2, 3, 2), np.float32)
-    net = nets.TopPrior(indicator=True)
+    net: Any = nets.TopPrior(indicator=True)
     start = net.init(jax.random.key(0), x)["params"]
     own = {name: rng.normal(size=leaf.shape, scale=0.3).astype(np.float32) for name, leaf in start.items()}
     edge = np.pad(np.zeros((2, 3)), 1, constant_values=1)

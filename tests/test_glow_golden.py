@@ -8,7 +8,7 @@ import glow_cases as cases
 import jax
 import numpy as np
 import pytest
-from glow_cases import CASES, nhwc
+from glow_cases import CASES, NO_KEYS, nhwc
 from golden_data import LOG_DET, assert_close, group, load
 
 from hcflow_jax import flows
@@ -31,7 +31,7 @@ def run() -> Any:
             model = cases.model(case)
 
             def loss(params: Any, x: Any) -> Any:
-                made = model.objective(params, x, None)
+                made = model.objective(params, x, NO_KEYS)
                 return made.loss.mean(), made
 
             @jax.jit
@@ -109,12 +109,12 @@ def test_initialisation(case: str) -> None:
     data, model, config = load(f"glow/{case}/init"), cases.model(case), cases.config(case)
     fresh = group(data, "param/")
     params = glow_names.from_flat(fresh, config)
-    done = jax.jit(model.calibrate)(params, cases.x(case), None)
+    done = jax.jit(model.calibrate)(params, cases.x(case), NO_KEYS)
     ours, after = glow_names.to_flat(done, config), group(data, "after/")
     assert len(after) == 6 * config.model.levels * config.model.steps
     for name, theirs in (fresh | after).items():
         assert_close(ours[name], theirs, name, relative=0, absolute=2e-5)
-    bits = jax.jit(model.objective)(done, cases.x(case), None).bits_per_dim
+    bits = jax.jit(model.objective)(done, cases.x(case), NO_KEYS).bits_per_dim
     assert_close(bits, data["bpd_first_call"], relative=0, absolute=1e-4)
 
 

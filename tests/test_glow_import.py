@@ -147,7 +147,7 @@ def test_openais_variables_are_the_model(command: Any, tmp_path: Path) -> None:
     jax.tree.map(np.testing.assert_array_equal, found.arrays["ema"], params)
     # Theirs multiplies channels from the right.
     w = flat["model/1/0/invconv/W:0"]
-    x = np.random.default_rng(3).normal(size=(1, 4, 4, len(w))).astype(np.float32)
+    x: Any = np.random.default_rng(3).normal(size=(1, 4, 4, len(w))).astype(np.float32)
     mixing = jax.tree.map(lambda leaf: leaf[0], params["flows"]["4"]["steps"]["mixing"])
     np.testing.assert_allclose(flows.Mixing(1.0).forward(mixing, x)[0], x @ w, rtol=1e-4, atol=1e-4)
 

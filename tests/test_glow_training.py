@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from glow_cases import NO_KEYS
 from golden_data import assert_close
 
 from hcflow_jax import models
@@ -63,7 +64,7 @@ def loss_and_gradient(**execution: Any) -> Any:
     model = models.build(config)
 
     def loss(params: Any, x: Any) -> Any:
-        return jnp.mean(model.objective(params, x, None).loss)
+        return jnp.mean(model.objective(params, x, NO_KEYS).loss)
 
     return jax.jit(jax.value_and_grad(loss))(cases.params("affine"), cases.x("affine"))
 

@@ -11,11 +11,22 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 from jaxtyping import Array, Float, Key
 
 from hcflow_jax import flows, parameters
 from hcflow_jax.errors import InputError
-from hcflow_jax.models.base import ByLevel, ImageModel, Objective, Params, PerSample, Sigma, State, level_error
+from hcflow_jax.models.base import (
+    ByLevel,
+    ImageModel,
+    LevelMap,
+    Objective,
+    Params,
+    PerSample,
+    Sigma,
+    State,
+    level_error,
+)
 from hcflow_jax.models.glow.family import IMAGE_CHANNELS
 
 _SQUEEZE = flows.Squeeze()
@@ -157,6 +168,15 @@ class Glow(ImageModel):
             z[name], h = out if flow.leaving else (out, out)
         return {n: z[n] for n in self.level_names}, {n: log_dets[n] for n in self.level_names}
 
+    def level_maps(self, params: Params, x: Float[Array, "b r r 3"]) -> dict[str, LevelMap]:
+        """Each level behind its squeeze, to its latent and what goes on, side by side by channel."""
+        maps, h = {}, x
+        for name, flow in reversed(self.levels):
+            y, own = _SQUEEZE.forward({}, h)[0], params["flows"][name]
+            maps[name] = LevelMap(y, Partial(_together, flow, own), Partial(_apart, flow, own))
+            h = maps[name].forward(y)[0][..., y.shape[-1] // 2 :]
+        return {name: maps[name] for name in self.level_names}
+
     def decode_coarse(self, params: Params, z: ByLevel, level: str) -> State:
         """Decodes the levels coarser than `level`: the half that stayed there, {} at the coarsest level."""
         return self._invert(params, {}, z, self.levels[: self._place(level)])
@@ -204,3 +224,12 @@ class Glow(ImageModel):
         """The gradient in x of all of log p(x), nats: a level of Glow has no image that it is conditioned on."""
         del state
         return jax.grad(lambda x: sum(jnp.sum(share) for share in self._log_density(params, x).values()))(x)
+
+
+def _together(flow: flows.Bijector, params: Params, y: Array) -> tuple[Array, PerSample]:
+    z, log_det = flow.forward(params, y)
+    return jnp.concatenate(z, -1) if flow.leaving else z, log_det
+
+
+def _apart(flow: flows.Bijector, params: Params, z: Array) -> tuple[Array, PerSample]:
+    return flow.inverse(params, tuple(jnp.split(z, 2, -1)) if flow.leaving else z)

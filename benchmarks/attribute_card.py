@@ -8,7 +8,7 @@ from hcflow_jax.evaluation import attributes
 _ART = {
     "toon-head": 'a remix of "ToonHead" by Johan Melin (https://www.johanmelin.com), licensed CC BY 4.0 '
     "(https://creativecommons.org/licenses/by/4.0/)",
-    "landscape": '"Landscape" by DiceBear (https://www.dicebear.com), licensed CC0 1.0 '
+    "landscape": '"Landscape" by DiceBear (https://www.dicebear.com),\n  licensed CC0 1.0 '
     "(https://creativecommons.org/publicdomain/zero/1.0/)",
 }
 
@@ -28,8 +28,7 @@ A network that reads the options of a drawing of the style `{style}` from its pi
 are the extractor `{style}` of `hcflow features` and `hcflow distance`. The file has {size / 1e6:.2f} MB, float16. It
 holds no picture.
 
-- **Made by** `python -m benchmarks.attributes --style={style}` with jax {training["jax"]} on 2 cores, other processes
-  beside it: {told["drawing_seconds"]} s of drawing, {told["seconds"]} s in all.
+- **Made by** `python -m benchmarks.attributes --style={style}` with jax {training["jax"]} on a CPU.
 - **Trained on** {train_images:,} drawings at {attributes.SIZE} px, seeds `attributes-train-0` to
   `attributes-train-{train_images - 1}`, {training["epochs"]} times in batches of {training["batch"]}. No other set of
   this package has these seeds.
@@ -40,8 +39,8 @@ holds no picture.
   variance 1 on average over the dimensions.
 - **Accuracy**: measured on {eval_images:,} fresh drawings, seeds `attributes-eval-0` to
   `attributes-eval-{eval_images - 1}`, with the weights as stored.
-- **Art**: {_ART[style]}, drawn by
-  dicebear-styles {told["drawn"]["packages"]["dicebear-styles"]}.
+- **Art**: {_ART[style]},
+  drawn by dicebear-styles {told["drawn"]["packages"]["dicebear-styles"]}.
 
 ## Attributes
 

@@ -195,11 +195,10 @@ def packed(weights: dict[str, np.ndarray], rows: list[dict[str, Any]], told: dic
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected: {argv[1:]}")
-    style, started = FLAGS.style, time.monotonic()
+    style = FLAGS.style
     images, options = draw(style, "attributes-train", FLAGS.train_images)
     fresh, fresh_options = draw(style, "attributes-eval", FLAGS.eval_images)
     known = vocabulary(options)
-    drawing = time.monotonic() - started
     sizes = [len(values) for values in known.values()]
     weights = train(images, labels(options, known), sizes, FLAGS.epochs, FLAGS.seed)
     stored = {name: value.astype(np.float16) for name, value in scaled(weights, images).items()}
@@ -211,8 +210,6 @@ def main(argv: list[str]) -> None:
         "drawn": render.describe(style, attributes.SIZE, f"attributes-train-0 ... {FLAGS.train_images - 1}"),
         "measured_on": f"attributes-eval-0 ... {FLAGS.eval_images - 1}",
         "training": dict(epochs=FLAGS.epochs, seed=FLAGS.seed, jax=jax.__version__, **_TRAINING),
-        "drawing_seconds": round(drawing),
-        "seconds": round(time.monotonic() - started),
     }
     content = packed(stored, rows, told)
     path = Path(FLAGS.out) / f"{style}.safetensors" if FLAGS.out else attributes.file(style)

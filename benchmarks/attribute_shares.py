@@ -18,12 +18,11 @@ from benchmarks.attributes import draw
 from hcflow_jax import api, box
 from hcflow_jax.compiling import enable_compilation_cache
 from hcflow_jax.evaluation import attribute_distances, comparison, extractors, sets
-from hcflow_jax.evaluation.moments import statistics
 
 
 def side(name: str, images: np.ndarray, extractor: extractors.Extractor) -> comparison.Side:
     made = comparison.extract(sets.of_array(name, images), extractor)
-    return comparison.Side(name, made, statistics([made]), {**extractor.about(), "images": name})
+    return comparison.Side(name, made, comparison.moments(made), {**extractor.about(), "images": name})
 
 
 def main() -> None:

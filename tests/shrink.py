@@ -13,8 +13,8 @@ WIDTHS = dict(hidden=4, condition=2, encoder=4, decoder=4, unet_scales=1, unet_h
 def shrink(config: ConfigDict, images: Path) -> ConfigDict:
     """The config with least widths and two levels of one step each: 16 pixels, a checkerboard; 8 pixels, a channel.
 
-    What makes another program stays: the parts of the levels, statistics groups, bits. Rates and epochs, which make
-    only other numbers, are the defaults, so that configs share programs.
+    What makes another program stays: the parts of the levels, statistics groups, bits, noise. Rates and epochs, which
+    make only other numbers, are the defaults, so that configs share programs.
 
     Args:
       config: any of `configs/`.
@@ -36,7 +36,8 @@ def shrink(config: ConfigDict, images: Path) -> ConfigDict:
         top.update(dict(dims=8, style_width=8, style_layers=2, style_masked=(0, 4), base_masked=(0, 8)))
         top.prior.update(dict(dims=4, steps=1, hidden=4, weight=0.1))
         top.y1.update(dict(steps=1, hidden=4, condition=2, weight=0.1))
-        for group, kept in (("data", {"bits": small.data.bits}), ("train", {}), ("eval", {}), ("execution", {})):
+        data = {"bits": small.data.bits, "noise_std": small.data.noise_std}
+        for group, kept in (("data", data), ("train", {}), ("eval", {}), ("execution", {})):
             small[group].update({**schema.default()[group], **kept})
         small.data.update(
             dict(source="folder", path=str(images), name="", eval_path="", resolution=16, eval_images=8)

@@ -5,8 +5,9 @@
     hcflow sample --first 1000 --count 500 --each faces/
     hcflow sample --count 10000 --npz faces.npz
 
-The array is arr_0, uint8 (n, R, R, 3), as ADM's evaluator reads it. Image i depends on the seed and i alone, however many are drawn. With --each, a PNG is written as soon as its image is
-drawn; a command that was stopped goes on with --first, the number of the first image that is not there.
+The array is arr_0, uint8 (n, R, R, 3), as ADM's evaluator reads it. Image i depends on the seed and i alone, however
+many are drawn. With --each, a PNG is written as soon as its image is drawn; a command that was stopped goes on with
+--first, the number of the first image that is not there.
 """
 
 import argparse

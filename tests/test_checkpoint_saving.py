@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import shutil
 import threading
 from contextlib import contextmanager, suppress
 
@@ -10,7 +11,7 @@ from orbax.checkpoint._src.path import atomicity
 from test_checkpoint import config, state
 
 from hcflow_jax import checkpoint
-from hcflow_jax.checkpoint import CheckpointError, Checkpoints
+from hcflow_jax.checkpoint import CheckpointError, Checkpoints, saving
 
 
 def test_steps_at_an_interval_are_kept_besides(tmp_path):
@@ -60,6 +61,22 @@ def test_a_save_that_fails_is_said_once_and_harms_no_other(tmp_path):
     checkpoints.close()
     assert checkpoint.load(tmp_path).step == 4
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["3", "4"]
+
+
+def test_what_a_failed_save_goes_on_writing_is_removed(tmp_path, monkeypatch):
+    left, remove, calls = tmp_path / "3.orbax-checkpoint-tmp", shutil.rmtree, []
+
+    def removed_and_made_again(path, **how):
+        remove(path, **how)
+        calls.append(path)
+        if len(calls) < 3:
+            left.mkdir()
+
+    for path in (tmp_path / "2", left):
+        path.mkdir()
+    monkeypatch.setattr(saving.shutil, "rmtree", removed_and_made_again)
+    saving._remove_unfinished(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["2"] and calls == [left] * 3
 
 
 def test_a_step_that_is_being_written_is_not_there_yet(tmp_path, monkeypatch):

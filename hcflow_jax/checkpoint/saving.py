@@ -2,7 +2,9 @@
 
 import importlib.metadata
 import logging
+import shutil
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +22,8 @@ from hcflow_jax.checkpoint.loading import Checkpoint
 from hcflow_jax.checkpoint.reading import any_config, open_manager, read_newest, read_step, reason, root_of
 from hcflow_jax.config import config_to_plain
 
+_UNFINISHED = ".orbax-checkpoint-tmp"  # what Orbax adds to the name of a step until it is complete
+_SETTLE_SECONDS = 5.0  # longest wait for threads of a failed save
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _log = logging.getLogger(__name__)
 
@@ -41,6 +45,21 @@ def _seal(directory: Path) -> None:
             files.seal(directory)
         except OSError as error:
             _log.warning("%s has no checksums (%s): damage to it would not be noticed", directory, error)
+
+
+def _remove_unfinished(root: Path) -> None:
+    """Removes what a failed save left behind.
+
+    TensorStore's threads may still write there, and make a folder again that was removed. Orbax would stumble over it
+    and lose the next save. So this tries again until nothing is there.
+    """
+    end = time.monotonic() + _SETTLE_SECONDS
+    while left := [path for path in root.iterdir() if _UNFINISHED in path.name]:
+        for path in left:
+            shutil.rmtree(path, ignore_errors=True)
+        if time.monotonic() > end:
+            return
+        time.sleep(0.05)
 
 
 class _Saving(threading.Thread):
@@ -140,12 +159,14 @@ class Checkpoints:
         )
         self._failure.__cause__ = error
         if jax.process_count() == 1:  # several would have to do so together, and the others may know of no failure
-            self._reopen()
+            self._reopen(failed=True)
 
-    def _reopen(self) -> None:
+    def _reopen(self, failed: bool = False) -> None:
         """Sees what is there anew: what was half written is removed, what was to be removed is known again."""
         with suppress(Exception):  # that of the failed save, once more
             self._manager.close()
+        if failed:
+            _remove_unfinished(self.root)
         self._manager = open_manager(self.root, **self._options)
 
     def poll(self) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, UInt8
 from ml_collections import ConfigDict
 
@@ -67,9 +68,20 @@ def by_name(result: Objective) -> ByName:
     return {"loss": result.loss, "bits_per_dim": result.bits_per_dim, **by_level}
 
 
-def evaluation_keys(seed: int, indices: Int[Array, " B"]) -> Key[Array, " B"]:
-    """The keys of held-out images: fold_in(key(seed), index), whatever JAX's default generator."""
-    return jax.vmap(jax.random.fold_in, (None, 0))(root_key(seed), indices)
+def evaluation_keys(seed: int, indices: Int[Array, " B"], draw: int | Array = 0) -> Key[Array, " B"]:
+    """The keys of held-out images: fold_in(key(seed), index), whatever JAX's default generator.
+
+    Args:
+      seed: of the noise.
+      indices: of the images.
+      draw: which draw of the noise. Further draws replace key(seed) by fold_in(key(seed), 2^32 - draw): no image has
+        that index.
+    """
+    root = root_key(seed)
+    if not (isinstance(draw, int) and draw == 0):
+        further = jax.random.fold_in(root, jnp.uint32(0) - jnp.uint32(draw))
+        root = jnp.where(draw == 0, root, further)
+    return jax.vmap(jax.random.fold_in, (None, 0))(root, indices)
 
 
 def make_image_bound(model: ImageModel, config: ConfigDict) -> ImageBound:
@@ -80,12 +92,14 @@ def make_image_bound(model: ImageModel, config: ConfigDict) -> ImageBound:
       config: the whole config; `data` says how images are dequantised, `eval.seed` whose noise it is.
 
     Returns:
-      (params, images (B, R, R, 3) uint8, indices (B,) int32, statistics=None) -> `by_name` of their objective.
-      `params` may be prepared; B is a multiple of `model.batch_unit`, unless statistics are given.
+      (params, images (B, R, R, 3) uint8, indices (B,) int32, statistics=None, draw=0) -> `by_name` of their
+      objective. `params` may be prepared; B is a multiple of `model.batch_unit`, unless statistics are given.
     """
 
-    def image_bound(params: Any, images: Array, indices: Array, statistics: Statistics | None = None) -> ByName:
-        keys = evaluation_keys(config.eval.seed, indices)
+    def image_bound(
+        params: Any, images: Array, indices: Array, statistics: Statistics | None = None, draw: int | Array = 0
+    ) -> ByName:
+        keys = evaluation_keys(config.eval.seed, indices, draw)
         return by_name(objective(model, params, images, keys, config.data, statistics=statistics))
 
     return image_bound

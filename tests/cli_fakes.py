@@ -3,13 +3,16 @@
 y1 is an image's mean colour, "4" its means over squares of 2 pixels less that, "8" what is left.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from PIL import Image
 
 from hcflow_jax import api
+from hcflow_jax.cli import command
 from hcflow_jax.errors import InputError
 
 SIZE = 8
@@ -104,6 +107,23 @@ class Model:
     def zero(self, latents: api.Latents, levels: Any) -> api.Latents:
         """Some levels at zero."""
         return latents.replace(**{name: 0 * latents[name] for name in levels})
+
+
+def running(tmp_path: Path, capsys: Any, monkeypatch: Any) -> Iterator[Any]:
+    """For a fixture: runs the command in a folder of its own; gives its status and the lines of stdout and stderr."""
+    model = Model()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(api, "load", lambda *_, **__: model)
+    cache = jax.config.jax_compilation_cache_dir  # pyright: ignore
+
+    def run(*arguments: Any) -> tuple[int, list[str], list[str]]:
+        status = command.main([str(a) for a in arguments])
+        out = capsys.readouterr()
+        return status, out.out.splitlines(), out.err.splitlines()
+
+    run.model = model  # pyright: ignore[reportFunctionMemberAccess]
+    yield run
+    jax.config.update("jax_compilation_cache_dir", cache)
 
 
 def pictures(folder: Path, count: int, size: tuple[int, int] = (SIZE, SIZE)) -> list[Path]:

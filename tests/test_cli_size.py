@@ -8,31 +8,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import cli_fakes as fakes
-import jax
 import numpy as np
 import pytest
 
 from hcflow_jax import api, files, pictures
 from hcflow_jax.analysis.report import Report
-from hcflow_jax.cli import command, latents_file
+from hcflow_jax.cli import latents_file
 
 
 @pytest.fixture
 def hcflow(tmp_path, capsys, monkeypatch):
-    """Runs the command in a folder of its own; gives its status, and the lines of stdout and stderr."""
-    model = fakes.Model()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(api, "load", lambda *_, **__: model)
-    cache = jax.config.jax_compilation_cache_dir  # pyright: ignore
-
-    def run(*arguments):
-        status = command.main([str(a) for a in arguments])
-        out = capsys.readouterr()
-        return status, out.out.splitlines(), out.err.splitlines()
-
-    run.model = model
-    yield run
-    jax.config.update("jax_compilation_cache_dir", cache)
+    yield from fakes.running(tmp_path, capsys, monkeypatch)
 
 
 def _times(folder: str) -> dict[str, int]:

@@ -5,6 +5,7 @@ import pytest
 from api_model import images, model
 
 from hcflow_jax.evaluation import nearest as neighbours
+from hcflow_jax.evaluation import search
 from hcflow_jax.evaluation.round_trip import round_trip, strange_images
 
 
@@ -62,7 +63,7 @@ def test_strange_images_come_back(kind, pictures):
 
 
 def test_the_nearest_picture_is_found_with_its_mirror_images(monkeypatch):
-    monkeypatch.setattr(neighbours, "_CHUNK", 4)
+    monkeypatch.setattr(search, "_MOST", 4)
     pictures, looked_at = images(10), []
     near = pictures[[7, 2]].copy()
     near[:, 0, 0] ^= 1

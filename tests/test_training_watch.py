@@ -12,6 +12,7 @@ import training_fakes as fakes
 
 from hcflow_jax import models
 from hcflow_jax.config import ConfigError
+from hcflow_jax.evaluation.flow_scales import flow_scales
 from hcflow_jax.training import loop, metrics, trace, watch
 
 
@@ -38,7 +39,7 @@ def test_scales_and_conditions_are_numpys():
         "y1": {"mixing": prepared(orthogonal)},
         "prior": {},
     }
-    found = jax.jit(watch.flows)(flows)
+    found = jax.jit(flow_scales)(flows)
     assert found.keys() == {"scale_min/8", "scale_max/8", "condition/8", "condition/y1"}
     assert float(found["scale_min/8"]) == pytest.approx(np.exp(-2))
     assert float(found["scale_max/8"]) == pytest.approx(np.e)
@@ -49,13 +50,13 @@ def test_scales_and_conditions_are_numpys():
 def test_a_nearly_singular_matrix_shows():
     u, v = (np.linalg.qr(np.random.default_rng(seed).normal(size=(64, 64)))[0] for seed in (1, 2))
     matrix = u @ np.diag(np.geomspace(1, 1e-5, 64)) @ v
-    found = watch.flows({"8": {"mixing": prepared(matrix)}})
+    found = flow_scales({"8": {"mixing": prepared(matrix)}})
     assert float(found["condition/8"]) == pytest.approx(1e5, rel=0.03)
 
 
 def test_every_level_of_a_model_is_seen():
     model = models.build(least_config.get_config())
-    found = jax.eval_shape(lambda params: watch.flows(model.flow_params(model.prepare(params))), model.shapes())
+    found = jax.eval_shape(lambda params: flow_scales(model.flow_params(model.prepare(params))), model.shapes())
     kinds = ("scale_min", "scale_max", "condition")
     assert found.keys() == {f"{kind}/{level}" for kind in kinds for level in model.level_names}
     assert {leaf.shape for leaf in found.values()} == {()}
@@ -77,7 +78,7 @@ def rows(directory, kind):
 def test_a_run_looks_at_its_flows_at_intervals_and_at_its_end(tmp_path, monkeypatch, capsys):
     fakes.install(monkeypatch.setattr)
     # The step's number, as it were: how far the mean of the flows has moved.
-    monkeypatch.setattr(watch, "flows", lambda by_level: {"condition/8": jnp.sum(by_level["8"]["b"])})
+    monkeypatch.setattr(loop, "flow_scales", lambda by_level: {"condition/8": jnp.sum(by_level["8"]["b"])})
     config = fakes.config(tmp_path / "images", watch_every=2, num_steps=3, checkpoint_every=2)
     loop.train(config, tmp_path / "run")
     first, last = rows(tmp_path / "run", "watch")
@@ -93,7 +94,7 @@ def test_a_run_looks_at_its_flows_at_intervals_and_at_its_end(tmp_path, monkeypa
 
 def test_a_run_may_not_look(tmp_path, monkeypatch, capsys):
     fakes.install(monkeypatch.setattr)
-    monkeypatch.setattr(watch, "flows", lambda by_level: {"condition/8": jnp.ones(())})
+    monkeypatch.setattr(loop, "flow_scales", lambda by_level: {"condition/8": jnp.ones(())})
     loop.train(fakes.config(tmp_path / "images", watch_every=0, num_steps=2), tmp_path / "run")
     assert not rows(tmp_path / "run", "watch")
     assert "look at the flows" not in capsys.readouterr().out

@@ -222,7 +222,8 @@ class Model(Coder):
         array, unit = pixels.check(images, self.resolution), self.image_model.batch_unit
         used = bits.choose(self.image_model, len(array), statistics, self.statistics)
         if used == "own groups":
-            order, program, shared = bits.whole_units(len(array), unit), self._use("float32").bits, ()
+            order, program = bits.whole_units(len(array), unit), self._use("float32").bits
+            shared: tuple[Any, ...] = (np.uint32(0),)
         else:
             order, unit = np.arange(len(array), dtype=np.int32), 1
             program, shared = self._use("float32").bits_given, (bits.as_arrays(self.statistics),)
@@ -230,6 +231,20 @@ class Model(Coder):
         found, once = joined(parts, len(order), progress), np.unique(order, return_index=True)[1]
         shares = {name: found[f"bits/{name}"][once] for name in self.level_names}
         return bits.Bits({"total": found["bits_per_dim"][once], **shares}, used)
+
+    def batch_bound(self, params: Any, images: Any, indices: Any, draw: Any) -> dict[str, Any]:
+        """The objective of each image of a batch, for `evaluation.bits_per_dim`.
+
+        Args:
+          params: `self.prepared`, or others of the model.
+          images: (b, R, R, 3) uint8; b is a multiple of `image_model.batch_unit` on each device.
+          indices: (b,) int32: the noise of an image depends on `config.eval.seed`, its index and `draw`.
+          draw: () uint32, which draw of the noise.
+
+        Returns:
+          {"loss", "bits_per_dim", "bits/LEVEL": (b,)}, on the devices.
+        """
+        return self._use("float32").bits(params, (images, indices), draw)
 
     def measure_statistics(self, images: Images | None = None, progress: Progress | None = None) -> dict[str, float]:
         """Measures the statistics that images of a batch unit share in the likelihood; sets `self.statistics`.

@@ -92,7 +92,9 @@ class Programs:
         self.to_space = {s: program(f"to {s}", partial(model.to_space, space=s)) for s in spaces}
         self.from_space = {s: program(f"from {s}", partial(model.from_space, space=s)) for s in spaces}
         bound, statistics = likelihood.make_image_bound(model, config), likelihood.make_unit_statistics(model, config)
-        self.bits = program("bits", lambda params, given: bound(params, _to_uint8(given[0]), given[1]))
+        self.bits = program(
+            "bits", lambda params, given, draw: bound(params, _to_uint8(given[0]), given[1], None, draw)
+        )
         self.bits_given = program(
             "bits_given", lambda params, given, shared: bound(params, _to_uint8(given[0]), given[1], shared)
         )

@@ -12,6 +12,7 @@ COMMANDS = {
     "edit": "images with some levels of detail drawn anew or at zero",
     "encode": "images to a file of latents",
     "decode": "a file of latents to images",
+    "evaluate": "bits/dim, FID and its relatives of a model",
     "features": "features of images, for distances",
     "distance": "how far generated images are from real ones: FID and its relatives",
     "report": "what a run's model does, in pictures and figures",

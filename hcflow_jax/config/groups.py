@@ -102,6 +102,9 @@ TRAIN: Tree = {
         resume=True,
     ),
     "sample_every": Field(1_000, "interval of the sample sheets; 0: only at the end", "steps", WHOLE, resume=True),
+    "measure_every": Field(
+        0, "interval at which `eval.metrics` are measured on the EMA; 0: never", "steps", WHOLE, resume=True
+    ),
     "watch_every": Field(
         1_000,
         "interval at which the flows' scales and condition numbers are logged; 0: never",
@@ -131,6 +134,32 @@ EVAL: Tree = {
         16, "batch of all devices together; a multiple of the model's batch unit", "images", COUNT, resume=True
     ),
     "seed": Field(1, "seed of the bound's noise: fold_in(key(eval.seed), index of the image)", resume=True),
+    "draws": Field(1, "draws of the bound's noise for each image", "draws", COUNT, resume=True),
+    "metrics": Field(
+        "bits",
+        "what `--mode=eval` measures, and a run at `train.measure_every`: of bits, fid, kid, prc, nearest and "
+        "exactness, with commas between",
+        resume=True,
+    ),
+    "protocol": Field(
+        "plain",
+        "of the distances: how many samples, which real images, and how these are prepared",
+        rule=one_of("plain", "paper", "figure7"),
+        resume=True,
+    ),
+    "samples": Field(0, "samples for the distances; 0: what the protocol says", "images", WHOLE, resume=True),
+    "extractor": Field(
+        "",
+        "network whose features the distances compare: inception, efficientnet-lite0, or a drawn set's attribute "
+        'classifier; "": inception where its weights are named, else efficientnet-lite0',
+        resume=True,
+    ),
+    "weights": Field(
+        "",
+        'file of the weights of FID\'s Inception network; "": what the environment variable HCFLOW_INCEPTION names',
+        resume=True,
+        path=True,
+    ),
 }
 
 SAMPLE: Tree = {

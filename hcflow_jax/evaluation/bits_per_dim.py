@@ -1,8 +1,8 @@
 """The held-out bound: bits per dimension of the image under the noisy model, entropies included (Section 5).
 
-An upper bound on the negative log-likelihood and a Monte Carlo estimate of it: every image gets noise of its
-own, drawn from its index, so the figure depends on neither the batch size's remainder nor the order of
-evaluation.
+The bound is an upper bound on the negative log-likelihood. It is estimated by drawing noise: every image has its own,
+drawn from its index. So the number depends neither on the batch size nor on the order of the images. More draws
+for each image make the estimate more exact.
 """
 
 import dataclasses
@@ -19,7 +19,10 @@ from hcflow_jax.errors import InputError
 from hcflow_jax.likelihood import make_image_bound
 from hcflow_jax.models import ImageModel
 
-BatchBound = Callable[[Any, UInt8[np.ndarray, "B R R 3"], Int[np.ndarray, " B"]], dict[str, Float[Array, " B"]]]
+BatchBound = Callable[
+    [Any, UInt8[np.ndarray, "B R R 3"], Int[np.ndarray, " B"], np.uint32], dict[str, Float[Array, " B"]]
+]
+Values = dict[str, Float[np.ndarray, "n draws"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,10 +31,13 @@ class Bound:
 
     Attributes:
       bits_per_dim: mean, bits per dimension of the image; None for a model whose code has no density.
-      standard_error: of that mean over the images (one noise draw each); None with it, or for a single image.
+      standard_error: of that mean as an estimate for all images of the kind: it counts both the spread between images
+        and what is left of the noise's after `draws`. None with the mean, or for a single image.
       by_level: each level's share of `bits_per_dim`; None where it is undefined.
       loss: mean of the training loss, bits, weighted: what models without a density are compared by.
       images: how many images were counted.
+      draws: of the noise, for each image.
+      draw_standard_error: of the mean as an estimate for these same images with endless draws; None for one draw.
     """
 
     bits_per_dim: float | None
@@ -39,6 +45,8 @@ class Bound:
     by_level: dict[str, float | None]
     loss: float | None
     images: int
+    draws: int = 1
+    draw_standard_error: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As nested plain values, for JSON."""
@@ -49,7 +57,23 @@ class Bound:
         bits = "undefined (a level has no noise)" if self.bits_per_dim is None else f"{self.bits_per_dim:.4f}"
         error = "" if self.standard_error is None else f" +- {self.standard_error:.4f}"
         loss = "not finite" if self.loss is None else f"{self.loss:.4f}"
-        return f"held-out bits/dim {bits}{error}  loss {loss}  ({self.images} images)"
+        draws = self._draws()
+        return f"held-out bits/dim {bits}{error}  loss {loss}  ({self.images} images{draws})"
+
+    def _draws(self) -> str:
+        return "" if self.draws == 1 else f", {self.draws} draws of the noise"
+
+    def table(self) -> list[str]:
+        """Lines for a person: the mean, then each level's share, finest first."""
+        if self.bits_per_dim is None:
+            total = "none: a level has no noise, so the code has no density; compare by distances and the loss"
+        else:
+            error = "" if self.standard_error is None else f" +- {self.standard_error:.4f}"
+            total = f"{self.bits_per_dim:.4f}{error}"
+        lines = [f"{'bits/dim':<28}{total}   ({self.images:,} images{self._draws()})"]
+        for level, share in reversed(self.by_level.items()):
+            lines.append(f"  level {level:<20}" + ("undefined" if share is None else f"{share:.4f}"))
+        return [*lines, f"{'loss, bits':<28}" + ("not finite" if self.loss is None else f"{self.loss:.4f}")]
 
 
 def make_batch_bound(model: ImageModel, config: ConfigDict, where: jax.sharding.Sharding | None = None) -> BatchBound:
@@ -61,10 +85,13 @@ def make_batch_bound(model: ImageModel, config: ConfigDict, where: jax.sharding.
       where: what it gives is to lie; None: wherever the compiler leaves it.
 
     Returns:
-      (params, images (B, R, R, 3) uint8, indices (B,) int32) -> {"loss", "bits_per_dim", "bits/LEVEL": (B,)}.
-      `params` may be prepared.
+      (params, images (B, R, R, 3) uint8, indices (B,) int32, draw () uint32) -> {"loss", "bits_per_dim",
+      "bits/LEVEL": (B,)}. `params` may be prepared.
     """
-    return jax.jit(make_image_bound(model, config), out_shardings=where)
+    image_bound = make_image_bound(model, config)
+    return jax.jit(
+        lambda params, images, indices, draw: image_bound(params, images, indices, None, draw), out_shardings=where
+    )
 
 
 def _valid(values: Mapping[str, Array], valid: np.ndarray | Array) -> dict[str, np.ndarray]:
@@ -74,6 +101,68 @@ def _valid(values: Mapping[str, Array], valid: np.ndarray | Array) -> dict[str, 
 def _mean(values: np.ndarray) -> float | None:
     mean = float(values.mean())
     return mean if math.isfinite(mean) else None
+
+
+def image_values(
+    params: Any, batches: Iterable[Mapping[str, np.ndarray]], batch_bound: BatchBound, draws: int = 1
+) -> Values:
+    """The objective of every valid image, for every draw of the noise.
+
+    Args:
+      params: prepared or not; prepared ones save work in every batch.
+      batches: as of `bound`.
+      batch_bound: from `make_batch_bound`.
+      draws: of the noise.
+
+    Returns:
+      {"loss", "bits_per_dim", "bits/LEVEL": (n, draws)}, float64; empty if there is no batch.
+    """
+    rows: list[dict[str, np.ndarray]] = []
+    pending = None
+    for batch in batches:
+        indices = batch["indices"].astype(np.int32)  # fold_in takes 32 bits
+        for draw in range(draws):
+            # A result is read once the next one was dispatched: the device never waits.
+            current = batch_bound(params, batch["images"], indices, np.uint32(draw)), batch["valid"]
+            if pending is not None:
+                rows.append(_valid(*pending))
+            pending = current
+    if pending is not None:
+        rows.append(_valid(*pending))
+    names = rows[0] if rows else {}
+    by_draw = {name: [np.concatenate([row[name] for row in rows[d::draws]]) for d in range(draws)] for name in names}
+    return {name: np.stack(values, -1) for name, values in by_draw.items()}
+
+
+def summary(model: ImageModel, values: Values) -> Bound:
+    """The means of `image_values`.
+
+    Args:
+      model: the model.
+      values: of all images.
+
+    Raises:
+      InputError: there is no image.
+    """
+    if not len(values.get("loss", ())):
+        raise InputError("the bound needs at least one held-out image: see eval.images and data.eval_images")
+    bits = values["bits_per_dim"]
+    images, draws = bits.shape
+    mean = None if model.likelihood == "undefined" else _mean(bits)
+    error = draw_error = None
+    if mean is not None and images > 1:
+        error = float(bits.mean(-1).std(ddof=1) / math.sqrt(images))
+    if mean is not None and draws > 1:
+        draw_error = float(math.sqrt(bits.var(-1, ddof=1).mean() / (images * draws)))
+    return Bound(
+        bits_per_dim=mean,
+        standard_error=error,
+        by_level={level: _mean(values[f"bits/{level}"]) for level in model.level_names},
+        loss=_mean(values["loss"]),
+        images=images,
+        draws=draws,
+        draw_standard_error=draw_error,
+    )
 
 
 def bound(
@@ -90,34 +179,11 @@ def bound(
       params: its parameters (the EMA, as a rule), prepared or not; prepared ones save work in every batch.
       batches: as `data.pipeline.eval_batches` gives them: images (B, R, R, 3) uint8, indices (B,), valid (B,)
         bool; on the host or on devices.
-      config: the whole config.
+      config: the whole config; `eval.draws` says how often the noise is drawn.
       batch_bound: what `make_batch_bound` returned, where it is at hand.
 
     Raises:
       InputError: there is no valid image.
     """
     batch_bound = batch_bound or make_batch_bound(model, config)
-    rows: list[dict[str, np.ndarray]] = []
-    pending = None
-    for batch in batches:
-        # fold_in takes 32 bits. A batch is read once the next one was dispatched: the device never waits.
-        current = batch_bound(params, batch["images"], batch["indices"].astype(np.int32)), batch["valid"]
-        if pending is not None:
-            rows.append(_valid(*pending))
-        pending = current
-    if pending is not None:
-        rows.append(_valid(*pending))
-    values = {name: np.concatenate([row[name] for row in rows]) for name in (rows[0] if rows else {})}
-    images = len(values.get("loss", ()))
-    if images == 0:
-        raise InputError("the bound needs at least one held-out image: see eval.images and data.eval_images")
-
-    bits = values["bits_per_dim"]
-    mean = None if model.likelihood == "undefined" else _mean(bits)
-    return Bound(
-        bits_per_dim=mean,
-        standard_error=float(bits.std(ddof=1) / math.sqrt(images)) if mean is not None and images > 1 else None,
-        by_level={level: _mean(values[f"bits/{level}"]) for level in model.level_names},
-        loss=_mean(values["loss"]),
-        images=images,
-    )
+    return summary(model, image_values(params, batches, batch_bound, config.eval.draws))

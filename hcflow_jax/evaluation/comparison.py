@@ -1,6 +1,6 @@
 """Two sets compared: Frechet distance, kernel distance, precision and recall, from features computed once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def side(
         return _of_images(sets.of_array(str(path), found.images), extractor(), batch_size, tell)
     about = {"file": str(path), **(found.about or {})}
     if found.features is not None:
-        return Side(str(path), found.features, _statistics(found.features), about)
+        return Side(str(path), found.features, moments(found.features), about)
     if found.statistics is None:
         raise InputError(f"{path}: holds nothing to compare")
     return Side(str(path), None, found.statistics, about)
@@ -78,14 +78,38 @@ def extract(
     Raises:
       InputError: naming the set, where features are not finite; or a picture that cannot be read.
     """
-    made = np.empty((images.count, extractor.dims), np.float32)
+    return extract_batches(images.name, images.count, images.batches(batch_size), extractor, batch_size, tell)
+
+
+def extract_batches(
+    name: str,
+    count: int,
+    batches: Iterable[sets.Images],
+    extractor: Extractor,
+    batch_size: int = 50,
+    tell: Tell = lambda done, of: None,
+) -> Float[np.ndarray, "n d"]:
+    """Features of images that come in batches of any size.
+
+    Args:
+      name: of the images, for messages.
+      count: n, how many they are.
+      batches: the images.
+      extractor: makes the features.
+      batch_size: images that a device takes at once.
+      tell: is called as images are done.
+
+    Raises:
+      InputError: naming the images, where features are not finite.
+    """
+    made = np.empty((count, extractor.dims), np.float32)
     done = 0
-    for part in features(extractor.network, extractor.weights, images.batches(batch_size), batch_size):
+    for part in features(extractor.network, extractor.weights, batches, batch_size):
         made[done : done + len(part)] = part
         done += len(part)
-        tell(done, images.count)
+        tell(done, count)
     if not np.isfinite(made).all():
-        raise InputError(f"{images.name}: the features of some images are not finite; look at the weights")
+        raise InputError(f"{name}: the features of some images are not finite; look at the weights")
     return made
 
 
@@ -137,8 +161,9 @@ def _of_images(images: sets.ImageSet, extractor: Extractor, batch_size: int, tel
     if images.count < 2:
         raise InputError(f"{images.name}: holds {images.count} image; distances need at least 2")
     made = extract(images, extractor, batch_size, tell)
-    return Side(images.name, made, _statistics(made), {**extractor.about(), **images.about()})
+    return Side(images.name, made, moments(made), {**extractor.about(), **images.about()})
 
 
-def _statistics(made: Float[np.ndarray, "n d"]) -> Statistics:
+def moments(made: Float[np.ndarray, "n d"]) -> Statistics:
+    """Mean and covariance of features."""
     return statistics(made[start : start + _BLOCK] for start in range(0, len(made), _BLOCK))

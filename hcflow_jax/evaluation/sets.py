@@ -1,5 +1,6 @@
 """A set of images to be compared: a folder of pictures, or an array in a file; a batch after the other."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -18,7 +19,7 @@ Images = UInt8[np.ndarray, "b R R 3"]
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Square images of one size.
+    """Square images of one size; a `data.Source`.
 
     Attributes:
       name: for messages.
@@ -33,6 +34,26 @@ class ImageSet:
     resolution: int
     images: Images | None = None
     files: tuple[Path, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """A digest of the images: of their values, or of the files' names, sizes and times."""
+        digest = hashlib.sha256(str(self.resolution).encode())
+        if self.images is not None:
+            for batch in self.batches(1024):
+                digest.update(np.ascontiguousarray(batch).tobytes())
+        for file in self.files:
+            status = file.stat()
+            digest.update(f"{file.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> UInt8[np.ndarray, "R R 3"]:
+        if not 0 <= index < self.count:
+            raise IndexError(f"image {index} of the {self.count} of {self.name}")
+        return self._read(self.files[index]) if self.images is None else np.asarray(self.images[index])
 
     def batches(self, size: int) -> Iterator[Images]:
         """The images in order, `size` at a time; a folder's are read as they are needed.

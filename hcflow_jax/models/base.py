@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import jax
 from flax import struct
+from jax.tree_util import Partial
 from jaxtyping import Array, Float, Key
 
 from hcflow_jax.errors import InputError
@@ -35,6 +36,21 @@ class Objective:
     loss: PerSample
     bits_per_dim: PerSample
     bits_by_level: dict[str, PerSample]
+
+
+@struct.dataclass
+class LevelMap:
+    """The bijection whose log-determinant `ImageModel.encode` gives for a level, at some images. It is a pytree.
+
+    Attributes:
+      y: what it maps, of the images: (b, ...).
+      forward: y to (what it becomes, the log-determinant (b,) in nats). Each image by itself.
+      inverse: the other way; its log-determinant is the negative of forward's.
+    """
+
+    y: Array
+    forward: Partial
+    inverse: Partial
 
 
 class ImageModel(abc.ABC):
@@ -142,6 +158,23 @@ class ImageModel(abc.ABC):
         Returns:
           z by level, coarse to fine, and by level the log-determinant of the map to z, (b,), nats.
         """
+
+    def level_maps(self, params: Params, x: Float[Array, "b r r 3"]) -> dict[str, LevelMap]:
+        """The bijection of each level at images x, with all that it is conditioned on held fixed.
+
+        Measuring compares its autodiff Jacobian with the log-determinants of `encode`, one level at a time. It may be
+        called inside a jitted function and outside.
+
+        Args:
+          params: raw or prepared.
+          x: images.
+
+        Returns:
+          {level: its map}. {}, the default, for a model that is not made of levels' bijections: then the map from
+          the image to all latents is compared as a whole.
+        """
+        del params, x
+        return {}
 
     @abc.abstractmethod
     def decode_coarse(self, params: Params, z: ByLevel, level: str) -> State:

@@ -1,4 +1,4 @@
-"""`--mode=eval`: the held-out bound of what a workdir's newest checkpoint holds."""
+"""`--mode=eval`: measures a workdir's newest checkpoint: the held-out bound, and what else `eval.metrics` names."""
 
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -7,12 +7,12 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from hcflow_jax import checkpoint, devices, models, settings
+from hcflow_jax import checkpoint, devices, models, pictures, settings
 from hcflow_jax.config import ConfigError, check_paths
 from hcflow_jax.data import pipeline
-from hcflow_jax.training import distributed, resumption, sharding, workdir
+from hcflow_jax.training import distributed, measuring, resumption, sharding, workdir
 from hcflow_jax.training.held_out import HeldOut
-from hcflow_jax.training.metrics import Clock, say
+from hcflow_jax.training.metrics import Clock, add_scalars, say
 from hcflow_jax.training.programs import Programs
 from hcflow_jax.training.termination import Interrupted, Termination
 
@@ -21,7 +21,7 @@ EVAL = "eval.json"
 
 @settings.own()
 def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, Any]:
-    """Evaluates the EMA's parameters and writes `eval.json`.
+    """Evaluates the EMA's parameters and writes `eval.json`, and sheets as PNGs; numbers go to TensorBoard, too.
 
     Args:
       path: a workdir.
@@ -29,7 +29,8 @@ def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, An
         takes the checkpoint's.
 
     Returns:
-      What `eval.json` holds: `step`, and the bound as `Bound.as_dict` gives it.
+      What `eval.json` holds: `step`, the bound as `Bound.as_dict` gives it if `eval.metrics` has "bits", and the
+      other metrics as `measure.Measured.values` has them.
 
     Raises:
       CheckpointError: there is no checkpoint.
@@ -62,6 +63,27 @@ def _evaluate(path: str | Path, config: ConfigDict | None, termination: Terminat
             )
         say(f"a field that differs from the checkpoint's: {change}")
     config = config or found.config
+    measures = measuring.Measuring(config)
+    result: dict[str, Any] = {"step": found.step}
+    if "bits" in measures.metrics:
+        result |= _bound(found, config, termination)
+    if set(measures.metrics) != {"bits"}:
+        alone = jax.process_count() == 1  # of several, all have to see it through
+        others = measures(found.arrays["ema"], lambda *_: termination.check() if alone else None)
+        result |= {**others.values, "seconds": others.seconds}
+        for line in others.lines:
+            say(line)
+        for name, sheet in others.sheets.items() if jax.process_index() == 0 else ():
+            pictures.save_png(directory / f"{name}.png", sheet)
+            say(f"picture: {directory / f'{name}.png'}")
+    workdir.write_json(directory / EVAL, result)
+    plain = {"bound": {name: value for name, value in result.items() if name != "step"}, **result}
+    numbers = measuring.scalars({name: value for name, value in plain.items() if isinstance(value, dict)})
+    add_scalars(directory, found.step, {f"measure/{name}": value for name, value in numbers.items()})
+    return result
+
+
+def _bound(found: checkpoint.Checkpoint, config: ConfigDict, termination: Termination) -> dict[str, Any]:
     model = models.build(config)
     mesh = sharding.make_mesh(config, model.batch_unit, ("eval",))
     if jax.process_count() > 1:
@@ -73,7 +95,5 @@ def _evaluate(path: str | Path, config: ConfigDict | None, termination: Terminat
     ) as batches:
         params = held_out.prepare(sharding.place(sharding.replicated(mesh), found.arrays["ema"]))
         bound = held_out.bound(params, termination.interrupts(batches))
-    result = {"step": found.step, **bound.as_dict()}
-    workdir.write_json(directory / EVAL, result)
     say(f"step {found.step}  {bound}")
-    return result
+    return bound.as_dict()

@@ -1,7 +1,7 @@
 """The training run: initialise or take up where it stopped, train, evaluate, save (Section 6)."""
 
 from collections.abc import Iterator
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,9 +11,9 @@ from ml_collections import ConfigDict
 from hcflow_jax import data, devices, models, settings
 from hcflow_jax.checkpoint import Checkpoints
 from hcflow_jax.data import pipeline
-from hcflow_jax.training import distributed, initialise, result, resumption, samples, sharding, state, watch, workdir
+from hcflow_jax.training import distributed, initialise, result, resumption, sharding, state, workdir
 from hcflow_jax.training.groups import count_by_group
-from hcflow_jax.training.held_out import HeldOut
+from hcflow_jax.training.looks import Looks
 from hcflow_jax.training.metrics import Clock, Reporter, complain, say
 from hcflow_jax.training.optimizer import Optimizer
 from hcflow_jax.training.programs import Programs
@@ -45,9 +45,9 @@ class _Run:
         self.optimizer = Optimizer.of(self.model, config)
         self.storage = Storage(self.optimizer, self.model.rate_groups, sharding.replicated(self.mesh))
         self.images, self.held_out = data.open_source(config, "train"), data.open_source(config, "eval")
-        self.bound = HeldOut(self.model, config, self.programs, self.mesh)
-        self.watched = jax.jit(watch.flows)
-        self.sampler = samples.Sampler(self.model, config, self.programs, self.mesh)
+        self.looks = Looks(
+            config, directory, self.model, self.mesh, self.programs, self.clock, termination, self.held_out
+        )
         self.checkpoints = Checkpoints(directory, config.train.keep_checkpoints, config.train.keep_every, complain)
         if jax.process_count() > 1:
             termination.votes = distributed.Votes(self.mesh)
@@ -57,7 +57,9 @@ class _Run:
             frozen: make_train_step(self.model, self.optimizer, config, self.schedule, self.mesh, frozen=frozen)
             for frozen in (False, True)
         }
-        self.bound.statistics(self.state.ema, self.held_out)  # reads what every save needs, before time is spent
+        self.looks.bound.statistics(
+            self.state.ema, self.held_out
+        )  # reads what every save needs, before time is spent
         self.done = self.start
         self.trace = Trace(profile, directory, start=self.start, num_steps=config.train.num_steps)
         lengths = {"num_steps": config.train.num_steps, "batch_size": config.train.batch_size}
@@ -92,52 +94,9 @@ class _Run:
         device = jax.devices()[0]
         say(f"{len(self.images):,} training images, {len(self.held_out):,} held out; on {device.device_kind}")
 
-    def watch(self, step: int) -> None:
-        """The flows' scales and conditioning, of the parameters that learn."""
-        with self.clock.section("evaluating"):
-            flows = self.model.flow_params(self.bound.prepare(self.state.params))
-            watched = jax.device_get(self.programs("the look at the flows", self.watched, flows))
-        if watched:
-            self.reporter.watch(step, watched)
-
-    def evaluate(self, step: int) -> None:
-        """The bound with the EMA's parameters."""
-        check = self.termination.check
-        batches = pipeline.eval_batches(
-            self.config,
-            **distributed.share(),
-            batch_unit=self.model.batch_unit,
-            source=self.held_out,
-            while_waiting=check,
-        )
-        with self.clock.section("evaluating"), closing(batches):
-            bound = self.bound.bound(self.bound.prepare(self.state.ema), self.termination.interrupts(batches))
-        self.reporter.evaluation(step, bound.as_dict())
-        say(f"step {step}  {bound}")
-
     def occasionally(self, step: int) -> None:
-        """Evaluates and samples if it is time, and if a process that was killed has not done so already.
-
-        A signal cuts it short: whoever resumes finds it still to be done.
-        """
-        train, history = self.config.train, self.reporter.history
-        last = step == train.num_steps
-
-        def due(every: int) -> bool:
-            return last or (every > 0 and step % every == 0)
-
-        if (step == 0 or due(train.eval_every)) and distributed.from_first(not history.of("eval", step)):
-            with suppress(Interrupted):
-                self.evaluate(step)
-        wanted = step > 0 and train.watch_every > 0 and due(train.watch_every)
-        if wanted and distributed.from_first(not history.of("watch", step)) and not self.termination.requested:
-            self.watch(step)
-        path = samples.sheet_path(self.directory, step)
-        wanted = step > 0 and due(train.sample_every) and distributed.from_first(not path.exists())
-        if wanted and not self.termination.requested:
-            with self.clock.section("sampling"):
-                sheet = self.sampler.sheet(self.bound.prepare(self.state.ema), path)
-            self.reporter.images(step, {"samples": sheet})
+        """Looks at the run if it is time, see `Looks`."""
+        self.looks(step, self.state, self.reporter)
 
     def save(self, step: int) -> None:
         """Saves the state."""
@@ -145,7 +104,7 @@ class _Run:
             about = {
                 "next_index": self.next_index(step),
                 "data": resumption.describe_images(self.images),
-                "statistics": self.bound.statistics(self.state.ema, self.held_out),
+                "statistics": self.looks.bound.statistics(self.state.ema, self.held_out),
             }
             self.checkpoints.save(step, self.storage.stored(self.state), self.config, about)
 
@@ -201,8 +160,7 @@ class _Run:
             pending = done, metrics
             self.trace.after(done, metrics)
             saves = done % train.checkpoint_every == 0 or done == train.num_steps or self.termination.requested
-            stops = [train.eval_every, train.sample_every, train.watch_every]
-            if saves or any(every > 0 and done % every == 0 for every in stops):
+            if saves or self.looks.due(done):
                 pending = self._read(pending)
             if saves:
                 self.save(done)

@@ -125,6 +125,14 @@ class History:
         return [row for row in self.rows if row["kind"] == kind and row["step"] == step]
 
 
+def add_scalars(workdir: Path, step: int, values: Mapping[str, float | int]) -> None:
+    """Adds numbers to a run's TensorBoard files, from the first of several processes."""
+    writer = tensorboardX.SummaryWriter(str(workdir / TENSORBOARD), write_to_disk=jax.process_index() == 0)
+    for name, value in values.items():
+        writer.add_scalar(name, float(value), step)
+    writer.close()
+
+
 class Reporter:
     """Hands every logged step to the history, to TensorBoard and to stdout."""
 
@@ -195,8 +203,12 @@ class Reporter:
         by_level = {f"bits/{level}": bits for level, bits in values["by_level"].items()}
         self._write("eval", step, plain({k: v for k, v in values.items() if k != "by_level"} | by_level))
 
+    def measured(self, step: int, values: Mapping[str, Any]) -> None:
+        """Writes what was measured besides the bound, `measuring.scalars`."""
+        self._write("measure", step, plain(values))
+
     def watch(self, step: int, values: Mapping[str, Any]) -> None:
-        """Writes one look at the flows, `watch.flows`."""
+        """Writes one look at the flows, `evaluation.flow_scales`."""
         self._write("watch", step, plain(values))
 
     def images(self, step: int, images: Mapping[str, np.ndarray]) -> None:

@@ -2,10 +2,14 @@
 
 import dataclasses
 import math
+from typing import Any
 
 from flax import linen as nn
+from jax.tree_util import Partial
+from jaxtyping import Array
 
 from hcflow_jax.flows import Bijector
+from hcflow_jax.models.base import LevelMap, Params
 
 IMAGE_SCALE = 4.0  # y of the finest level is 4 * image
 
@@ -37,3 +41,14 @@ class Level:
     def dims(self) -> int:
         """Number of dimensions of y."""
         return math.prod(self.shape)
+
+    def at(self, params: Params, y: Array, cond: Any) -> LevelMap:
+        """The flow, at y.
+
+        Args:
+          params: of the flow, raw or prepared.
+          y: (b, *shape).
+          cond: what the decoder gave for the flow.
+        """
+        forward, inverse = (Partial(way, params, cond=cond) for way in (self.flow.forward, self.flow.inverse))
+        return LevelMap(y, forward, inverse)

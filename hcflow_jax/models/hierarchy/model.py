@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Key
 
 from hcflow_jax import parameters
 from hcflow_jax.errors import InputError
-from hcflow_jax.models.base import ByLevel, ImageModel, Likelihood, Params, Sigma, State, level_error
+from hcflow_jax.models.base import ByLevel, ImageModel, LevelMap, Likelihood, Params, Sigma, State, level_error
 from hcflow_jax.models.hierarchy import noise, top, wiring
 from hcflow_jax.models.hierarchy.level import IMAGE_SCALE, Level
 from hcflow_jax.models.hierarchy.objective import Objective, log_normal, objective
@@ -212,13 +212,14 @@ class Hierarchy(ImageModel):
         Returns:
           z by level, coarse to fine, and log|det dz/dy| of each flow, (b,), nats.
         """
+        found = {n: each.forward(each.y) for n, each in self.level_maps(params, x).items()}
+        return {n: z for n, (z, _) in found.items()}, {n: log_det for n, (_, log_det) in found.items()}
+
+    def level_maps(self, params: Params, x: Float[Array, "b r r 3"]) -> dict[str, LevelMap]:
+        """Each level's flow, y to z, conditioned on the coarser levels of x."""
         y = self.features(params, x)
         cond = self.conditions(params, y)
-        z, log_dets = {}, {}
-        for level in self.levels:
-            n = level.name
-            z[n], log_dets[n] = level.flow.forward(params["flows"][n], y[n], cond[n])
-        return z, log_dets
+        return {n: self.level(n).at(params["flows"][n], y[n], cond[n]) for n in self.level_names}
 
     # Latents to data
 

@@ -1,0 +1,114 @@
+"""Measures a model: bits/dim, FID and its relatives, nearest training images, exactness.
+
+    hcflow evaluate --checkpoint runs/mine
+    hcflow evaluate --checkpoint runs/mine --metrics bits,fid,kid,prc --samples 10000 --json runs/mine/measured.json
+    hcflow evaluate --checkpoint runs/mine --data photographs/ --draws 8
+
+Without --data the images are those of the model's config: its held-out images, unless --split says otherwise. A
+distance is called FID only if its features are those of FID's Inception network (--weights). The numbers are printed
+with all that they depend on. `python -m hcflow_jax.main --mode=eval` does the same for a run.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from hcflow_jax.cli import arguments, features
+from hcflow_jax.commands import as_path
+
+METRICS = ("bits", "fid", "kid", "prc", "nearest", "exactness")
+PROTOCOLS = ("plain", "paper", "figure7")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the subcommand takes."""
+    arguments.add_model(parser)
+    data = "images to measure on: a folder, a prepared set, or an .npz with arr_0; default: the data of the config"
+    parser.add_argument("--data", metavar="FOLDER|SET|FILE.npz", type=as_path, help=data)
+    split = (
+        "train, eval (held out) or all; default: eval, or all of --data; a protocol may have another for its reals"
+    )
+    parser.add_argument("--split", choices=("train", "eval", "all"), help=split)
+    metrics = f"of {', '.join(METRICS)}; default bits"
+    parser.add_argument("--metrics", metavar="LIST", type=_metrics, default=("bits",), help=metrics)
+    images = "most images for bits/dim; default: all"
+    parser.add_argument("--images", metavar="N", type=arguments.count, help=images)
+    draws = "draws of the noise for each image; default: the config's eval.draws"
+    parser.add_argument("--draws", metavar="N", type=arguments.count, help=draws)
+    protocol = "of the distances: plain, paper or figure7 (see docs/evaluation.md); default %(default)s"
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="plain", help=protocol)
+    samples = "samples for the distances; default: what the protocol says"
+    parser.add_argument("--samples", metavar="N", type=arguments.count, help=samples)
+    sigma = "std of the samples' latents, or by level as 8=0.7,32=0.5; default: the protocol's or the config's"
+    parser.add_argument("--sigma", type=arguments.sigma, help=sigma)
+    seed = "of the samples, of KID's subsets and of what a protocol draws; default %(default)s"
+    parser.add_argument("--seed", type=arguments.seed, default=0, help=seed)
+    arguments.add_dtype(parser)
+    features.add_extractor(parser)
+    dims = "most dimensions of a level whose Jacobian `exactness` computes; default %(default)s"
+    parser.add_argument("--jacobian-dims", metavar="D", type=arguments.count, default=4096, help=dims)
+    sheets = "writes the sheet of `nearest` there: samples beside their nearest training images"
+    parser.add_argument("--sheets", metavar="DIR", type=as_path, help=sheets)
+    parser.add_argument("--json", metavar="FILE", type=as_path, help="writes the numbers and what they depend on")
+
+
+def _metrics(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in METRICS:
+            raise argparse.ArgumentTypeError(f"{name!r}: expected some of {', '.join(METRICS)}")
+    return names
+
+
+def run(values: argparse.Namespace) -> int:
+    """Does it; returns the exit status."""
+    out = arguments.check_out("--json", values.json, (".json",)) if values.json else None
+    sheets = arguments.check_out("--sheets", values.sheets) if values.sheets else None
+    from hcflow_jax import files, pictures
+    from hcflow_jax.cli import use
+    from hcflow_jax.cli.progress import Stages
+    from hcflow_jax.evaluation import extractors, measure, measured_set, protocols
+
+    model = use.load(values)
+    if isinstance(values.sigma, dict):
+        arguments.check_levels("--sigma", values.sigma, model.level_names)
+    protocol = protocols.with_samples(protocols.PRESETS[values.protocol], values.samples)
+    options = measure.Options(
+        protocol=protocol,
+        sigma=values.sigma,
+        seed=values.seed,
+        images=values.images,
+        draws=values.draws,
+        batch_size=values.batch_size,
+        jacobian_dims=values.jacobian_dims,
+    )
+    images = measured_set.open_data(model.config, values.data, values.split)
+    reals = images
+    if values.data is None and values.split is None and protocol.split != "eval":
+        reals = measured_set.open_data(model.config, None, protocol.split)
+    with Stages() as stages:
+        found = measure.measure(
+            model,
+            images,
+            values.metrics,
+            options,
+            extractor=lambda: extractors.load(values.extractor, values.weights),
+            reals=lambda: reals,
+            tell=stages.tell,
+        )
+    name = use.checkpoint_name(values.checkpoint)
+    print(f"{name} on {images.name}, {len(images):,} images")
+    for line in found.lines:
+        print(line)
+    for metric, sheet in found.sheets.items() if sheets else ():
+        path = (sheets or Path()) / f"{metric}.png"
+        pictures.save_png(path, sheet)
+        print(f"{path}: samples beside their nearest training images")
+    if out:
+        whole: dict[str, Any] = {"checkpoint": name, "fingerprint": model.fingerprint, **found.values}
+        whole["seconds"] = found.seconds
+        text = json.dumps(whole, indent=1, allow_nan=False) + "\n"
+        files.write(out, lambda file: file.write(text.encode()))
+        print(f"{out}: the numbers and what they depend on")
+    return 0

@@ -1,0 +1,163 @@
+"""Log-determinants that a model states, against those of its autodiff Jacobians."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+from jaxtyping import Array, Float, UInt8
+
+from hcflow_jax import devices, settings
+from hcflow_jax.api import Model
+from hcflow_jax.compiling import compile_options
+from hcflow_jax.data import preprocessing
+from hcflow_jax.models import ImageModel
+
+Images = UInt8[np.ndarray, "n R R 3"]
+Tell = Callable[[str, int, int], object]
+
+ABSOLUTE, RELATIVE = 1e-2, 1e-4  # nats, and of a log-determinant: by how much two may differ
+WHOLE = "whole"  # the name of the map from the image to all latents
+_ROWS = 64  # of a Jacobian, computed at once
+
+
+@dataclasses.dataclass(frozen=True)
+class LogDets:
+    """Log-determinants of one map, a number an image, in nats.
+
+    Attributes:
+      level: a level's name, or "whole".
+      dims: of the map.
+      stated: by the model's `encode`; for the whole map the sum over its levels.
+      jacobian: of the autodiff Jacobian; None if it was not computed, because it has too many dims.
+      inverse: stated by the map's inverse, at the latents; None if it states none.
+    """
+
+    level: str
+    dims: int
+    stated: tuple[float, ...]
+    jacobian: tuple[float, ...] | None
+    inverse: tuple[float, ...] | None
+
+    @property
+    def error(self) -> float | None:
+        """The largest |stated - jacobian|, nats; None if there is no Jacobian."""
+        return None if self.jacobian is None else _largest(np.subtract(self.stated, self.jacobian))
+
+    @property
+    def inverse_error(self) -> float | None:
+        """The largest |stated + inverse|, nats; None if the inverse states none."""
+        return None if self.inverse is None else _largest(np.add(self.stated, self.inverse))
+
+    @property
+    def within(self) -> bool:
+        """Whether no two differ by more than `ABSOLUTE` + `RELATIVE` |stated|."""
+        stated = np.array(self.stated)
+        allowed = ABSOLUTE + RELATIVE * np.abs(stated)
+        negated = [(self.jacobian, -1), (self.inverse, 1)]
+        with np.errstate(invalid="ignore"):  # of what is not finite, nothing is within
+            each = [
+                np.abs(stated + sign * np.array(other)) <= allowed for other, sign in negated if other is not None
+            ]
+        return bool(np.isfinite(stated).all() and np.all(each))
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON; what is not finite is None."""
+        numbers = {name: _plain(getattr(self, name)) for name in ("stated", "jacobian", "inverse")}
+        errors = {name: _plain(getattr(self, name)) for name in ("error", "inverse_error")}
+        return {"level": self.level, "dims": self.dims, **numbers, **errors, "within": self.within}
+
+
+def _largest(differences: np.ndarray) -> float:
+    return float(np.abs(differences).max())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return None if value is None or not math.isfinite(value) else value
+
+
+def log_dets(model: Model, images: Images, most_dims: int, tell: Tell = lambda *_: None) -> tuple[LogDets, ...]:
+    """The log-determinants that a model's `encode` states, against autodiff and against its inverses.
+
+    The maps are those of `ImageModel.level_maps`. If the latents have as many dims as the image, the map from the
+    image to all latents is one more; `encode` states the sum of its levels' for it. A Jacobian is computed in the
+    model's float32, its determinant in float64 on the host.
+
+    Args:
+      model: from `api.load`.
+      images: uint8, (n, R, R, 3); each has its own Jacobians.
+      most_dims: no Jacobian is computed of a map that has more.
+      tell: is given what is computed, how many of its rows are done, and of how many.
+    """
+    own = model.image_model
+    stated = model.encode(images, log_dets=True)[1]
+    stated[WHOLE] = np.sum([np.asarray(each, np.float64) for each in stated.values()], 0)
+    found: dict[str, list[LogDets]] = {}
+    with settings.own(), jax.default_matmul_precision("highest"):
+        maps_at = _compiled_maps(own)
+        for i, image in enumerate(images):
+            maps, inverses = maps_at(model.prepared, preprocessing.to_x(jnp.asarray(image[None])))
+            for level in (name for name in (*own.level_names, WHOLE) if name in maps):
+                y, forward = maps[level]
+                jacobian, inverse = None, inverses.get(level)
+                if y.size <= most_dims:
+                    what = f"Jacobian of level {level}, image {i + 1} of {len(images)}"
+                    jacobian = (_log_det(forward, y, partial(tell, what)),)
+                if inverse is not None:
+                    inverse = (float(devices.fetch(inverse)[0]),)
+                one = LogDets(level, y.size, (float(stated[level][i]),), jacobian, inverse)
+                found.setdefault(level, []).append(one)
+    return tuple(_joined(each) for each in found.values())
+
+
+def _compiled_maps(own: ImageModel) -> Callable[..., Any]:
+    """(params, x) -> by level (what its map takes, the map), and what the inverses state; `WHOLE` is one of them."""
+    latent_dims = sum(math.prod(shape) for shape in own.latent_shapes.values())
+
+    def whole(params: Any, x: Array) -> tuple[Array, Array]:
+        z, by_level = own.encode(params, x)
+        flat = [z[n].reshape(len(x), -1) for n in own.level_names]
+        return jnp.concatenate(flat, -1), sum(by_level.values(), jnp.zeros(len(x)))
+
+    def maps_at(params: Any, x: Array) -> Any:
+        by_level = own.level_maps(params, x)
+        maps = {n: (each.y, each.forward) for n, each in by_level.items()}
+        if latent_dims == math.prod(own.image_shape):
+            maps[WHOLE] = x, Partial(whole, params)
+        return maps, {n: each.inverse(each.forward(each.y)[0])[1] for n, each in by_level.items()}
+
+    return jax.jit(maps_at, compiler_options=compile_options(once=True))
+
+
+def _rows(forward: Partial, y: Array, start: Array) -> Float[Array, "rows d"]:
+    """Rows of the Jacobian; those past its end are 0. Reverse mode: every model that trains has it."""
+    z, pull = jax.vjp(lambda y: forward(y)[0].reshape(-1), y)
+    unit = jax.nn.one_hot(start + jnp.arange(_ROWS), z.size, dtype=z.dtype)
+    return jax.vmap(pull)(unit)[0].reshape(_ROWS, -1)
+
+
+def _log_det(forward: Partial, y: Array, tell: Callable[[int, int], object]) -> float:
+    """log|det dz/dy| of one image's map."""
+    rows, jacobian = jax.jit(_rows, compiler_options=compile_options()), np.empty((y.size, y.size))
+    for start in range(0, y.size, _ROWS):
+        stop = min(start + _ROWS, y.size)
+        jacobian[start:stop] = devices.fetch(rows(forward, y, np.int32(start)))[: stop - start]
+        tell(stop, y.size)
+    return float(np.linalg.slogdet(jacobian)[1])
+
+
+def _joined(each: list[LogDets]) -> LogDets:
+    """One image's after the other's."""
+
+    def all_of(name: str) -> Any:
+        values = [getattr(one, name) for one in each]
+        return None if values[0] is None else tuple(value for one in values for value in one)
+
+    return dataclasses.replace(each[0], **{name: all_of(name) for name in ("stated", "jacobian", "inverse")})

@@ -1,0 +1,273 @@
+"""The metrics of `measure`, a function each."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import jax
+import numpy as np
+
+from hcflow_jax import api, devices
+from hcflow_jax.data import Source, pipeline
+from hcflow_jax.data.source import Slice
+from hcflow_jax.evaluation import bits_per_dim, comparison, protocols, real_features, shares
+from hcflow_jax.evaluation.exactness import certificate
+from hcflow_jax.evaluation.extractors import Extractor
+from hcflow_jax.evaluation.features import features
+from hcflow_jax.evaluation.nearest import Nearest, Neighbours, neighbours, sheet
+from hcflow_jax.evaluation.protocols import Protocol
+
+Tell = Callable[[str, int, int], object]  # what is done, images done, of how many
+SHOWN = 16  # samples on the sheet of neighbours
+SCALE = 48  # pixels, about, that an image has on it
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How the metrics are measured.
+
+    Attributes:
+      protocol: of the distances.
+      sigma: standard deviation of the samples' latents, or one by level; None: the protocol's, else the config's.
+      seed: of the samples, of KID's subsets, and of what a protocol draws.
+      images: most images that bits/dim is the mean of; None: all.
+      draws: of the noise for bits/dim; None: the config's.
+      batch_size: images that the extractor takes at once on a device.
+      nearest: samples, and held-out images, that are looked up among the training images, at most.
+      exact: held-out images of the certificate of exactness, at most.
+      jacobian_dims: most dimensions of a level whose Jacobian the certificate computes.
+    """
+
+    protocol: Protocol = protocols.PLAIN
+    sigma: Any = None
+    seed: int = 0
+    images: int | None = None
+    draws: int | None = None
+    batch_size: int = 50
+    nearest: int = 1000
+    exact: int = 1000
+    jacobian_dims: int = 4096
+
+    def sigma_of(self, model: api.Model) -> Any:
+        """The standard deviation of a model's samples."""
+        given = self.protocol.sigma if self.sigma is None else self.sigma
+        return float(model.config.sample.sigma) if given is None else given
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a metric gives.
+
+    Attributes:
+      values: plain values, for JSON, with the protocol.
+      lines: for a person.
+      sheet: a picture, (H, W, 3) uint8, if there is one.
+    """
+
+    values: dict[str, Any]
+    lines: list[str]
+    sheet: np.ndarray | None = None
+
+
+def bits(
+    model: api.Model, images: Source, count: int | None = None, draws: int | None = None, tell: Tell = lambda *a: None
+) -> bits_per_dim.Bound:
+    """The bound over a set of images, with noise drawn as a run's evaluations draw it.
+
+    Args:
+      model: from `api.load`.
+      images: any number of them.
+      count: how many of them, at most; None: all.
+      draws: of the noise; None: the config's `eval.draws`.
+      tell: is called as images are done.
+    """
+    unit, number = model.image_model.batch_unit, jax.process_count()
+    multiple = unit * model.mesh.size
+    here = max(multiple, model.batch_size // multiple * multiple)  # images of a batch in this process
+    config = model.config.copy_and_resolve_references()
+    most = len(images) if count is None else min(count, len(images))
+    with config.unlocked():
+        config.eval.images, config.eval.batch_size = most, here * number
+    where = devices.split(model.mesh)
+
+    def told(batches: Any) -> Iterator[Any]:
+        for i, batch in enumerate(batches, 1):
+            yield {**batch, "images": devices.place(where, batch["images"])}
+            tell("bits/dim", min(most, i * here * number), most)
+
+    read = pipeline.eval_batches(config, jax.process_index(), number, batch_unit=unit, source=images)
+    with closing(read) as batches:
+        wanted = draws or config.eval.draws
+        values = bits_per_dim.image_values(model.prepared, told(batches), model.batch_bound, wanted)
+    return bits_per_dim.summary(model.image_model, {name: shares.gathered(v) for name, v in values.items()})
+
+
+def likelihood(model: api.Model, images: Source, options: Options, tell: Tell) -> Outcome:
+    """Bits/dim of images, in all and by level."""
+    bound, data = bits(model, images, options.images, options.draws, tell), model.config.data
+    protocol = {
+        "likelihood": model.image_model.likelihood,
+        "images": images.name,
+        "bits": data.bits,
+        "noise_std": data.noise_std,
+        "flip": False,
+        "seed": model.config.eval.seed,
+        "unit": "bits per dimension of the image (3 R^2 dimensions)",
+    }
+    return Outcome({**bound.as_dict(), "protocol": protocol}, bound.table())
+
+
+def distances(
+    model: api.Model,
+    reals: Source,
+    metrics: tuple[str, ...],
+    options: Options,
+    extractor: Extractor,
+    tell: Tell,
+) -> Outcome:
+    """Distances between samples and real images, in one pass over the samples.
+
+    Args:
+      model: from `api.load`.
+      reals: what the protocol chooses real images from.
+      metrics: of `comparison.METRICS`.
+      options: how.
+      extractor: makes the features.
+      tell: is called as images are done.
+
+    Raises:
+      InputError: there are fewer real images than the protocol needs.
+    """
+    protocol, seed, size = options.protocol, options.seed, options.batch_size
+    count = protocol.count(len(reals), reals.name)
+    real = real_features.real_side(
+        reals, protocol, model.config, extractor, seed, size, lambda done, of: tell("features of reals", done, of)
+    )
+    sigma, mine = options.sigma_of(model), shares.part(count)
+    drawn = model.sample_batches(len(mine), seed, sigma, mine.start) if mine else ()
+    own = comparison.extract_batches(
+        "the samples", len(mine), drawn, extractor, size, lambda done, of: tell("features of samples", done, of)
+    )
+    features = shares.gathered(own)
+    how = {"sigma": sigma, "seed": seed, "count": count, "dtype": model.dtype}
+    generated = comparison.Side("samples", features, comparison.moments(features), {**extractor.about(), **how})
+    values = comparison.compare(generated, real, metrics, seed)
+    values["protocol"] |= protocol.about()
+    if "frechet" in metrics and (floor := real_features.floor(real, count, seed)) is not None:
+        values |= {f"{extractor.metric}_floor": floor["frechet"], "floor_count": floor["count"]}
+    return Outcome(values, table(values, extractor.metric))
+
+
+def table(values: dict[str, Any], metric: str) -> list[str]:
+    """Distances for a person, a line each."""
+    lines = []
+    if metric in values:
+        floor = values.get(f"{metric}_floor")
+        beside = (
+            ""
+            if floor is None
+            else f"   between two halves of the reals, {values['floor_count']:,} each: {floor:.4f}"
+        )
+        lines.append(f"{metric:<28}{values[metric]:.4f}{beside}")
+    if "kid" in values:
+        lines.append(f"{'kid':<28}{values['kid']:.6f} +- {values['kid_spread']:.6f} over subsets")
+    for name in ("precision", "recall"):
+        if name in values:
+            lines.append(f"{name:<28}{values[name]:.4f}")
+    protocol = values["protocol"]
+    made, real = protocol["generated"], protocol["real"]
+    prepared = (
+        f"{real['bits']} bits, noise {real['noise_std']}, {'mirrored at random' if real['flip'] else 'not mirrored'}"
+    )
+    lines.append(
+        f"  protocol {protocol['name']}: {values['count']:,} samples at sigma {made['sigma']}, seed {made['seed']}; "
+        f"{values['count_real']:,} reals of {real['images']}, {prepared}"
+    )
+    lines.append(
+        f"  extractor {made['extractor']}, resizing {made['resizing']}, weights {made['weights_sha256'][:16]}"
+    )
+    return lines
+
+
+def nearest(
+    model: api.Model, held_out: Source, training: Source, options: Options, extractor: Extractor, tell: Tell
+) -> Outcome:
+    """The training images that are nearest to samples (Figure 9), and whether the model memorises.
+
+    Args:
+      model: from `api.load`.
+      held_out: images that were not trained on.
+      training: the training images; each process looks through its part of them.
+      options: how.
+      extractor: of the features by which images are compared, besides pixels.
+      tell: is called as training images are done.
+
+    Raises:
+      InputError: there are fewer than 5 training images for each process.
+    """
+    count = min(options.nearest, len(held_out))
+    sigma = options.sigma_of(model)
+    samples = model.sample(count, options.seed, sigma)
+    others = np.stack([held_out[i] for i in range(count)])
+    mine = shares.part(len(training))
+
+    def of_images(images: np.ndarray) -> np.ndarray:
+        return np.concatenate(list(features(extractor.network, extractor.weights, images, options.batch_size)))
+
+    own = neighbours(
+        samples,
+        others,
+        Slice(training, mine.start, mine.stop, training.name),
+        mirrored=bool(model.config.data.flip),
+        extractor=of_images,
+        tell=lambda done: tell("nearest training images", done, len(mine)),
+    )
+    whole = {name: merged(each, mine.start) for name, each in own.by_distance.items()}
+    found = Neighbours(whole["pixels"], whole.get("features"), len(training), own.mirrors)
+    protocol = {"sigma": sigma, "seed": options.seed, "samples": count, "training": training.name}
+    picture = sheet(found, samples, training, SHOWN, max(1, SCALE // model.resolution))
+    return Outcome(
+        {**found.as_dict(), "protocol": {**protocol, "held_out": held_out.name, **extractor.about()}},
+        str(found).splitlines(),
+        picture,
+    )
+
+
+def merged(own: Nearest, first: int) -> Nearest:
+    """The nearest images in the parts of all processes.
+
+    Args:
+      own: those in this process's part.
+      first: the place in the set at which that part starts.
+    """
+    count = jax.process_count()
+
+    def side_by_side(array: np.ndarray) -> np.ndarray:
+        return np.concatenate(np.split(shares.gathered(array), count), 1)
+
+    distances, k = side_by_side(own.distances), own.distances.shape[1]
+    order = np.argsort(distances, 1, kind="stable")[:, :k]
+    parts = (side_by_side(own.places + first), side_by_side(own.mirrored), distances)
+    places, mirrored, nearest_first = (np.take_along_axis(part, order, 1) for part in parts)
+    return Nearest(places, mirrored, nearest_first, side_by_side(own.held_out[:, None]).min(1))
+
+
+def exactness(model: api.Model, images: Source, options: Options, tell: Tell) -> Outcome:
+    """The certificate that a model inverts exactly and counts volumes rightly.
+
+    Every process computes all of it, with its own devices.
+    """
+    count = min(options.exact, len(images))
+
+    def batches() -> Iterator[np.ndarray]:
+        for places in shares.batches(range(count), model.batch_size):
+            yield np.stack([images[i] for i in places])
+
+    found = certificate(
+        model,
+        batches(),
+        jacobian_dims=options.jacobian_dims,
+        tell=lambda what, done, of: tell(what, done, of or count),
+    )
+    return Outcome({**found.as_dict(), "protocol": {"images": images.name, "count": count}}, str(found).splitlines())

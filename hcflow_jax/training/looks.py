@@ -1,0 +1,133 @@
+"""What a run does between its steps now and again: the bound, the other metrics, the flows' scales, sample sheets."""
+
+from contextlib import closing, suppress
+from pathlib import Path
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from hcflow_jax.data import Source, pipeline
+from hcflow_jax.evaluation.flow_scales import flow_scales
+from hcflow_jax.models import ImageModel
+from hcflow_jax.training import distributed, measuring, samples
+from hcflow_jax.training.held_out import HeldOut
+from hcflow_jax.training.metrics import Clock, Reporter, say
+from hcflow_jax.training.programs import Programs
+from hcflow_jax.training.state import TrainState
+from hcflow_jax.training.termination import Interrupted, Termination
+
+
+class Looks:
+    """Looks at a run's state; what is compiled once serves every later look.
+
+    Attributes:
+      bound: the held-out bound.
+    """
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        directory: Path,
+        model: ImageModel,
+        mesh: Mesh,
+        programs: Programs,
+        clock: Clock,
+        termination: Termination,
+        held_out: Source,
+    ):
+        """Nothing is compiled yet.
+
+        Args:
+          config: the whole config; `train` says how often, `eval` and `sample` say what.
+          directory: the workdir.
+          model: the model.
+          mesh: from `sharding.make_mesh`.
+          programs: what compiles.
+          clock: counts "evaluating" and "sampling".
+          termination: a signal cuts a look short.
+          held_out: the held-out images.
+
+        Raises:
+          ConfigError: `eval.metrics` names no metric.
+        """
+        self._config, self._directory, self._model, self._programs = config, directory, model, programs
+        self._clock, self._termination, self._source = clock, termination, held_out
+        self.bound = HeldOut(model, config, programs, mesh)
+        self._watched = jax.jit(flow_scales)
+        self._measuring = measuring.Measuring(config)
+        self._sampler = samples.Sampler(model, config, programs, mesh)
+
+    def due(self, step: int) -> bool:
+        """Whether something is looked at after a step that is not the last."""
+        train = self._config.train
+        intervals = (train.eval_every, train.sample_every, train.watch_every, train.measure_every)
+        return any(every > 0 and step % every == 0 for every in intervals)
+
+    def __call__(self, step: int, state: TrainState, reporter: Reporter) -> None:
+        """Looks if it is time, and if a process that was killed has not done so already.
+
+        A signal cuts it short: whoever resumes finds it still to be done.
+
+        Args:
+          step: steps done.
+          state: after them.
+          reporter: is told what comes out.
+        """
+        train, history = self._config.train, reporter.history
+        last = step == train.num_steps
+
+        def due(every: int) -> bool:
+            return last or (every > 0 and step % every == 0)
+
+        def missing(kind: str) -> bool:
+            return distributed.from_first(not history.of(kind, step))
+
+        if (step == 0 or due(train.eval_every)) and missing("eval"):
+            with suppress(Interrupted):
+                self._evaluate(step, state, reporter)
+        wanted = step > 0 and train.watch_every > 0 and due(train.watch_every)
+        if wanted and missing("watch") and not self._termination.requested:
+            self._watch(step, state, reporter)
+        wanted = step > 0 and train.measure_every > 0 and due(train.measure_every)
+        if wanted and missing("measure") and not self._termination.requested:
+            with suppress(Interrupted):
+                self._measure(step, state, reporter)
+        path = samples.sheet_path(self._directory, step)
+        wanted = step > 0 and due(train.sample_every) and distributed.from_first(not path.exists())
+        if wanted and not self._termination.requested:
+            with self._clock.section("sampling"):
+                sheet = self._sampler.sheet(self.bound.prepare(state.ema), path)
+            reporter.images(step, {"samples": sheet})
+
+    def _watch(self, step: int, state: TrainState, reporter: Reporter) -> None:
+        """The flows' scales and conditioning, of the parameters that learn."""
+        with self._clock.section("evaluating"):
+            flows = self._model.flow_params(self.bound.prepare(state.params))
+            watched = jax.device_get(self._programs("the look at the flows", self._watched, flows))
+        if watched:
+            reporter.watch(step, watched)
+
+    def _measure(self, step: int, state: TrainState, reporter: Reporter) -> None:
+        """`eval.metrics` but the bound, with the EMA's parameters."""
+        alone = jax.process_count() == 1  # of several, all have to see it through
+        with self._clock.section("evaluating"):
+            found = self._measuring(state.ema, lambda *_: self._termination.check() if alone else None)
+        reporter.measured(step, measuring.scalars(found.values))
+        reporter.images(step, found.sheets)
+        for line in found.lines:
+            say(f"step {step}  {line}")
+
+    def _evaluate(self, step: int, state: TrainState, reporter: Reporter) -> None:
+        """The bound with the EMA's parameters."""
+        batches = pipeline.eval_batches(
+            self._config,
+            **distributed.share(),
+            batch_unit=self._model.batch_unit,
+            source=self._source,
+            while_waiting=self._termination.check,
+        )
+        with self._clock.section("evaluating"), closing(batches):
+            bound = self.bound.bound(self.bound.prepare(state.ema), self._termination.interrupts(batches))
+        reporter.evaluation(step, bound.as_dict())
+        say(f"step {step}  {bound}")

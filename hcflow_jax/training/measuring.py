@@ -1,0 +1,72 @@
+"""What a run measures of its EMA besides the bound, at `train.measure_every`: distances, neighbours, exactness."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from hcflow_jax import api
+from hcflow_jax.evaluation import measure, measured_set
+from hcflow_jax.evaluation.measure import Measured, Tell
+from hcflow_jax.training import sharding
+
+
+class Measuring:
+    """Measures the EMA; what is compiled the first time is used again."""
+
+    def __init__(self, config: ConfigDict):
+        """Nothing is compiled or read yet.
+
+        Args:
+          config: the whole config; `eval` says what is measured and how.
+
+        Raises:
+          ConfigError: `eval.metrics` names no metric.
+        """
+        self._config = config
+        self.metrics, self._options, self._extractor = measure.wanted(config)
+
+    @cached_property
+    def _shell(self) -> api.Model:
+        """The model without parameters."""
+        return api.Model(self._config, {})
+
+    @cached_property
+    def _loaded(self) -> Any:
+        return self._extractor()
+
+    def __call__(self, ema: Any, tell: Tell = lambda what, done, of: None) -> Measured:
+        """Measures all of `eval.metrics` but the bound, which a run evaluates by itself.
+
+        Args:
+          ema: the parameters, on any devices; all processes give the same.
+          tell: is called as work is done; what it raises ends the measuring.
+        """
+        held_out = measured_set.open_data(self._config, None, None)
+        split = self._options.protocol.split
+        return measure.measure(
+            self._shell.with_params(sharding.fetch(ema)),
+            held_out,
+            tuple(name for name in self.metrics if name != "bits"),
+            self._options,
+            extractor=lambda: self._loaded,
+            reals=lambda: held_out if split == "eval" else measured_set.open_data(self._config, None, split),
+            tell=tell,
+        )
+
+
+def scalars(values: Mapping[str, Any]) -> dict[str, float | int]:
+    """The numbers among measured values, for histories and TensorBoard: {"kid": ..., "pixels/memorised": ...}.
+
+    Args:
+      values: by metric, as `Measured.values`; protocols are left out.
+    """
+    found: dict[str, float | int] = {}
+    for metric in values.values():
+        inner = {name: part for name, part in metric.items() if isinstance(part, Mapping) and name != "protocol"}
+        numbers = dict(metric)
+        for name, part in inner.items():
+            numbers |= {f"{name}/{key}": value for key, value in part.items()}
+        found |= {name: value for name, value in numbers.items() if isinstance(value, int | float)}
+    return found

@@ -13,8 +13,8 @@ WIDTHS = dict(hidden=4, condition=2, encoder=4, decoder=4, unet_scales=1, unet_h
 def shrink(config: ConfigDict, images: Path) -> ConfigDict:
     """The config with least widths, at 16 pixels, with two levels of one step each.
 
-    What makes another program stays: the parts of the levels, statistics groups, bits. Rates and epochs, which make
-    only other numbers, are the defaults, so that configs share programs.
+    What makes another program stays: the parts of the levels, statistics groups, bits, noise. Rates and epochs, which
+    make only other numbers, are the defaults, so that configs share programs.
 
     Args:
       config: any of `configs/`.
@@ -28,7 +28,8 @@ def shrink(config: ConfigDict, images: Path) -> ConfigDict:
             small.model.update(dict(levels=2, steps=1, hidden=4))
         else:
             _shrink_hierarchy(small.model)
-        for name, kept in (("data", {"bits": small.data.bits}), ("train", {}), ("eval", {}), ("execution", {})):
+        data = {"bits": small.data.bits, "noise_std": small.data.noise_std}
+        for name, kept in (("data", data), ("train", {}), ("eval", {}), ("execution", {})):
             small[name].update({**schema.default(family)[name], **kept})
         small.data.update(
             dict(source="folder", path=str(images), name="", eval_path="", resolution=16, eval_images=8)

@@ -10,6 +10,7 @@ import training_fakes as fakes
 from PIL import Image
 
 from hcflow_jax import config as schema
+from hcflow_jax.config import registry
 from hcflow_jax.evaluation import extractors
 from hcflow_jax.evaluation.extractors import Extractor
 from hcflow_jax.training import loop
@@ -27,7 +28,8 @@ EXTRACTOR = Extractor("quarters", 12, network, {"scale": np.float32(0.1)}, "none
 
 
 def isolate(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache of its own, and the small extractor whatever is asked for."""
+    """A cache of its own, the toy family, and the small extractor whatever is asked for."""
+    monkeypatch.setitem(registry._modules, toy_family.NAME, "toy_family")
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setattr(extractors, "load", lambda name, weights: EXTRACTOR)
 
@@ -39,7 +41,6 @@ def make_config(folder, images=28, **train):
         Image.fromarray(np.random.default_rng(i).integers(0, 256, (SIZE, SIZE, 3), np.uint8)).save(
             folder / f"{i}.png"
         )
-    schema.register(toy_family.NAME, "toy_family")
     config = schema.default(family=toy_family.NAME)
     config.data.update(dict(source="folder", path=str(folder), resolution=SIZE, eval_images=12))
     config.train.update(dict(batch_size=2, num_steps=4, init_images=4, log_every=1, checkpoint_every=4, eval_every=0))

@@ -14,12 +14,14 @@ RUN = """
 import pathlib, sys
 import jax
 import measured_run
+from hcflow_jax import config as schema
 from hcflow_jax.evaluation import extractors
 from hcflow_jax.training import distributed, evaluate, loop
 folder, port, process = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 extractors.load = lambda name, weights: measured_run.EXTRACTOR
 if process >= 0:
     distributed.start(f"localhost:{port}", 2, process)
+schema.register("toy", "toy_family")
 config = measured_run.make_config(folder / f"images{process}", eval_every=0)
 config.data.eval_images = 11
 config.eval.metrics = "bits,fid,kid,prc,nearest,exactness"

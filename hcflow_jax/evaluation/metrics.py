@@ -11,7 +11,7 @@ import numpy as np
 from hcflow_jax import api, devices
 from hcflow_jax.data import Source, pipeline
 from hcflow_jax.data.source import Slice
-from hcflow_jax.evaluation import bits_per_dim, comparison, protocols, real_features, shares
+from hcflow_jax.evaluation import attribute_distances, bits_per_dim, comparison, protocols, real_features, shares
 from hcflow_jax.evaluation.exactness import certificate
 from hcflow_jax.evaluation.extractors import Extractor
 from hcflow_jax.evaluation.features import features
@@ -178,6 +178,8 @@ def table(values: dict[str, Any], metric: str) -> list[str]:
     for name in ("precision", "recall"):
         if name in values:
             lines.append(f"{name:<28}{values[name]:.4f}")
+    if "attributes" in values:
+        lines += attribute_distances.table(values["attributes"]).splitlines()
     protocol = values["protocol"]
     made, real = protocol["generated"], protocol["real"]
     prepared = (

@@ -27,16 +27,21 @@ class Model(Coder):
     on all of the process's devices. The attributes are those of `Engine`.
     """
 
-    def draw(self, n: int, seed: int = 0, sigma: Sigma = SIGMA, first: int = 0) -> Latents:
+    def draw(self, n: int, seed: int = 0, sigma: Sigma | None = None, first: int = 0) -> Latents:
         """Latents from the prior: those of `sample` with the same arguments.
 
         >>> model = api.load()
         >>> bool((model.decode(model.draw(2, seed=3)) == model.sample(2, seed=3)).all())
         True
         """
-        numbers, sigmas = arguments.numbers(n, first), arguments.sigmas(self.image_model, sigma)
+        numbers, sigmas = arguments.numbers(n, first), self._sigmas(sigma)
         key, draw = arguments.known_seed(seed), self._use("float32").draw
         return self._latents(joined(self._numbered(lambda _, i: draw(key, i, sigmas), numbers), n))
+
+    def _sigmas(self, sigma: Sigma | None) -> np.ndarray:
+        """The std of every level's latents."""
+        given = self.sigma if sigma is None else sigma
+        return arguments.sigmas(self.image_model, SIGMA if given is None else given)
 
     def _numbered(self, program: Callable[..., Any], numbers: range) -> Iterator[Any]:
         """A program's results for images by their numbers, a batch after the other."""
@@ -46,7 +51,7 @@ class Model(Coder):
         return self._stream(program, trees)
 
     def sample(
-        self, n: int, seed: int = 0, sigma: Sigma = SIGMA, first: int = 0, progress: Progress | None = None
+        self, n: int, seed: int = 0, sigma: Sigma | None = None, first: int = 0, progress: Progress | None = None
     ) -> pixels.Images:
         """Images sampled from the model.
 
@@ -55,7 +60,7 @@ class Model(Coder):
           seed: 0 to 2^32 - 1. An image depends on the seed and on its number alone: `sample(4)` gives the first four
             images of `sample(8)`.
           sigma: std of the latents of the levels in `image_model.scaled_levels` (the others have 1), or by level name
-            (those not named have 1).
+            (those not named have 1). None: the model's own (`self.sigma`), else `SIGMA`.
           first: number of the first image.
           progress: is called after every batch, with the images done and n.
 
@@ -72,7 +77,9 @@ class Model(Coder):
         """
         return joined(self.sample_batches(n, seed, sigma, first), n, progress)
 
-    def sample_batches(self, n: int, seed: int = 0, sigma: Sigma = SIGMA, first: int = 0) -> Iterator[pixels.Images]:
+    def sample_batches(
+        self, n: int, seed: int = 0, sigma: Sigma | None = None, first: int = 0
+    ) -> Iterator[pixels.Images]:
         """`sample`, one batch after the other: for more images than memory holds.
 
         Yields:
@@ -82,7 +89,7 @@ class Model(Coder):
         >>> sum(len(images) for images in model.sample_batches(3))
         3
         """
-        numbers, sigmas = arguments.numbers(n, first), arguments.sigmas(self.image_model, sigma)
+        numbers, sigmas = arguments.numbers(n, first), self._sigmas(sigma)
         key, sample = arguments.known_seed(seed), self._use(self.dtype).sample
         return self._numbered(lambda params, i: sample(params, key, i, sigmas), numbers)
 
@@ -132,7 +139,7 @@ class Model(Coder):
             way.update(joined(self._stream(programs.from_space[space], [way]), n))
         return self.decode(Latents(way), dtype=self.dtype, progress=progress)
 
-    def resample(self, latents: Latents, levels: Levels, seed: int = 0, sigma: Sigma = SIGMA) -> Latents:
+    def resample(self, latents: Latents, levels: Levels, seed: int = 0, sigma: Sigma | None = None) -> Latents:
         """Latents with some levels drawn anew, for each image by itself; the others stay.
 
         Raises:
@@ -163,7 +170,7 @@ class Model(Coder):
         return latents.replace(**{name: np.zeros_like(latents[name]) for name in names})
 
     def vary(
-        self, latents: Latents, level: str, n: int, seed: int = 0, sigma: Sigma = SIGMA, dtype: str = "float32"
+        self, latents: Latents, level: str, n: int, seed: int = 0, sigma: Sigma | None = None, dtype: str = "float32"
     ) -> pixels.Images:
         """Images that agree with one in its coarser levels: the same face with other details.
 

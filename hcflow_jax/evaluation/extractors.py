@@ -9,10 +9,10 @@ from typing import Any
 from jaxtyping import Array, Float, UInt8
 
 from hcflow_jax.errors import InputError
-from hcflow_jax.evaluation import efficientnet, inception, inception_weights
+from hcflow_jax.evaluation import attributes, efficientnet, inception, inception_weights
 
 INCEPTION, EFFICIENTNET = "inception", "efficientnet-lite0"
-NAMES = (INCEPTION, EFFICIENTNET)
+NAMES = (INCEPTION, EFFICIENTNET, *attributes.NAMES)
 TF1, PYTORCH_FID, CLEAN_FID = "tf1", "pytorch-fid", "clean-fid"
 
 Network = Callable[[Any, UInt8[Array, "b R R 3"]], Float[Array, "b d"]]
@@ -33,7 +33,8 @@ class Extractor:
       dims: d, the length of a feature.
       network: (weights, images) -> features; traceable.
       weights: arrays by name.
-      resizing: how images come to the network's size: one of `PROTOCOLS` for Inception, else "bilinear".
+      resizing: how images come to the network's size: one of `PROTOCOLS` for Inception, "bilinear" for
+        EfficientNet-Lite0, "area" for the networks of drawn styles.
       sha256: of the file of the weights.
     """
 
@@ -73,9 +74,12 @@ def load(name: str | None = None, weights: str | Path | None = None, resizing: s
     """
     file = inception_weights.find(weights)
     name = name or (INCEPTION if file else EFFICIENTNET)
+    if name in NAMES and name != INCEPTION and (weights is not None or resizing is not None):
+        raise InputError(f"{name} takes neither a file of weights nor a protocol of resizing")
+    if name in attributes.NAMES:
+        reader = attributes.read(name)
+        return Extractor(name, attributes.DIMS, attributes.features, reader.weights, "area", reader.sha256)
     if name == EFFICIENTNET:
-        if weights is not None or resizing is not None:
-            raise InputError(f"{name} takes neither a file of weights nor a protocol of resizing")
         arrays, path = efficientnet.read()
         return Extractor(name, efficientnet.DIMS, efficientnet.features, arrays, "bilinear", _sha256(path))
     if name != INCEPTION:

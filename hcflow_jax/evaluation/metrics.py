@@ -29,7 +29,8 @@ class Options:
 
     Attributes:
       protocol: of the distances.
-      sigma: standard deviation of the samples' latents, or one by level; None: the protocol's, else the config's.
+      sigma: standard deviation of the samples' latents, or one by level; None: the protocol's, else the one that is
+        stored with the model, else the config's `sample.sigma`.
       seed: of the samples, of KID's subsets, and of what a protocol draws.
       images: most images that bits/dim is the mean of; None: all.
       draws: of the noise for bits/dim; None: the config's.
@@ -51,8 +52,10 @@ class Options:
 
     def sigma_of(self, model: api.Model) -> Any:
         """The standard deviation of a model's samples."""
-        given = self.protocol.sigma if self.sigma is None else self.sigma
-        return float(model.config.sample.sigma) if given is None else given
+        for given in (self.sigma, self.protocol.sigma, model.sigma):
+            if given is not None:
+                return given
+        return float(model.config.sample.sigma)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -112,6 +112,9 @@ def arrays(path, **named):
         np.savez(file, **named)
 
 
+@pytest.mark.situation(
+    "an empty folder, images of another size, too few of them, or a file without images to measure on"
+)
 @pytest.mark.parametrize(
     ("make", "argv", "message"),
     [

@@ -54,6 +54,8 @@ def test_protocols_take_the_reals_they_say(tmp_path):
     assert protocols.PLAIN.count(40, "") == 40 and protocols.PLAIN.count(40_000, "") == 30_000
 
 
+@pytest.mark.situation("the kept features of real images are damaged")
+@pytest.mark.situation("no room on the disk where features of real images are kept")
 def test_real_features_are_kept_by_all_they_depend_on(tmp_path, monkeypatch, caplog):
     config, calls = make_config(tmp_path / "images"), []
     reals = sets.of_array("reals", np.random.default_rng(0).integers(0, 256, (9, SIZE, SIZE, 3), np.uint8))

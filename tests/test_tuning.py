@@ -36,6 +36,7 @@ def of_sigma(model, sigma, samples=60, seed=5):
     return comparison.Side("real", features, comparison.moments(features), {})
 
 
+@pytest.mark.situation("`hcflow tune-sigma` is stopped")
 def test_the_temperature_of_the_reals_is_found_and_a_stopped_search_goes_on(model, tmp_path, monkeypatch):
     real, drawn = of_sigma(model, 0.4), []
     sample = api.Model.sample_batches
@@ -74,6 +75,7 @@ def test_bad_arguments_are_named(model, tmp_path):
     assert tuning.Kept(tmp_path / "kept.json", {}).get({"8": 1.0}) is None
 
 
+@pytest.mark.situation("`sampling.json` in a workdir is damaged")
 def test_what_is_stored_is_the_default(model, trained, tmp_path, capsys):
     path = tmp_path / "model.safetensors"
     checkpoint.save_file(path, model.params, model.config, {"step": 4})

@@ -45,6 +45,7 @@ def test_sizes(name: str, count: int) -> None:
 CHURCH = 73_512_440  # of lsun_church_a, which test_configs counts
 
 
+@pytest.mark.full
 def test_equal_size_is_within_three_per_cent() -> None:
     assert size("glow_equal_church") == pytest.approx(CHURCH, rel=0.03)
     assert size("glow_small:demo") == pytest.approx(size("demo"), rel=0.03)

@@ -105,7 +105,11 @@ STRUCTURES = [
 ]
 
 
-@pytest.mark.parametrize("structure", STRUCTURES, ids=lambda s: "-".join(map(str, s.values())))
+@pytest.mark.parametrize(
+    "structure",
+    [STRUCTURES[0], STRUCTURES[1], *(pytest.param(each, marks=pytest.mark.full) for each in STRUCTURES[2:])],
+    ids=lambda s: "-".join(map(str, s.values())),
+)
 def test_the_structure_follows_from_names_and_shapes(structure: dict[str, Any]) -> None:
     config = cases.least(16, **structure)
     params = drawn(config)

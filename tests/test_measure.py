@@ -174,6 +174,7 @@ def test_a_model_without_a_density_has_no_bits(trained, monkeypatch):
     assert checkpoint.load(trained).step == 4
 
 
+@pytest.mark.full
 def test_nearest_images_and_exactness_are_measured_too(trained, tmp_path, capsys):
     argv = ["evaluate", "--checkpoint", str(trained), "--metrics", "nearest,exactness", "--jacobian-dims", "200"]
     assert cli.main([*argv, "--json", str(tmp_path / "out.json"), "--sheets", str(tmp_path / "sheets")]) == 0

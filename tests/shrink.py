@@ -29,7 +29,7 @@ def shrink(config: ConfigDict, images: Path) -> ConfigDict:
         for row in (fine, coarse):
             row.update(WIDTHS)
             row.skip = min(row.skip, 2)
-        fine.steps = tuple(split for split in fine.steps if split != "channel")[:1]
+        fine.steps = tuple(split for split in fine.steps if split != "channel")[:1] or ("channel",)
         coarse.steps, coarse.channels = coarse.steps[:1], 4
         small.model.levels = schema.levels({16: fine, 8: coarse})
         top = small.model.top

@@ -1,11 +1,14 @@
 """The noise of the y's, what it costs, and the groups its scale is taken over, in tiny models."""
 
+import dataclasses
+import functools
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from golden_data import assert_close
 from ml_collections import ConfigDict
@@ -44,11 +47,22 @@ def of_two_levels() -> Hierarchy:
     return build.build(_config(16))
 
 
-@pytest.fixture(scope="module")
-def params(model: Hierarchy) -> Any:
+def _params(model: Hierarchy, away: float) -> Any:
+    """Parameters that are so far away from where they start."""
     rng = np.random.default_rng(1)
     fresh = model.create(jax.random.key(0))
-    return jax.tree.map(lambda p: p + 0.1 * rng.normal(size=p.shape).astype(np.float32), fresh)
+    return jax.tree.map(lambda p: p + away * rng.normal(size=p.shape).astype(np.float32), fresh)
+
+
+@pytest.fixture(scope="module")
+def params(model: Hierarchy) -> Any:
+    return _params(model, 0.1)
+
+
+@pytest.fixture(scope="module")
+def calm(model: Hierarchy) -> Any:
+    """Parameters with small gradients, whose differences float32 can tell."""
+    return _params(model, 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -65,20 +79,37 @@ def eps(model: Hierarchy) -> noise.Noise:
 
 
 @pytest.fixture(scope="module")
-def of_one_group(model: Hierarchy) -> Any:
+def gradients() -> Any:
+    """(stop_gradient, loss) -> a function like `of_one_group`, of a model with these fields.
+
+    Its last argument says what the gradients are of: so much of the mean loss, and so much of the mean bound.
+    """
+
+    @functools.cache
+    def of_model(stop_gradient: bool, loss: str) -> Any:
+        config = _config()
+        config.model.stop_gradient, config.model.loss = stop_gradient, loss
+        model = build.build(config)
+
+        def share(params: Any, x: Any, eps: noise.Noise, of: Any) -> tuple[jax.Array, Objective]:
+            result = objective(model, params, x, eps)
+            return of[0] * jnp.mean(result.loss) + of[1] * jnp.mean(result.bits_per_dim), result
+
+        run = jax.jit(jax.value_and_grad(share, (0, 1, 2), has_aux=True))
+
+        def call(params: Any, x: Any, eps: noise.Noise, of: Any = (1.0, 0.0)) -> tuple[Objective, Any]:
+            (_, result), gradients = run(params, x, eps, of)
+            return result, gradients
+
+        return call
+
+    return of_model
+
+
+@pytest.fixture(scope="module")
+def of_one_group(gradients: Any) -> Any:
     """(params, x, noise) -> objective and the mean loss's gradients to all three, for 4 images."""
-
-    def loss(params: Any, x: Any, eps: noise.Noise) -> tuple[jax.Array, Objective]:
-        result = objective(model, params, x, eps)
-        return jnp.mean(result.loss), result
-
-    run = jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))
-
-    def call(params: Any, x: Any, eps: noise.Noise) -> tuple[Objective, Any]:
-        (_, result), gradients = run(params, x, eps)
-        return result, gradients
-
-    return call
+    return gradients(True, "weighted")
 
 
 def test_a_batch_is_its_groups(model: Hierarchy, params: Any, x: Any, eps: noise.Noise, of_one_group: Any) -> None:
@@ -137,6 +168,55 @@ def test_one_level_without_flow_noise_is_enough_to_lose_the_density() -> None:
     assert build.build(_config(16, decoder_noise=0.0)).likelihood == "bound"
 
 
+def test_the_defaults_are_the_papers(model: Hierarchy) -> None:
+    assert (model.stop_gradient, model.loss) == (True, "weighted")
+
+
+@pytest.mark.full  # compiles
+def test_the_encoder_learns_through_the_flows_only_without_the_stop(
+    gradients: Any, calm: Any, x: Any, eps: noise.Noise
+) -> None:
+    four = jax.tree.map(lambda e: e[:4], eps)
+    (with_stop, found), (without, more) = (gradients(stop, "weighted")(calm, x[:4], four) for stop in (True, False))
+    np.testing.assert_allclose(without.loss, with_stop.loss, rtol=1e-5)
+    assert all(not leaf.any() for leaf in jax.tree.leaves(found[2]["flow"]))
+    assert all(np.abs(leaf).max() > 1e-6 for leaf in jax.tree.leaves(more[2]["flow"]))
+    apart = _norms(_difference(more[0], found[0]))
+    assert apart["encoder"] > 5e-3 * _norms(found[0])["encoder"] and apart["flows"] < 1e-4 * _norms(found[0])["flows"]
+
+
+@pytest.mark.full  # compiles
+def test_only_the_loss_that_is_the_bound_has_the_bounds_gradient(
+    gradients: Any, calm: Any, x: Any, eps: noise.Noise
+) -> None:
+    four = jax.tree.map(lambda e: e[:4], eps)
+    made = {}
+    for stop, loss in ((True, "weighted"), (False, "weighted"), (False, "bound")):
+        run = gradients(stop, loss)
+        result, (of_loss, *_) = run(calm, x[:4], four)
+        _, (of_bound, *_) = run(calm, x[:4], four, (0.0, 1.0))
+        made[stop, loss] = (result, of_loss, of_bound)
+    result, of_loss, of_bound = made[False, "bound"]
+    np.testing.assert_allclose(result.loss, result.bits_per_dim - 8, rtol=1e-5)
+    np.testing.assert_allclose(result.bits_per_dim, made[True, "weighted"][0].bits_per_dim, rtol=1e-5)
+    norms = _norms(of_bound)
+    assert all(norm < 1e-5 * norms[name] for name, norm in _norms(_difference(of_loss, of_bound)).items())
+    weighted, bound = (optax.tree.norm(made[True, "weighted"][i]["flows"]["y1"]) for i in (1, 2))
+    np.testing.assert_allclose(weighted, bound * (3 * SIZE**2) / 512, rtol=1e-4)  # 1/512 is the weight of y_1
+    # The entropies depend on the encoder alone.
+    apart = _norms(_difference(of_bound, made[False, "weighted"][2]))
+    assert apart["encoder"] > 5e-3 * norms["encoder"]
+    assert all(apart[name] < 1e-5 * norms[name] for name in ("flows", "decoder"))
+
+
+def _norms(gradient: Any) -> dict[str, float]:
+    return {name: float(optax.tree.norm(gradient[name])) for name in ("encoder", "decoder", "flows")}
+
+
+def _difference(a: Any, b: Any) -> Any:
+    return jax.tree.map(lambda a, b: a - b, a, b)
+
+
 def _draw(model: Hierarchy, keys: Any) -> noise.Noise:
     return jax.jit(partial(noise.draw, model))(keys)
 
@@ -166,6 +246,21 @@ def test_draws_are_independent_and_standard(of_two_levels: Hierarchy, draws: noi
 def test_zeros_have_the_tree_of_draws(of_two_levels: Hierarchy, draws: noise.Noise) -> None:
     zeros = noise.zeros(of_two_levels, 8)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, 0 * b), zeros, draws)
+
+
+@pytest.mark.parametrize("stop", [True, False])
+def test_the_flows_inputs_pass_gradients_only_without_the_stop(
+    of_two_levels: Hierarchy, draws: noise.Noise, stop: bool
+) -> None:
+    model = dataclasses.replace(of_two_levels, stop_gradient=stop)
+    y = {n: jnp.asarray(np.random.default_rng(1).normal(size=e.shape), jnp.float32) for n, e in draws["flow"].items()}
+    y["16"] = jnp.ones((8, *model.image_shape))
+
+    def of_use(place: int) -> Any:
+        return jax.grad(lambda y: sum(jnp.sum(value) for value in noise.perturb(model, y, draws)[place].values()))(y)
+
+    assert all(bool(leaf.any()) is not stop for leaf in jax.tree.leaves(of_use(0)))
+    assert all(leaf.any() for leaf in jax.tree.leaves(of_use(1)))
 
 
 def test_noise_is_in_units_of_sigma(of_two_levels: Hierarchy, draws: noise.Noise) -> None:
@@ -207,3 +302,10 @@ def test_entropy_moves_nothing(of_two_levels: Hierarchy) -> None:
     wanted = level.dims * (0.5 * np.log(2 * np.pi * (0.1 * 0.5) ** 2) + 0.5)
     np.testing.assert_allclose(noise_entropy(level, sigma), wanted, rtol=1e-6)
     np.testing.assert_array_equal(jax.grad(lambda s: jnp.sum(noise_entropy(level, s)))(sigma), 0)
+
+
+def test_entropy_that_learns_has_a_gradient_and_none_where_nothing_varies(of_two_levels: Hierarchy) -> None:
+    level, sigma = of_two_levels.level("8"), jnp.array([0.5, 0.25, 0.0])
+    np.testing.assert_array_equal(noise_entropy(level, sigma, learns=True), noise_entropy(level, sigma))
+    gradient = jax.grad(lambda s: jnp.sum(noise_entropy(level, s, learns=True)))(sigma)
+    np.testing.assert_allclose(gradient, [level.dims / 0.5, level.dims / 0.25, 0], rtol=1e-6)

@@ -17,9 +17,9 @@ h  g with the bound itself as the loss: the entropies pass gradients, and all le
    without the weights w_R.
 
 Everything else is the base's: images, length, batch and rates. So that capacity is equal within 3 %, the widths of d,
-e and f differ from the base's (`WIDTHS`; the paper does not give its own): the coupling networks of the levels that
-lose their U-Nets are wider in d, decoders and (in `demo_`) coupling networks are narrower in e, and all coupling networks
-are narrower in f. Learnable parameters; b, c, g and h have as many as a:
+e and f differ from the base's (`WIDTHS`; the paper does not give its own). In d the coupling networks of the levels
+that lose their U-Nets are wider. In e the decoders are narrower, and in `demo_` the coupling networks too. In f all
+coupling networks are narrower. Learnable parameters; b, c, g and h have as many as a:
 
               a            d            e            f
 celebahq_     77,118,712   76,551,232   77,345,654   77,626,142

@@ -40,13 +40,18 @@ class Model(Coder):
 
     def _numbered(self, program: Callable[..., Any], numbers: range) -> Iterator[Any]:
         """A program's results for images by their numbers, a batch after the other."""
-        starts = range(numbers.start, numbers.stop, self._largest())
-        ends = (min(start + self._largest(), numbers.stop) for start in starts)
-        trees = (np.arange(start, end, dtype=np.uint32) for start, end in zip(starts, ends, strict=True))
+        most = self._largest()
+        trees = (np.array(numbers[i : i + most], np.uint32) for i in range(0, len(numbers), most))
         return self._stream(program, trees)
 
     def sample(
-        self, n: int, seed: int = 0, sigma: Sigma = SIGMA, first: int = 0, progress: Progress | None = None
+        self,
+        n: int,
+        seed: int = 0,
+        sigma: Sigma = SIGMA,
+        first: int = 0,
+        progress: Progress | None = None,
+        denoise: bool = False,
     ) -> pixels.Images:
         """Images sampled from the model.
 
@@ -58,6 +63,7 @@ class Model(Coder):
             (those not named have 1).
           first: number of the first image.
           progress: is called after every batch, with the images done and n.
+          denoise: takes one step against the noise of training (`ImageModel.decode_denoised`), before rounding.
 
         Returns:
           (n, R, R, 3), uint8.
@@ -70,9 +76,11 @@ class Model(Coder):
         >>> bool((images[1:] == model.sample(2, seed=3, sigma=0.7, first=1)).all())
         True
         """
-        return joined(self.sample_batches(n, seed, sigma, first), n, progress)
+        return joined(self.sample_batches(n, seed, sigma, first, denoise), n, progress)
 
-    def sample_batches(self, n: int, seed: int = 0, sigma: Sigma = SIGMA, first: int = 0) -> Iterator[pixels.Images]:
+    def sample_batches(
+        self, n: int, seed: int = 0, sigma: Sigma = SIGMA, first: int = 0, denoise: bool = False
+    ) -> Iterator[pixels.Images]:
         """`sample`, one batch after the other: for more images than memory holds.
 
         Yields:
@@ -83,7 +91,8 @@ class Model(Coder):
         3
         """
         numbers, sigmas = arguments.numbers(n, first), arguments.sigmas(self.image_model, sigma)
-        key, sample = arguments.known_seed(seed), self._use(self.dtype).sample
+        key, programs = arguments.known_seed(seed), self._use(self.dtype)
+        sample = programs.sample_denoised if arguments.known_denoise(self.config, denoise) else programs.sample
         return self._numbered(lambda params, i: sample(params, key, i, sigmas), numbers)
 
     def interpolate(
@@ -276,15 +285,16 @@ class Model(Coder):
         self.statistics = {name: float(np.mean(values, dtype=np.float64)) for name, values in found.items()}
         return self.statistics
 
-    def export_sampler(self, path: str | Path, n: int = 16) -> None:
+    def export_sampler(self, path: str | Path, n: int = 16, denoise: bool = False) -> None:
         """Writes the sampler to a file that jax loads and runs, on CPU, GPU and TPU: see `sampler_file`.
 
         Args:
           path: of the file.
           n: images per call.
+          denoise: as in `sample`.
 
         Raises:
-          InputError: n is below 1.
+          InputError: n is below 1, or there is no noise to remove.
           OSError: the file cannot be written.
         """
-        sampler_file.write(path, self.config, self.prepared, self.dtype, n)
+        sampler_file.write(path, self.config, self.prepared, self.dtype, n, denoise)

@@ -3,6 +3,7 @@
     hcflow sample --count 16 --seed 3 --out faces.png
     hcflow sample --count 100 --sigma 8=0.7,32=0.5 --each faces/
     hcflow sample --first 1000 --count 500 --each faces/
+    hcflow sample --count 16 --denoise --out clean.png
 
 Image i depends on the seed and i alone, however many are drawn. With --each, a PNG is written as soon as its image is
 drawn; a command that was stopped goes on with --first, the number of the first image that is not there.
@@ -33,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--columns", type=arguments.count, help="of the sheet; default: as many as rows")
     parser.add_argument("--each", metavar="DIR", type=as_path, help="writes every image as a PNG of its own")
+    denoise = "one step against the noise of training (data.noise_std), before rounding"
+    parser.add_argument("--denoise", action="store_true", help=denoise)
     arguments.add_model(parser)
     arguments.add_dtype(parser)
 
@@ -75,7 +78,8 @@ def _drawn(model: "api.Model", values: argparse.Namespace, each: Path | None) ->
     """The images, a batch after the other; those of a batch are written as PNGs before they are given."""
     number = values.first
     with bar(values.count, "sampling") as progress:
-        for images in model.sample_batches(values.count, seed=values.seed, sigma=values.sigma, first=number):
+        batches = model.sample_batches(values.count, values.seed, values.sigma, number, denoise=values.denoise)
+        for images in batches:
             for i, image in enumerate(images if each else (), start=number):
                 pictures.save_png(Path(each or "") / f"seed{values.seed}_{i:05d}.png", image)
             number += len(images)

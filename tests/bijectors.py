@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from hcflow_jax import flows, parameters
 from hcflow_jax.flows import Bijector, Coupling, Injector, Mixing, OrthogonalMixing, Repeat
+from hcflow_jax.models.glow.nets import CouplingNetwork, TopPrior
 from hcflow_jax.nets.coupling_nets import ConvConditioner, UNetConditioner
 from hcflow_jax.nets.layers import Execution
 
@@ -74,6 +75,11 @@ def _checker(square: int, index: int, scales: int = 1) -> Coupling:
 
 def _step(coupling: Coupling) -> flows.Chain:
     return flows.chain(actnorm=flows.Actnorm(), coupling=coupling, mixing=Mixing())
+
+
+def _glow_coupling(affine: bool, **options: Any) -> Coupling:
+    net = CouplingNetwork(4, affine, execution=EXECUTION, **options)
+    return Coupling(net, flows.ChannelSplit(), scale="sigmoid" if affine else "additive", gain=1.0)
 
 
 CHECKERS = tuple(_step(_checker(square, index)) for square, index in ((4, 1), (2, 0)))
@@ -148,6 +154,12 @@ CASES: dict[str, Case] = {
     "factor_out_cond": Case(flows.FactorOut(Normed()), (6,), (2,)),
     "prior": Case(flows.Prior(Normed()), (4,), None, ("Dense_0/kernel",)),
     "glow": Case(glow(), (4, 4, 1), None, ("top/Dense_0/kernel",)),
+    "actnorm_multiplied": Case(flows.Actnorm(biased_std=True, multiplier=3.0), (4, 4, 3)),
+    "glow_additive": Case(_glow_coupling(affine=False), (3, 4, 4)),
+    "glow_affine": Case(_glow_coupling(affine=True), (3, 4, 4)),
+    "glow_openai": Case(_glow_coupling(affine=True, factor=3.0, indicator=True), (3, 4, 4)),
+    "glow_top": Case(flows.Prior(TopPrior()), (2, 2, 4)),
+    "glow_top_openai": Case(flows.Prior(TopPrior(indicator=True)), (2, 2, 4)),
     "conditioned": Case(flows.Conditioned("steps", _channel()), (4, 4, 3), {"steps": (4, 4, 4)}),
     "conditioned_without": Case(flows.Conditioned("steps", flows.Actnorm()), (5,)),
 }

@@ -114,7 +114,7 @@ def test_other_counts():
             call()
 
 
-BAD_SIGMA: Any = ["0.7", None, True, np.nan, np.inf, 1e300, [0.7], np.array([0.7]), 1j, {"8": None}, {"8": "a"}, -1]
+BAD_SIGMA: Any = ["0.7", True, np.nan, np.inf, 1e300, [0.7], np.array([0.7]), 1j, {"8": None}, {"8": "a"}, -1]
 
 
 @pytest.mark.situation("a sigma that is no number, not finite, negative, or of a level that there is not")

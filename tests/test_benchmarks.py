@@ -10,7 +10,17 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import check, flops, freeze, input_pipeline, kernel_profile, level_programs, step_programs, train_step
+from benchmarks import (
+    check,
+    features_for,
+    flops,
+    freeze,
+    input_pipeline,
+    kernel_profile,
+    level_programs,
+    step_programs,
+    train_step,
+)
 from hcflow_jax.data import pipeline
 from hcflow_jax.models.hierarchy import Hierarchy, build, objective
 
@@ -25,6 +35,14 @@ def test_a_product_and_a_convolution():
         return jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
     assert flops.count(conv, jnp.zeros((2, 8, 8, 3)), jnp.zeros((3, 3, 3, 4))) == 2 * 2 * 8 * 8 * 4 * 27
+
+
+def test_the_record_of_inceptions_features_counts_what_the_program_does():
+    """The roofline's FLOPs are those of the convolutions; resizing is not among them."""
+    record = json.loads((check.BASELINE.parent / "results" / "2026-11-28-h200-inception-roofline.json").read_text())
+    run, (weights, images) = features_for.program(jax.make_mesh((1,), ("batch",)), 2, record["pixels"])
+    done = flops.count(run, weights, images) / len(images) / 1e9
+    assert done == pytest.approx(record["roofline"]["gflop_per_image"], rel=0.01)
 
 
 def test_a_loop_counts_every_trip_and_a_branch_once():

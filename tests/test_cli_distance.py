@@ -107,8 +107,8 @@ def test_what_cannot_be_compared(
     assert not Path("out.json").exists() and not Path("f.npy").exists()
 
 
-def test_resizing_that_is_not_built(folder: Path) -> None:
-    with pytest.raises(extractors.InputError, match="Pillow's bicubic filter"):
-        extractors.load("inception", "weights", "clean-fid")
+def test_resizing_that_is_not_there(folder: Path) -> None:
+    with pytest.raises(extractors.InputError, match="no resizing 'lanczos'; there are tf1, pytorch-fid, clean-fid"):
+        extractors.load("inception", "weights", "lanczos")
     with pytest.raises(extractors.InputError, match="takes neither"):
         extractors.load("efficientnet-lite0", "weights")

@@ -52,6 +52,7 @@ def test_memory_does_not_grow_with_the_number_of_images(hcflow, tmp_path, monkey
     commands = {
         "sample --each": lambda n: ("sample", "--count", n, "--each", f"s{n}"),
         "sample --out": lambda n: ("sample", "--count", n, "--columns", 4, "--out", f"s{n}.png"),
+        "sample --npz": lambda n: ("sample", "--count", n, "--npz", f"s{n}.npz"),
         "encode": lambda n: ("encode", *[picture] * n, "--out", f"{n}.npz"),
         "decode": lambda n: ("decode", f"{n}.npz", "--out", f"d{n}"),
         "reconstruct": lambda n: ("reconstruct", *[picture] * n, "--out", f"r{n}.png"),

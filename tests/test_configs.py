@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from hcflow_jax import config as schema
 from hcflow_jax import models
 from hcflow_jax.config import ConfigError
+from hcflow_jax.models.glow import Glow
 from hcflow_jax.models.hierarchy import Hierarchy, build
 from hcflow_jax.models.hierarchy.model import RATE_GROUPS
 from hcflow_jax.training.groups import count_by_group
@@ -34,9 +35,9 @@ def test_every_config_builds(name: str) -> None:
     config = load(name)
     assert config.is_locked
     model = models.build(config)
-    assert isinstance(model, Hierarchy)
+    assert isinstance(model, Glow if name.startswith("glow") else Hierarchy)
     assert model.image_shape == (config.data.resolution, config.data.resolution, 3)
-    assert model.likelihood == "bound"
+    assert model.likelihood == ("exact" if isinstance(model, Glow) else "bound")
 
 
 @pytest.mark.parametrize(
@@ -44,14 +45,22 @@ def test_every_config_builds(name: str) -> None:
     [
         ("celebahq_a", dict(encoder=10_425_236, decoder=37_942_210, flows=28_751_266)),
         ("lsun_church_a", dict(encoder=9_179_284, decoder=35_581_890, flows=28_751_266)),
+        pytest.param("cifar10", dict(encoder=6_022_024, decoder=8_041_022, flows=28_850_800), marks=pytest.mark.full),
+        pytest.param(
+            "imagenet32", dict(encoder=7_747_592, decoder=20_542_654, flows=36_721_592), marks=pytest.mark.full
+        ),
+        pytest.param(
+            "imagenet64", dict(encoder=8_203_788, decoder=33_702_694, flows=45_137_132), marks=pytest.mark.full
+        ),
     ],
 )
 def test_parameter_counts(name: str, counts: dict[str, int]) -> None:
     """Section 6 of the model: what learns, by learning-rate group; only shapes are made."""
     made = count_by_group(build.build(load(name)).shapes(), RATE_GROUPS)
     assert made == counts
-    total = {"celebahq_a": 77_118_712, "lsun_church_a": 73_512_440}[name]
-    assert sum(made.values()) == total
+    total = sum(made.values())
+    papers = {"celebahq_a": 77_118_712, "lsun_church_a": 73_512_440}
+    assert total == papers.get(name, total)
     module = importlib.import_module(f"configs.{name}")
     assert f"{total:,} learnable parameters" in (module.__doc__ or "")
 
@@ -114,6 +123,9 @@ LSUN = {"encoder": 3e-4, "decoder": 1e-3, "flows": 3e-3}
         ("lsun_bedroom_a", LSUN),
         ("portraits", PAPER),
         ("scenes", PAPER),
+        ("cifar10", PAPER),
+        ("imagenet32", PAPER),
+        ("imagenet64", PAPER),
         ("demo", {group: 3 * rate for group, rate in PAPER.items()}),
     ],
 )

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from jaxtyping import Array
 
 from hcflow_jax import api, models
 from hcflow_jax import config as schema
+from hcflow_jax.config import registry
 from hcflow_jax.errors import InputError
 from hcflow_jax.evaluation import measure, metrics
 from hcflow_jax.evaluation.extractors import Extractor
@@ -34,10 +36,17 @@ def nearly(found: np.ndarray, expected: np.ndarray) -> None:
     assert np.abs(found.astype(int) - expected).max() <= 1 and (found == expected).mean() > 0.98
 
 
+@pytest.fixture(scope="module", autouse=True)
+def registered() -> Iterator[None]:
+    """The family is known to this file's tests alone."""
+    schema.register(toy_family.NAME, "toy_family")
+    yield
+    del registry._modules[toy_family.NAME]
+
+
 @functools.cache
 def toy(noise_std: float = STD) -> api.Model:
     """One flow over the pixels: its score is that of all of log p(x)."""
-    schema.register(toy_family.NAME, "toy_family")
     config = schema.default(family=toy_family.NAME)
     config.data.update(dict(resolution=SIZE, noise_std=noise_std))
     config.sample.sigma = 0.5
@@ -198,7 +207,7 @@ def test_the_command_samples_so(hcflow: Any, denoise: bool) -> None:
 
 def test_the_command_says_in_one_line_that_there_is_no_noise(hcflow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "load", lambda *_, **__: toy(0.0))
-    status, out, err = hcflow("sample", "--denoise", "--out", "a.png")
+    status, out, err = hcflow("sample", "--denoise", "--out", "a.png", "--npz", "a.npz")
     assert (status, out) == (2, []) and len(err) == 1 and "denoise: data.noise_std is 0" in err[0]
     assert list(Path().iterdir()) == []
 

@@ -159,7 +159,7 @@ def test_a_family_declares_its_fields_rates_and_other_defaults(toy: types.Simple
         ({"model.width": 0}, r"model\.width must be a whole number above 0, not 0"),
         ({"model.width": 9}, r"model\.width must be below 9, not 9"),
         ({"train.batch_size": 3}, r"train\.batch_size must be a multiple of the model's batch unit, 2, not 3"),
-        ({"model.family": "glow"}, r"model\.family must be one of hierarchy, toy, not 'glow'"),
+        ({"model.family": "other"}, r"model\.family must be one of glow, hierarchy, toy, not 'other'"),
         ({"model.family": "hierarchy"}, r"model\.levels is missing"),
     ],
 )
@@ -183,7 +183,7 @@ def test_a_name_is_registered_once(toy: types.SimpleNamespace) -> None:
 
 
 def test_an_unknown_family_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"^model\.family must be one of hierarchy, not 'toy'"):
+    with pytest.raises(ConfigError, match=r"^model\.family must be one of glow, hierarchy, not 'toy'"):
         schema.default(family="toy")
-    with pytest.raises(ConfigError, match=r"^model\.family must be one of hierarchy, not 'toy'"):
+    with pytest.raises(ConfigError, match=r"^model\.family must be one of glow, hierarchy, not 'toy'"):
         schema.config_from_plain({"model": {"family": "toy"}})

@@ -1,6 +1,7 @@
 """FID's Inception network against torch-fidelity's numbers, and the file of its weights."""
 
 import functools
+import itertools
 import os
 import subprocess
 import sys
@@ -8,14 +9,16 @@ from pathlib import Path
 
 import inception_rule
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch_file
 from golden_data import GOLDEN
+from PIL import Image
 from safetensors.numpy import save_file
 
 from hcflow_jax.errors import InputError
-from hcflow_jax.evaluation import inception, inception_weights
+from hcflow_jax.evaluation import extractors, inception, inception_weights
 from hcflow_jax.interop import torch_zip
 
 LIMIT = 1e-4  # of the largest value
@@ -46,6 +49,32 @@ def test_resizing_is_tensorflows(size: int) -> None:
     resized = np.asarray(inception.resize(VECTORS[f"images/{size}"].astype(np.float32)))
     assert resized.shape == (2, 299, 299, 3)
     np.testing.assert_allclose(resized[:1, :24, :24], VECTORS[f"resized/{size}"], rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("size", [8, 32, 64, 256, 299, 320, 512])
+def test_the_bicubic_filter_is_pillows(size: int) -> None:
+    """Of each channel as floats, which are not rounded."""
+    images = np.random.default_rng(size).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+    resized = np.asarray(inception.bicubic(jnp.asarray(images, jnp.float32)))
+    assert resized.shape == (2, 299, 299, 3) and (size > 320 or size == 299 or resized.min() < -10)
+    for i, channel in ((0, 0), (1, 2)):
+        picture = Image.fromarray(images[i, :, :, channel].astype(np.float32))
+        wanted = np.asarray(picture.resize((299, 299), Image.Resampling.BICUBIC))
+        np.testing.assert_allclose(resized[i, :, :, channel], wanted, rtol=0, atol=0.02)
+
+
+def test_each_protocol_gives_the_network_its_own_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inception, "taps", lambda weights, x: {"2048": x})
+    images = np.full((1, 64, 64, 3), 192, np.uint8)
+    images[:, :, 32:] = 0
+    inputs = {name: np.asarray(network({}, jnp.asarray(images))) for name, network in extractors.NETWORKS.items()}
+    resized = np.asarray(inception.bicubic(jnp.asarray(images, jnp.float32))).clip(0, 255)  # as clean-fid 0.1.35
+    np.testing.assert_allclose(inputs[extractors.CLEAN_FID], (resized - 128) / 128, atol=1e-6)
+    np.testing.assert_allclose(
+        [inputs[name][0, 9, 9, 0] for name in inputs], [0.5, 2 * 192 / 255 - 1, 0.5], atol=1e-6
+    )
+    across = [inputs[name][0, 0, :, 0] for name in extractors.PROTOCOLS]
+    assert min(np.abs(a - b).max() for a, b in itertools.combinations(across, 2)) > 0.1
 
 
 @pytest.mark.full

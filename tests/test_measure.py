@@ -1,78 +1,38 @@
-"""What is measured of a model by the command, for a run and while it trains; which real images a protocol takes."""
+"""What is measured of a model by the command, for a run and while it trains."""
 
 import dataclasses
 import json
 
 import jax
 import jax.monitoring
-import jax.numpy as jnp
+import measured_run
 import numpy as np
 import pytest
 import toy_family
-import training_fakes as fakes
+from measured_run import EXTRACTOR, SIZE, make_config
 from PIL import Image
 
 from hcflow_jax import api, checkpoint, cli
 from hcflow_jax import config as schema
 from hcflow_jax.data.source import Slice
-from hcflow_jax.errors import InputError
 from hcflow_jax.evaluation import (
-    comparison,
-    extractors,
     measure,
     measured_set,
     metrics,
     nearest,
-    protocols,
-    real_features,
     sets,
 )
-from hcflow_jax.evaluation.extractors import Extractor
-from hcflow_jax.training import evaluate, loop
-
-SIZE = fakes.SIZE
-
-
-def network(weights, images):
-    """Mean colours of the four quarters."""
-    quarters = images.astype(jnp.float32).reshape(-1, 2, SIZE // 2, 2, SIZE // 2, 3).mean((2, 4))
-    return weights["scale"] * quarters.reshape(len(images), -1)
-
-
-EXTRACTOR = Extractor("quarters", 12, network, {"scale": np.float32(0.1)}, "none", "0123456789abcdef0123")
+from hcflow_jax.training import evaluate
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(extractors, "load", lambda name, weights: EXTRACTOR)
-
-
-def make_config(folder, images=28, **train):
-    """The toy family on a folder of pictures: the last 12 are held out."""
-    fakes.config(folder)
-    for i in range(28, images):
-        Image.fromarray(np.random.default_rng(i).integers(0, 256, (SIZE, SIZE, 3), np.uint8)).save(
-            folder / f"{i}.png"
-        )
-    schema.register(toy_family.NAME, "toy_family")
-    config = schema.default(family=toy_family.NAME)
-    config.data.update(dict(source="folder", path=str(folder), resolution=SIZE, eval_images=12))
-    config.train.update(dict(batch_size=2, num_steps=4, init_images=4, log_every=1, checkpoint_every=4, eval_every=0))
-    config.train.update(train)
-    config.eval.update(dict(images=5, batch_size=4, metrics="bits,fid,kid,prc"))
-    config.sample.update(dict(count=4, sigma=1.0))
-    return config
+    measured_run.isolate(tmp_path / "cache", monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        monkeypatch.setattr(extractors, "load", lambda name, weights: EXTRACTOR)
-        loop.train(make_config(folder / "images", measure_every=2), folder / "run")
-    return folder / "run"
+    return measured_run.train(tmp_path_factory.mktemp("trained"))
 
 
 def test_a_run_measures_its_ema_at_an_interval(trained):
@@ -152,6 +112,9 @@ def arrays(path, **named):
         np.savez(file, **named)
 
 
+@pytest.mark.situation(
+    "an empty folder, images of another size, too few of them, or a file without images to measure on"
+)
 @pytest.mark.parametrize(
     ("make", "argv", "message"),
     [
@@ -184,88 +147,6 @@ def test_what_cannot_be_measured_is_one_line(trained, tmp_path, capsys, make, ar
     assert message in said and "Traceback" not in said and not out.exists()
 
 
-def test_protocols_take_the_reals_they_say(tmp_path):
-    config = make_config(tmp_path / "images")
-    reals = sets.of_array("reals", np.random.default_rng(0).integers(0, 256, (40, SIZE, SIZE, 3), np.uint8))
-
-    def images(protocol, seed=0):
-        places = protocol.places(len(reals), seed)
-        return places, np.concatenate(list(real_features.prepared(reals, places, protocol, config, seed)))
-
-    places, plain = images(protocols.PLAIN)
-    assert reals.images is not None
-    np.testing.assert_array_equal(plain, reals.images)
-    config.data.bits, config.data.noise_std = 3, 0.01
-    paper = protocols.with_samples(protocols.PAPER, 10)
-    places, noisy = images(paper)
-    assert places.tolist() == list(range(10)) and paper.sigma == 0.8 and paper.split == "all"
-    error = noisy.astype(int) - reals.images[:10]
-    assert 5 < np.abs(error).mean() < 16 and error.min() < -20 < 20 < error.max()  # a bin of 3 bits has 32 levels
-    assert np.unique(noisy).size > 200  # dequantised: not eight values
-    figure7 = protocols.with_samples(protocols.FIGURE7, 30)
-    places, augmented = images(figure7)
-    others, _ = images(figure7, seed=1)
-    assert len(set(places.tolist())) == 30 and places.tolist() != others.tolist()
-    straight, mirrored = (
-        np.abs(augmented.astype(int) - reals.images[places][:, :, ::step]).mean((1, 2, 3)) for step in (1, -1)
-    )
-    assert 5 < (mirrored < straight).sum() < 25
-    assert ((np.minimum(straight, mirrored)) < 16).all()
-    with pytest.raises(InputError, match="holds 40 images, and the protocol 'paper' takes 30,000 of them"):
-        protocols.PAPER.count(40, "reals")
-    assert protocols.PLAIN.count(40, "") == 40 and protocols.PLAIN.count(40_000, "") == 30_000
-
-
-def test_real_features_are_kept_by_all_they_depend_on(tmp_path, monkeypatch, caplog):
-    config, calls = make_config(tmp_path / "images"), []
-    reals = sets.of_array("reals", np.random.default_rng(0).integers(0, 256, (9, SIZE, SIZE, 3), np.uint8))
-    plain = comparison.extract_batches
-
-    def counting(name, count, *given):
-        calls.append(count)
-        return plain(name, count, *given)
-
-    monkeypatch.setattr(comparison, "extract_batches", counting)
-
-    def side(protocol=protocols.PLAIN, extractor=EXTRACTOR, source=reals):
-        return real_features.real_side(source, protocol, config, extractor)
-
-    first, again = side(), side()
-    assert calls == [9]
-    np.testing.assert_array_equal(first.features, again.features)
-    np.testing.assert_array_equal(first.statistics.sigma, again.statistics.sigma)
-    (statistics,) = (tmp_path / "cache" / "hcflow_jax" / "features").glob("*.npz")
-    with np.load(statistics) as file:
-        assert {"mu", "sigma"} <= set(file.files) and json.loads(str(file["about"]))["count"] == 9
-    side(protocols.with_samples(protocols.PAPER, 5))
-    side(extractor=dataclasses.replace(EXTRACTOR, sha256="other"))
-    assert reals.images is not None
-    side(source=sets.of_array("reals", reals.images[::-1].copy()))
-    assert calls == [9, 5, 9, 9]
-    for file in statistics.parent.glob("*.npy"):
-        file.write_bytes(file.read_bytes()[:200])
-    side()
-    assert calls[4:] == [9] and "computed again" in caplog.text
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("hcflow_jax.files.write", full)
-    side(protocols.with_samples(protocols.PAPER, 6))
-    assert calls[5:] == [6] and "are not kept for the next time" in caplog.text
-    assert len(list(statistics.parent.iterdir())) == 12
-
-
-def test_the_floor_is_between_halves_of_the_reals():
-    rng = np.random.default_rng(0)
-    features = rng.standard_normal((400, 4))
-    side = comparison.Side("reals", features, comparison.moments(features), {})
-    floor = real_features.floor(side, 100)
-    assert floor is not None and floor["count"] == 100 and 0 < floor["frechet"] < 0.5
-    assert (real_features.floor(side, 1000) or {})["count"] == 200
-    assert real_features.floor(dataclasses.replace(side, features=features[:3]), 100) is None
-
-
 def test_the_config_names_what_is_measured(tmp_path):
     config = make_config(tmp_path / "images")
     for change, message in (
@@ -293,6 +174,7 @@ def test_a_model_without_a_density_has_no_bits(trained, monkeypatch):
     assert checkpoint.load(trained).step == 4
 
 
+@pytest.mark.full
 def test_nearest_images_and_exactness_are_measured_too(trained, tmp_path, capsys):
     argv = ["evaluate", "--checkpoint", str(trained), "--metrics", "nearest,exactness", "--jacobian-dims", "200"]
     assert cli.main([*argv, "--json", str(tmp_path / "out.json"), "--sheets", str(tmp_path / "sheets")]) == 0

@@ -13,14 +13,16 @@ from test_training_processes import _free_port
 RUN = """
 import pathlib, sys
 import jax
-import test_measure
+import measured_run
+from hcflow_jax import config as schema
 from hcflow_jax.evaluation import extractors
 from hcflow_jax.training import distributed, evaluate, loop
 folder, port, process = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-extractors.load = lambda name, weights: test_measure.EXTRACTOR
+extractors.load = lambda name, weights: measured_run.EXTRACTOR
 if process >= 0:
     distributed.start(f"localhost:{port}", 2, process)
-config = test_measure.make_config(folder / f"images{process}", eval_every=0)
+schema.register("toy", "toy_family")
+config = measured_run.make_config(folder / f"images{process}", eval_every=0)
 config.data.eval_images = 11
 config.eval.metrics = "bits,fid,kid,prc,nearest,exactness"
 config.eval.batch_size, config.eval.images, config.eval.draws = 4, 11, 2

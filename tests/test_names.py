@@ -66,6 +66,7 @@ def test_every_subcommand_reads_and_writes_any_name(hcflow, tmp_path, name):
     image = fakes.read(picture)
     hcflow("sample", "--count", 2, "--out", f"./{_file(name, '.png')}", "--each", folder / "each")
     assert fakes.read(tmp_path / _file(name, ".png")).any() and len(list((folder / "each").iterdir())) == 2
+    hcflow("sample", "--count", 2, "--npz", folder / _file(name, ".npz"))
     hcflow("encode", picture, "--out", folder / _file(name, ".npz"), "--checkpoint", folder)
     hcflow("decode", folder / _file(name, ".npz"), "--out", folder / "back")
     assert hcflow.loaded[-1] == str(folder)  # the file says which model it is of

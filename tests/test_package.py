@@ -48,7 +48,7 @@ def test_extras_exist():
     assert expected <= set(PROJECT["optional-dependencies"])
 
 
-@pytest.mark.parametrize("heavy", ["tensorflow-cpu", "torch", "scipy", "matplotlib", "tensorboard"])
+@pytest.mark.parametrize("heavy", ["tensorflow-cpu", "torch", "matplotlib", "tensorboard"])
 def test_core_stays_small(heavy):
     assert not [line for line in PROJECT["dependencies"] if line.startswith((f"{heavy}>", f"{heavy}="))]
 

@@ -149,12 +149,12 @@ def test_a_stored_model_of_an_unknown_family_says_so(tmp_path: Path, monkeypatch
     config = found.config.copy_and_resolve_references()
     config.model.family = "other"
     checkpoint.save_file(tmp_path / "other.safetensors", found.arrays["ema"], config, {})
-    with pytest.raises(ConfigError, match=r"^model\.family must be one of hierarchy, not 'other'"):
+    with pytest.raises(ConfigError, match=r"^model\.family must be one of glow, hierarchy, not 'other'"):
         checkpoint.load(tmp_path / "other.safetensors")
 
 
 def test_todays_families_build_what_was_stored() -> None:
-    assert registry.names() == ("hierarchy",)
+    assert registry.names() == ("glow", "hierarchy")
     models.build(checkpoint.load(GOLDEN / "weights.safetensors").config)
 
 

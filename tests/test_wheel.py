@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hcflow_jax.evaluation import attributes
+
 pytestmark = pytest.mark.all
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,3 +94,12 @@ def test_a_preset_has_its_path_in_the_repository_too(python: Path, tmp_path: Pat
 def test_the_bundled_model_samples_outside_the_repository(python: Path, tmp_path: Path) -> None:
     ran(python.parent / "hcflow", "sample", "--count", "2", "--out", "faces.png", cwd=tmp_path)
     assert (tmp_path / "faces.png").stat().st_size > 0
+
+
+def test_the_weights_that_read_drawing_options_come_along(python: Path, tmp_path: Path) -> None:
+    code = (
+        "from hcflow_jax.evaluation import attributes\nfor name in attributes.NAMES:\n"
+        "    print(name, attributes.read(name).sha256, attributes.file(name).with_suffix('.md').is_file())\n"
+    )
+    expected = [f"{name} {attributes.read(name).sha256} True" for name in attributes.NAMES]
+    assert ran(python, "-c", code, cwd=tmp_path).splitlines() == expected

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from hcflow_jax import batches, devices
-from hcflow_jax.api.arguments import known_dtype
+from hcflow_jax.api.arguments import Sigma, known_dtype
 from hcflow_jax.api.latents import Latents
 from hcflow_jax.api.programs import Programs
 from hcflow_jax.config import config_to_plain
@@ -65,6 +65,7 @@ class Engine:
       level_names: the levels of latents, coarse to fine.
       latent_shapes: the shape of each level's latents, without the batch.
       batch_size: images that are computed at once, at most.
+      sigma: the std of latents of sampling that is given none; None: `SIGMA`. `hcflow tune-sigma` stores one.
       statistics: what single images take in place of their batch's own in the likelihood; {} if there are none. See
         `Model.bits_per_dim`.
     """
@@ -76,6 +77,7 @@ class Engine:
         dtype: str = "float32",
         mesh: Mesh | None = None,
         statistics: Mapping[str, float] | None = None,
+        sigma: Sigma | None = None,
     ):
         """Compiles nothing yet.
 
@@ -85,6 +87,7 @@ class Engine:
           dtype: "float32" or "bfloat16".
           mesh: from `devices.in_a_row`; None: this process's devices, all of them.
           statistics: by name, as `Model.measure_statistics` gives them.
+          sigma: the default of sampling, where one is stored with the model.
 
         Raises:
           InputError: for another dtype, or in a process that was forked from one with a model.
@@ -99,7 +102,7 @@ class Engine:
         self._placed = mesh is not None or jax.local_device_count() > 1
         self.mesh = devices.in_a_row(jax.local_devices()) if mesh is None else mesh
         self.config, self.dtype, self.params = config, known_dtype(dtype), params
-        self.statistics = dict(statistics or {})
+        self.statistics, self.sigma = dict(statistics or {}), sigma
         self._programs: dict[str, Programs] = {}
         self.image_model: ImageModel = self._use("float32").model
         self.resolution: int = self.image_model.image_shape[0]
@@ -109,19 +112,25 @@ class Engine:
 
     def __reduce__(self) -> tuple[Any, ...]:
         params = jax.tree.map(np.asarray, self.params)
-        return _remade, (type(self), (self.config, params, self.dtype, None, self.statistics), self.batch_size, {})
+        arguments = self.config, params, self.dtype, None, self.statistics, self.sigma
+        return _remade, (type(self), arguments, self.batch_size, {})
 
     def __copy__(self) -> "Engine":
-        arguments = self.config, self.params, self.dtype, self.mesh if self._placed else None, self.statistics
+        arguments = self._arguments(self.params)
         return _remade(type(self), arguments, self.batch_size, self._programs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Engine":
         params = jax.tree.map(np.array, self.params)
-        arguments = self.config, params, self.dtype, self.mesh if self._placed else None, self.statistics
+        arguments = self._arguments(params)
         return _remade(type(self), arguments, self.batch_size, self._programs)
 
+    def _arguments(self, params: Any) -> tuple[Any, ...]:
+        mesh = self.mesh if self._placed else None
+        return self.config, params, self.dtype, mesh, self.statistics, self.sigma
+
     def with_params(self, params: Any) -> Self:
-        """The same model with other parameters. What was compiled is shared; stored statistics are not.
+        """The same model with other parameters. What was compiled is shared; stored statistics and
+        temperatures are not.
 
         >>> model = api.load()
         >>> half = model.with_params(jax.tree.map(lambda a: a / 2, model.params))
@@ -181,6 +190,12 @@ class Engine:
         """
         call = lambda batch: program(self.prepared, batch, *more)  # noqa: E731
         return batches.stream(call, trees, self._largest(unit), unit * self.mesh.size, self._place)
+
+    def _numbered(self, program: Callable[..., Any], numbers: range) -> Iterator[Any]:
+        """A program's results for images by their numbers, a batch after the other."""
+        most = self._largest()
+        trees = (np.array(numbers[i : i + most], np.uint32) for i in range(0, len(numbers), most))
+        return self._stream(program, trees)
 
     def _latents(self, z: Mapping[str, Any]) -> Latents:
         # jit sorts a dict's keys

@@ -5,6 +5,7 @@ from pathlib import Path
 from jax.sharding import Mesh
 
 from hcflow_jax import box, checkpoint, devices, models, parameters
+from hcflow_jax.api import sampling_file
 from hcflow_jax.api.model import Model
 from hcflow_jax.checkpoint import CheckpointError
 
@@ -45,7 +46,8 @@ def load(path: str | Path | None = None, *, dtype: str = "float32", mesh: Mesh |
                 f"{where} does not fit its own config: {name} is {_said(there)} there, and the config makes it "
                 f"{_said(here)}; get the file again"
             )
-    return Model(found.config, found.arrays["ema"], dtype, mesh, found.metadata.get("statistics"))
+    sigma = sampling_file.read(where) if where.is_dir() else found.metadata.get("sigma")
+    return Model(found.config, found.arrays["ema"], dtype, mesh, found.metadata.get("statistics"), sigma)
 
 
 def _said(shape: tuple[int, ...] | None) -> str:

@@ -1,6 +1,6 @@
 """A trained model in use: what `Coder` does, samples, edits by level, the likelihood."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,28 +27,27 @@ class Model(Coder):
     on all of the process's devices. The attributes are those of `Engine`.
     """
 
-    def draw(self, n: int, seed: int = 0, sigma: Sigma = SIGMA, first: int = 0) -> Latents:
+    def draw(self, n: int, seed: int = 0, sigma: Sigma | None = None, first: int = 0) -> Latents:
         """Latents from the prior: those of `sample` with the same arguments.
 
         >>> model = api.load()
         >>> bool((model.decode(model.draw(2, seed=3)) == model.sample(2, seed=3)).all())
         True
         """
-        numbers, sigmas = arguments.numbers(n, first), arguments.sigmas(self.image_model, sigma)
+        numbers, sigmas = arguments.numbers(n, first), self._sigmas(sigma)
         key, draw = arguments.known_seed(seed), self._use("float32").draw
         return self._latents(joined(self._numbered(lambda _, i: draw(key, i, sigmas), numbers), n))
 
-    def _numbered(self, program: Callable[..., Any], numbers: range) -> Iterator[Any]:
-        """A program's results for images by their numbers, a batch after the other."""
-        most = self._largest()
-        trees = (np.array(numbers[i : i + most], np.uint32) for i in range(0, len(numbers), most))
-        return self._stream(program, trees)
+    def _sigmas(self, sigma: Sigma | None) -> np.ndarray:
+        """The std of every level's latents."""
+        given = self.sigma if sigma is None else sigma
+        return arguments.sigmas(self.image_model, SIGMA if given is None else given)
 
     def sample(
         self,
         n: int,
         seed: int = 0,
-        sigma: Sigma = SIGMA,
+        sigma: Sigma | None = None,
         first: int = 0,
         progress: Progress | None = None,
         denoise: bool = False,
@@ -60,7 +59,7 @@ class Model(Coder):
           seed: 0 to 2^32 - 1. An image depends on the seed and on its number alone: `sample(4)` gives the first four
             images of `sample(8)`.
           sigma: std of the latents of the levels in `image_model.scaled_levels` (the others have 1), or by level name
-            (those not named have 1).
+            (those not named have 1). None: the model's own (`self.sigma`), else `SIGMA`.
           first: number of the first image.
           progress: is called after every batch, with the images done and n.
           denoise: takes one step against the noise of training (`ImageModel.decode_denoised`), before rounding.
@@ -79,7 +78,7 @@ class Model(Coder):
         return joined(self.sample_batches(n, seed, sigma, first, denoise), n, progress)
 
     def sample_batches(
-        self, n: int, seed: int = 0, sigma: Sigma = SIGMA, first: int = 0, denoise: bool = False
+        self, n: int, seed: int = 0, sigma: Sigma | None = None, first: int = 0, denoise: bool = False
     ) -> Iterator[pixels.Images]:
         """`sample`, one batch after the other: for more images than memory holds.
 
@@ -90,7 +89,7 @@ class Model(Coder):
         >>> sum(len(images) for images in model.sample_batches(3))
         3
         """
-        numbers, sigmas = arguments.numbers(n, first), arguments.sigmas(self.image_model, sigma)
+        numbers, sigmas = arguments.numbers(n, first), self._sigmas(sigma)
         key, programs = arguments.known_seed(seed), self._use(self.dtype)
         sample = programs.sample_denoised if arguments.known_denoise(self.config, denoise) else programs.sample
         return self._numbered(lambda params, i: sample(params, key, i, sigmas), numbers)
@@ -141,7 +140,7 @@ class Model(Coder):
             way.update(joined(self._stream(programs.from_space[space], [way]), n))
         return self.decode(Latents(way), dtype=self.dtype, progress=progress)
 
-    def resample(self, latents: Latents, levels: Levels, seed: int = 0, sigma: Sigma = SIGMA) -> Latents:
+    def resample(self, latents: Latents, levels: Levels, seed: int = 0, sigma: Sigma | None = None) -> Latents:
         """Latents with some levels drawn anew, for each image by itself; the others stay.
 
         Raises:
@@ -172,7 +171,7 @@ class Model(Coder):
         return latents.replace(**{name: np.zeros_like(latents[name]) for name in names})
 
     def vary(
-        self, latents: Latents, level: str, n: int, seed: int = 0, sigma: Sigma = SIGMA, dtype: str = "float32"
+        self, latents: Latents, level: str, n: int, seed: int = 0, sigma: Sigma | None = None, dtype: str = "float32"
     ) -> pixels.Images:
         """Images that agree with one in its coarser levels: the same face with other details.
 

@@ -30,8 +30,11 @@ def add_dtype(parser: argparse.ArgumentParser) -> None:
 
 def add_sigma(parser: argparse.ArgumentParser) -> None:
     """--sigma, for what draws latents; 0.7 is the paper's in Figures 4 and 11."""
-    text = "std of the latents above 1x1, or by level as 8=0.7,32=0.5 (others 1); default %(default)s"
-    parser.add_argument("--sigma", type=sigma, default=0.7, help=text)
+    text = (
+        "std of the latents above 1x1, or by level as 8=0.7,32=0.5 (others 1); default: what hcflow tune-sigma "
+        "stored with the model, else 0.7"
+    )
+    parser.add_argument("--sigma", type=sigma, help=text)
 
 
 def whole(least: int, what: str, below: float = math.inf) -> Callable[[str], int]:

@@ -13,6 +13,7 @@ COMMANDS = {
     "encode": "images to a file of latents",
     "decode": "a file of latents to images",
     "evaluate": "bits/dim, FID and its relatives of a model",
+    "tune-sigma": "the temperature of each level that gives the best samples, stored with the model",
     "features": "features of images, for distances",
     "distance": "how far generated images are from real ones: FID and its relatives",
     "report": "what a run's model does, in pictures and figures",
@@ -23,7 +24,7 @@ def _run(argv: Sequence[str]) -> int:
     """The arguments' subcommand; only its own file is imported, and jax only once it has read its arguments."""
     if argv and argv[0] in COMMANDS:
         name = argv[0]
-        command = importlib.import_module(f"hcflow_jax.cli.{name}")
+        command = importlib.import_module(f"hcflow_jax.cli.{name.replace('-', '_')}")
         parser = Parser(f"hcflow {name}", command.__doc__ or "")
         command.add_arguments(parser)
         return command.run(parser.parse_args(argv[1:]))

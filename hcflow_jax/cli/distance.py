@@ -5,7 +5,8 @@
 
 A is what a model generated, B is real. Each is a folder of pictures of one size, an .npz of images (arr_0), features
 (.npy, from `hcflow features`), or statistics (an .npz with mu and sigma, or EDM2's .pkl). The Frechet distance is
-called FID only where the features are those of FID's Inception network.
+called FID only where the features are those of FID's Inception network. For drawings, `--extractor toon-head` or
+`landscape` adds a distance for each option of the drawings, such as hair, and the values that A lacks.
 """
 
 import argparse
@@ -47,7 +48,7 @@ def run(values: argparse.Namespace) -> int:
 
     from hcflow_jax import files
     from hcflow_jax.compiling import enable_compilation_cache
-    from hcflow_jax.evaluation import comparison, extractors
+    from hcflow_jax.evaluation import attribute_distances, comparison, extractors
 
     enable_compilation_cache()
     extractor = cache(lambda: extractors.load(values.extractor, values.weights, values.reference_protocol))
@@ -68,7 +69,9 @@ def run(values: argparse.Namespace) -> int:
     if foreign:
         found["protocol"]["reference_protocol"] = values.reference_protocol
     for key, value in found.items():
-        if key != "protocol":
+        if key == "attributes":
+            print(attribute_distances.table(value))
+        elif key != "protocol":
             print(f"{key:>12}  {value:.6g}" if isinstance(value, float) else f"{key:>12}  {value}")
     for s, what in ((generated, "generated"), (real, "real")):
         said = ", ".join(f"{key} {value}" for key, value in s.about.items())

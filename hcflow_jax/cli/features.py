@@ -15,7 +15,10 @@ from hcflow_jax.commands import as_path
 
 def add_extractor(parser: argparse.ArgumentParser) -> None:
     """--extractor, --weights and --batch-size."""
-    which = "inception or efficientnet-lite0; default: inception where its weights are named"
+    which = (
+        "inception, efficientnet-lite0, or toon-head or landscape for drawings of that style; default: inception "
+        "where its weights are named"
+    )
     parser.add_argument("--extractor", metavar="NAME", help=which)
     weights = "of FID's Inception network; default: what the environment variable HCFLOW_INCEPTION names"
     parser.add_argument("--weights", metavar="FILE", type=as_path, help=weights)

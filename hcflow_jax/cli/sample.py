@@ -1,16 +1,19 @@
-"""Draws images from the model: a sheet of them, or each as a PNG, or both.
+"""Draws images from the model: a sheet of them, each as a PNG, or all as one array.
 
     hcflow sample --count 16 --seed 3 --out faces.png
     hcflow sample --count 100 --sigma 8=0.7,32=0.5 --each faces/
     hcflow sample --first 1000 --count 500 --each faces/
+    hcflow sample --count 10000 --npz faces.npz
     hcflow sample --count 16 --denoise --out clean.png
 
-Image i depends on the seed and i alone, however many are drawn. With --each, a PNG is written as soon as its image is
-drawn; a command that was stopped goes on with --first, the number of the first image that is not there.
+The array is arr_0, uint8 (n, R, R, 3), as ADM's evaluator reads it. Image i depends on the seed and i alone, however
+many are drawn. With --each, a PNG is written as soon as its image is drawn; a command that was stopped goes on with
+--first, the number of the first image that is not there.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,10 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=arguments.seed, default=0, help="of the latents; default %(default)s")
     arguments.add_sigma(parser)
     parser.add_argument(
-        "--out", metavar="FILE.png", type=as_path, help="the sheet; default samples.png without --each"
+        "--out", metavar="FILE.png", type=as_path, help="the sheet; default samples.png without --each and --npz"
     )
     parser.add_argument("--columns", type=arguments.count, help="of the sheet; default: as many as rows")
     parser.add_argument("--each", metavar="DIR", type=as_path, help="writes every image as a PNG of its own")
+    parser.add_argument("--npz", metavar="FILE.npz", type=as_path, help="writes all images as one array, arr_0")
     denoise = "one step against the noise of training (data.noise_std), before rounding"
     parser.add_argument("--denoise", action="store_true", help=denoise)
     arguments.add_model(parser)
@@ -42,18 +46,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(values: argparse.Namespace) -> int:
     """Does it; returns the exit status."""
-    out, each, count = values.out, values.each, values.count
+    out, each, npz, count = values.out, values.each, values.npz, values.count
     if values.first + count > arguments.NUMBERS:
         raise UsageError(
             f"--first {values.first} --count {count}: the last image of a seed is {arguments.NUMBERS - 1}"
         )
     if each:
         each = arguments.check_out("--each", each)
-    elif out is None:
+    if npz:
+        npz = arguments.check_out("--npz", npz, (".npz",))
+    if not (each or npz or out):
         out = Path("samples.png")
     if out:
         out = arguments.check_out("--out", out, (".png",))
     from hcflow_jax.cli import use
+    from hcflow_jax.evaluation import image_file
 
     model = use.load(values)
     if isinstance(values.sigma, dict):
@@ -63,25 +70,33 @@ def run(values: argparse.Namespace) -> int:
         arguments.check_sheet(
             f"--out {out}", count, columns, scale * model.resolution, "; --each DIR takes any number"
         )
-    drawn = _drawn(model, values, each)
-    if out:
-        pictures.save_grid(out, drawn, count, columns, scale)
-    else:
-        for _ in drawn:
-            pass
-    for made in filter(None, (each, out)):
+    with image_file.streamed(npz, count, model.resolution) if npz else nullcontext() as add:
+        drawn = _drawn(model, values, each, add)
+        if out:
+            pictures.save_grid(out, drawn, count, columns, scale)
+        else:
+            for _ in drawn:
+                pass
+    for made in filter(None, (each, npz, out)):
         print(f"{made}: {count} images of {model.resolution} pixels")
     return 0
 
 
-def _drawn(model: "api.Model", values: argparse.Namespace, each: Path | None) -> Iterator[pictures.Images]:
-    """The images, a batch after the other; those of a batch are written as PNGs before they are given."""
+def _drawn(
+    model: "api.Model",
+    values: argparse.Namespace,
+    each: Path | None,
+    add: Callable[[pictures.Images], None] | None,
+) -> Iterator[pictures.Images]:
+    """The images, a batch after the other; a batch is written as PNGs and given to `add` before it is given."""
     number = values.first
     with bar(values.count, "sampling") as progress:
         batches = model.sample_batches(values.count, values.seed, values.sigma, number, denoise=values.denoise)
         for images in batches:
             for i, image in enumerate(images if each else (), start=number):
                 pictures.save_png(Path(each or "") / f"seed{values.seed}_{i:05d}.png", image)
+            if add:
+                add(images)
             number += len(images)
             progress.update(len(images))
             yield images

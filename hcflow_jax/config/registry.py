@@ -21,7 +21,7 @@ from hcflow_jax.config.fields import ConfigError, Tree
 
 DEFAULT = "hierarchy"
 
-_modules = {DEFAULT: "hcflow_jax.models.hierarchy.family"}
+_modules = {DEFAULT: "hcflow_jax.models.hierarchy.family", "glow": "hcflow_jax.models.glow.family"}
 
 
 @dataclasses.dataclass(frozen=True)

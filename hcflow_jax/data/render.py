@@ -95,6 +95,22 @@ def portraits(style: str, seeds: list[str], resolution: int) -> Iterator[UInt8[n
         yield np.floor(255 * (colour + (1 - alpha) * gradient(seed, resolution)) + 0.5).astype(np.uint8)
 
 
+def options(style: str, seeds: list[str]) -> Iterator[dict[str, Any]]:
+    """The options of each seed's drawing, by name, such as {"hairVariant": "bun", "hairColor": ["#d6b370"], ...}.
+
+    An option of a part that is absent is missing.
+
+    Raises:
+      ConfigError: see `describe`.
+    """
+    source = json.loads(_style_file(style).read_bytes())
+    from dicebear import Avatar, Style
+
+    parsed = Style(source)
+    for seed in seeds:
+        yield Avatar(parsed, {"seed": seed}).to_json()["options"]
+
+
 def _shrink(a: Float64[np.ndarray, "H W C"], scale: int) -> Float64[np.ndarray, "h w C"]:
     height, width, channels = a.shape
     return a.reshape(height // scale, scale, width // scale, scale, channels).mean((1, 3))

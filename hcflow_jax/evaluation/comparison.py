@@ -9,7 +9,15 @@ import numpy as np
 from jaxtyping import Float
 
 from hcflow_jax.errors import InputError
-from hcflow_jax.evaluation import extractors, kernel, neighbourhoods, references, sets
+from hcflow_jax.evaluation import (
+    attribute_distances,
+    attributes,
+    extractors,
+    kernel,
+    neighbourhoods,
+    references,
+    sets,
+)
 from hcflow_jax.evaluation.extractors import Extractor
 from hcflow_jax.evaluation.features import features
 from hcflow_jax.evaluation.frechet import frechet
@@ -127,7 +135,8 @@ def compare(
 
     Returns:
       "fid", or "frechet_EXTRACTOR" for features that are not Inception's; "kid" with "kid_spread"; "precision" and
-      "recall"; "count" and "count_real"; and "protocol", what the numbers depend on.
+      "recall"; "attributes" (see `AttributeDistances.as_dict`) for features of a drawn style's extractor; "count" and
+      "count_real"; and "protocol", what the numbers depend on.
 
     Raises:
       InputError: for sets of features that were made differently, or features that are not there.
@@ -137,10 +146,11 @@ def compare(
         values = {str(s.about[key]) for s in (generated, real) if key in s.about}
         if len(values) > 1:
             raise InputError(f"{generated.name} and {real.name} have features of another {key}: {sorted(values)}")
+    name = known.pop() if known else name
     found: dict[str, Any] = {}
     protocol: dict[str, Any] = {"generated": generated.about, "real": real.about}
     if "frechet" in metrics:
-        found[extractors.metric(known.pop() if known else name)] = frechet(generated.statistics, real.statistics)
+        found[extractors.metric(name)] = frechet(generated.statistics, real.statistics)
     for metric, words in (("kid", "KID"), ("prc", "precision and recall")):
         for s in (generated, real) if metric in metrics else ():
             if s.features is None:
@@ -154,7 +164,19 @@ def compare(
             shares = neighbourhoods.precision_recall(generated.features, real.features)
             found |= {"precision": shares.precision, "recall": shares.recall}
             protocol["precision_recall"] = {"neighbours": shares.neighbours}
+        if name in attributes.NAMES:
+            found["attributes"] = _attributes(name, generated, real, seed)
     return {**found, "count": generated.count, "count_real": real.count, "protocol": protocol}
+
+
+def _attributes(name: str, generated: Side, real: Side, seed: int) -> dict[str, Any]:
+    """The predicted options are a linear function of the features, by the weights in this package."""
+    assert generated.features is not None and real.features is not None
+    ours = attributes.read(name).sha256
+    for s in (generated, real):
+        if s.about.get("weights_sha256", ours) != ours:
+            raise InputError(f"{s.name}: features of other weights of {name} than this version has; make them again")
+    return attribute_distances.of_features(name, generated.features, real.features, seed).as_dict()
 
 
 def _of_images(images: sets.ImageSet, extractor: Extractor, batch_size: int, tell: Tell) -> Side:

@@ -9,14 +9,19 @@ from typing import Any
 from jaxtyping import Array, Float, UInt8
 
 from hcflow_jax.errors import InputError
-from hcflow_jax.evaluation import efficientnet, inception, inception_weights
+from hcflow_jax.evaluation import attributes, efficientnet, inception, inception_weights
 
 INCEPTION, EFFICIENTNET = "inception", "efficientnet-lite0"
-NAMES = (INCEPTION, EFFICIENTNET)
+NAMES = (INCEPTION, EFFICIENTNET, *attributes.NAMES)
 TF1, PYTORCH_FID, CLEAN_FID = "tf1", "pytorch-fid", "clean-fid"
-PROTOCOLS = (TF1, PYTORCH_FID, CLEAN_FID)  # of resizing for Inception
 
 Network = Callable[[Any, UInt8[Array, "b R R 3"]], Float[Array, "b d"]]
+NETWORKS: dict[str, Network] = {  # Inception's, by how images are resized for it
+    TF1: inception.features,
+    PYTORCH_FID: inception.features_of_pytorch_fid,
+    CLEAN_FID: inception.features_of_clean_fid,
+}
+PROTOCOLS = tuple(NETWORKS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +33,8 @@ class Extractor:
       dims: d, the length of a feature.
       network: (weights, images) -> features; traceable.
       weights: arrays by name.
-      resizing: how images come to the network's size: "tf1" or "pytorch-fid" for Inception, else "bilinear".
+      resizing: how images come to the network's size: one of `PROTOCOLS` for Inception, "bilinear" for
+        EfficientNet-Lite0, "area" for the networks of drawn styles.
       sha256: of the file of the weights.
     """
 
@@ -60,7 +66,7 @@ def load(name: str | None = None, weights: str | Path | None = None, resizing: s
     Args:
       name: one of `NAMES`; None takes Inception where its weights are named, else EfficientNet-Lite0.
       weights: the file of Inception's weights; None: what the environment variable HCFLOW_INCEPTION names.
-      resizing: "tf1" (the default) or "pytorch-fid", for Inception.
+      resizing: one of `PROTOCOLS`, for Inception; None: "tf1".
 
     Raises:
       InputError: for another name or resizing, or weights that are missing or another network's.
@@ -68,27 +74,26 @@ def load(name: str | None = None, weights: str | Path | None = None, resizing: s
     """
     file = inception_weights.find(weights)
     name = name or (INCEPTION if file else EFFICIENTNET)
+    if name in NAMES and name != INCEPTION and (weights is not None or resizing is not None):
+        raise InputError(f"{name} takes neither a file of weights nor a protocol of resizing")
+    if name in attributes.NAMES:
+        reader = attributes.read(name)
+        return Extractor(name, attributes.DIMS, attributes.features, reader.weights, "area", reader.sha256)
     if name == EFFICIENTNET:
-        if weights is not None or resizing is not None:
-            raise InputError(f"{name} takes neither a file of weights nor a protocol of resizing")
         arrays, path = efficientnet.read()
         return Extractor(name, efficientnet.DIMS, efficientnet.features, arrays, "bilinear", _sha256(path))
     if name != INCEPTION:
         raise InputError(f"no extractor {name!r}; there are {', '.join(NAMES)}")
-    networks = {TF1: inception.features, PYTORCH_FID: inception.features_of_pytorch_fid}
     resizing = resizing or TF1
-    if resizing not in networks:
-        raise InputError(
-            f"images cannot be resized as {resizing} does, by Pillow's bicubic filter: make the reference's "
-            "statistics again from its images, or take a reference of tf1 or pytorch-fid"
-        )
+    if resizing not in NETWORKS:
+        raise InputError(f"no resizing {resizing!r}; there are {', '.join(NETWORKS)}")
     if file is None:
         raise InputError(
             f"Inception's weights are not here: name {inception_weights.WANTED} by --weights or by the environment "
             f"variable {inception_weights.VARIABLE}, or use the extractor {EFFICIENTNET}"
         )
     read = inception_weights.read(file)
-    return Extractor(name, inception.DIMS, networks[resizing], read.arrays, resizing, read.sha256)
+    return Extractor(name, inception.DIMS, NETWORKS[resizing], read.arrays, resizing, read.sha256)
 
 
 def _sha256(path: Path) -> str:

@@ -44,6 +44,29 @@ def features_of_pytorch_fid(weights: Weights, images: UInt8[Array, "b R R 3"]) -
     return taps(weights, 2 * x - 1)["2048"]
 
 
+def features_of_clean_fid(weights: Weights, images: UInt8[Array, "b R R 3"]) -> Float[Array, "b 2048"]:
+    """The features as clean-fid 0.1.35 computes them: resized by Pillow's bicubic filter and clipped, never rounded.
+
+    The filter is the one of Keys (a = -0.5), widened where it makes images smaller. At edges it leaves [0, 255].
+
+    Args:
+      weights: from `arrange`.
+      images: 8-bit values.
+    """
+    resized = jnp.clip(bicubic(images.astype(jnp.float32)), 0, 255)
+    return taps(weights, (resized - 128) / 128)["2048"]
+
+
+def bicubic(x: Float[Array, "b R R 3"], size: int = SIZE) -> Float[Array, "b s s 3"]:
+    """Pillow's bicubic resizing of float images.
+
+    Args:
+      x: images of any values.
+      size: s, pixels of a side.
+    """
+    return jax.image.resize(x, (x.shape[0], size, size, 3), "cubic", antialias=True)
+
+
 def as_tensorflow(images: UInt8[Array, "b R R 3"]) -> Float[Array, "b 299 299 3"]:
     """The network's input of 8-bit images, as TensorFlow's graph makes it."""
     return (resize(images.astype(jnp.float32)) - 128) / 128

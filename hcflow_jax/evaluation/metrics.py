@@ -12,7 +12,7 @@ from hcflow_jax import api, devices
 from hcflow_jax.api.arguments import known_denoise
 from hcflow_jax.data import Source, pipeline
 from hcflow_jax.data.source import Slice
-from hcflow_jax.evaluation import bits_per_dim, comparison, protocols, real_features, shares
+from hcflow_jax.evaluation import attribute_distances, bits_per_dim, comparison, protocols, real_features, shares
 from hcflow_jax.evaluation.exactness import certificate
 from hcflow_jax.evaluation.extractors import Extractor
 from hcflow_jax.evaluation.features import features
@@ -30,7 +30,8 @@ class Options:
 
     Attributes:
       protocol: of the distances.
-      sigma: standard deviation of the samples' latents, or one by level; None: the protocol's, else the config's.
+      sigma: standard deviation of the samples' latents, or one by level; None: the protocol's, else the one that is
+        stored with the model, else the config's `sample.sigma`.
       seed: of the samples, of KID's subsets, and of what a protocol draws.
       images: most images that bits/dim is the mean of; None: all.
       draws: of the noise for bits/dim; None: the config's.
@@ -54,8 +55,10 @@ class Options:
 
     def sigma_of(self, model: api.Model) -> Any:
         """The standard deviation of a model's samples."""
-        given = self.protocol.sigma if self.sigma is None else self.sigma
-        return float(model.config.sample.sigma) if given is None else given
+        for given in (self.sigma, self.protocol.sigma, model.sigma):
+            if given is not None:
+                return given
+        return float(model.config.sample.sigma)
 
     def denoise_of(self, model: api.Model) -> bool:
         """Whether a model's samples are denoised.
@@ -187,6 +190,8 @@ def table(values: dict[str, Any], metric: str) -> list[str]:
     for name in ("precision", "recall"):
         if name in values:
             lines.append(f"{name:<28}{values[name]:.4f}")
+    if "attributes" in values:
+        lines += attribute_distances.table(values["attributes"]).splitlines()
     protocol = values["protocol"]
     made, real = protocol["generated"], protocol["real"]
     prepared = (

@@ -22,6 +22,7 @@ class Actnorm(Bijector):
     Attributes:
       data_dependent: start with zero mean and unit std a channel over batch and space; else b and s start at zero.
       biased_std: divide by the biased std + 1e-6, as Glow does, instead of the unbiased std (1e-6 at least).
+      multiplier: m; the parameter "scale" holds s / m. With m = 3, as in OpenAI's Glow, s learns faster.
     """
 
     keeps_shape: ClassVar[bool] = True
@@ -29,6 +30,7 @@ class Actnorm(Bijector):
 
     data_dependent: bool = True
     biased_std: bool = False
+    multiplier: float = 1.0
 
     def create(self, key: Array, x: Array, cond: Cond = None) -> Params:
         del key, cond
@@ -38,15 +40,15 @@ class Actnorm(Bijector):
         if self.data_dependent:
             over = tuple(range(x.ndim - 1))
             std = jnp.std(x, over) + 1e-6 if self.biased_std else jnp.maximum(jnp.std(x, over, ddof=1), 1e-6)
-            params = {"bias": jnp.mean(x, over), "scale": jnp.log(std)}
+            params = {"bias": jnp.mean(x, over), "scale": jnp.log(std) / self.multiplier}
         return params, self.forward(params, x, cond)[0]
 
     def forward(self, params: Params, x: Array, cond: Cond = None) -> tuple[Array, LogDet]:
         check_channels("Actnorm", x, params["bias"].shape)
-        z = (x - params["bias"]) * jnp.exp(-params["scale"])
-        return z, per_sample(-pixels(x) * jnp.sum(params["scale"]), x)
+        s = self.multiplier * params["scale"]
+        return (x - params["bias"]) * jnp.exp(-s), per_sample(-pixels(x) * jnp.sum(s), x)
 
     def inverse(self, params: Params, z: Array, cond: Cond = None) -> tuple[Array, LogDet]:
         check_channels("Actnorm", z, params["bias"].shape)
-        x = z * jnp.exp(params["scale"]) + params["bias"]
-        return x, per_sample(pixels(z) * jnp.sum(params["scale"]), z)
+        s = self.multiplier * params["scale"]
+        return z * jnp.exp(s) + params["bias"], per_sample(pixels(z) * jnp.sum(s), z)

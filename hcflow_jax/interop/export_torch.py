@@ -2,7 +2,8 @@
 
 FILE ends in .safetensors, or in .pt for PyTorch's own format (`torch.load` reads it with weights_only=True; it is
 written without PyTorch). It is a plain state_dict under the authors' names, of the averaged weights: exact in all
-that learns, masks and resampling kernels as their network makes them, zeros for what has no effect.
+that learns, masks and resampling kernels as their network makes them, zeros for what has no effect. A Glow model gets
+the names of the public PyTorch implementation of Glow.
 """
 
 import argparse
@@ -18,9 +19,9 @@ from safetensors.numpy import save_file
 
 from hcflow_jax import checkpoint, paths
 from hcflow_jax.commands import Parser, as_path, run_main
-from hcflow_jax.config import ConfigError
+from hcflow_jax.config import ConfigError, family_of
 from hcflow_jax.files import replacing
-from hcflow_jax.interop import arrays, torch_zip
+from hcflow_jax.interop import arrays, glow, torch_zip
 from hcflow_jax.interop.constants import constants, without_effect
 
 
@@ -35,12 +36,20 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 def state_dict(tree: Any, config: ConfigDict) -> dict[str, np.ndarray]:
     """Everything that the authors' network has under its names, sorted: float32, each array one whole piece.
 
+    For a Glow model it is the public PyTorch implementation's (see `glow`).
+
     Args:
       tree: the parameters.
       config: of the same model.
+
+    Raises:
+      ConfigError: a Glow model that the other implementation cannot hold.
     """
-    learnt = arrays.to_torch(tree, config)
-    flat = {**learnt, **without_effect(learnt, config), **dict(constants(config))}
+    if family_of(config) == glow.family.NAME:
+        flat = glow.state_dict_of(tree, config)
+    else:
+        learnt = arrays.to_torch(tree, config)
+        flat = {**learnt, **without_effect(learnt, config), **dict(constants(config))}
     return {name: np.ascontiguousarray(flat[name], np.float32) for name in sorted(flat)}
 
 

@@ -3,6 +3,9 @@
 CHECKPOINT becomes a workdir that evaluation, the report and `hcflow_jax.checkpoint.load` use as they do a run's: its
 step 0 holds the weights, with the config that the file's settings make. A file is read, never run; PyTorch is not
 needed. --config says where the images are; for a file without settings it says what the model is, too.
+
+With --family glow the file is a Glow model: a state_dict of the public PyTorch implementation (.pt or .safetensors),
+or OpenAI's TensorFlow variables (.npz); see docs/glow.md. It needs --resolution R, the images' size in pixels.
 """
 
 import argparse
@@ -36,7 +39,16 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("file", metavar="MODEL.bin", type=as_path, help="what the authors' Network.save wrote")
     parser.add_argument("--out", metavar="CHECKPOINT", type=as_path, required=True, help="the workdir to make")
     parser.add_argument("--config", metavar="FILE.py", type=as_path, help="a config file, as of configs/")
-    return parser.parse_args(argv)
+    what = "the family of the model: hierarchy, the authors' (the default), or glow"
+    parser.add_argument("--family", choices=("hierarchy", "glow"), default="hierarchy", help=what)
+    parser.add_argument(
+        "--resolution", metavar="R", type=int, help="only with --family glow: the images' size, pixels"
+    )
+    values = parser.parse_args(argv)
+    if (values.family == "glow") != (values.resolution is not None):
+        wrong = "is needed with --family glow" if values.family == "glow" else "is only for --family glow"
+        parser.error(f"--resolution {wrong}")
+    return values
 
 
 def load_config(file: Path) -> ConfigDict:
@@ -167,7 +179,14 @@ def _contents(tree: Any, config: ConfigDict) -> str:
 
 def _run(argv: Sequence[str]) -> int:
     values = _parse(argv)
-    for line in import_torch(values.file, values.out, values.config):
+    if values.family == "glow":
+        from hcflow_jax.interop import glow
+
+        given = None if values.config is None else load_config(values.config)
+        lines = glow.import_file(values.file, values.out, values.resolution, given)
+    else:
+        lines = import_torch(values.file, values.out, values.config)
+    for line in lines:
         print(line)
     return 0
 

@@ -2,14 +2,14 @@
 
 import dataclasses
 import itertools
-from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from hcflow_jax import flows
+from hcflow_jax.models.execution import PRESETS, resolve_execution
+from hcflow_jax.models.execution import parts as execution_parts
 from hcflow_jax.models.hierarchy.level import Level
 from hcflow_jax.models.hierarchy.model import Hierarchy
 from hcflow_jax.nets.coupling_nets import ConvConditioner, UNetConditioner
@@ -17,20 +17,14 @@ from hcflow_jax.nets.decoder import Base, LevelDecoder
 from hcflow_jax.nets.encoder import Encoder
 from hcflow_jax.nets.layers import Dense, Execution, StyleNetwork
 
-PRESETS = {
-    "cpu": dict(dtype="float32", loop="scan", conv="shifted", resample="taps", gain="result", halves="one"),
-    "gpu": dict(dtype="bfloat16", loop="unroll", conv="xla", resample="taps", gain="weights", halves="one"),
-    "tpu": dict(dtype="bfloat16", loop="scan", conv="xla", resample="matrix", gain="weights", halves="one"),
-}
+__all__ = ["PRESETS", "build", "level_rows", "resolve_execution"]
 
 
 def build(config: ConfigDict) -> Hierarchy:
     """The model of a config that was checked: use `hcflow_jax.models.build`."""
-    chosen = resolve_execution(config.execution)
-    loop, dtype = chosen.pop("loop"), chosen.pop("dtype")
-    encoder_dtype = dtype if config.execution.encoder_dtype == "auto" else config.execution.encoder_dtype
-    execution = Execution(dtype=jnp.dtype(dtype), **chosen)
-    repeat = partial(flows.Repeat, unroll=loop == "unroll", backward=config.execution.backward)
+    execution, repeat = execution_parts(config.execution)
+    encoder_dtype = config.execution.encoder_dtype
+    encoder_dtype = execution.dtype if encoder_dtype == "auto" else encoder_dtype
     model = config.model
     rows = level_rows(config)
     top = model.top
@@ -61,13 +55,6 @@ def level_rows(config: ConfigDict) -> dict[int, ConfigDict]:
     """The config's levels by resolution, finest first."""
     rows = {int(name.removeprefix("r")): row for name, row in config.model.levels.items()}
     return dict(sorted(rows.items(), reverse=True))
-
-
-def resolve_execution(execution: ConfigDict) -> dict[str, str]:
-    """The group `execution` with every "auto" replaced by the backend's preset."""
-    backend = execution.preset if execution.preset != "auto" else jax.default_backend()
-    preset = PRESETS.get(backend, PRESETS["gpu"])
-    return {k: v if execution[k] == "auto" else execution[k] for k, v in preset.items()}
 
 
 def _level(config: ConfigDict, resolution: int, repeat: Any, execution: Execution) -> Level:

@@ -1,0 +1,27 @@
+"""Glow as large as a small model of the paper's kind: `--config=configs/glow_small.py:demo`, or `:portraits`.
+
+It has the images, the number of steps and the schedule of `demo.py` (`portraits.py`), and as many learnable
+parameters within 3 %: 1,476,144 (2,179,440). So the two can be compared at equal size, data and steps. Not run here.
+"""
+
+from ml_collections import ConfigDict
+
+from hcflow_jax import config as schema
+from hcflow_jax.config import ConfigError, presets
+
+WIDTHS = {"demo": 120, "portraits": 164}
+
+
+def get_config(like: str = "demo") -> ConfigDict:
+    """Glow beside the config `like`, one of `WIDTHS`."""
+    if like not in WIDTHS:
+        raise ConfigError(f"glow_small.py:{like}: what follows the colon must be one of {', '.join(WIDTHS)}")
+    other = presets.config(like)
+    config = schema.default("glow")
+    config.model.update(dict(levels=3, steps=8, hidden=WIDTHS[like], coupling="affine"))
+    for group in ("data", "eval", "sample"):
+        config[group].update(other[group])
+    own = ("learning_rate", "decay", "optimizer", "freeze_epoch")
+    config.train.update({name: value for name, value in other.train.items() if name not in own})
+    config.train.learning_rate.all = 5e-3  # Table 5's
+    return config

@@ -1,0 +1,67 @@
+"""The std of latents that a model samples with unless told otherwise: in its weights file, or in its workdir.
+
+A weights file has it as `sigma` in its metadata, a workdir as `sampling.json`.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hcflow_jax import checkpoint
+from hcflow_jax.api.arguments import Sigma
+from hcflow_jax.checkpoint import CheckpointError
+from hcflow_jax.files import write as write_whole
+
+NAME = "sampling.json"
+
+
+def path_of(where: Path) -> Path:
+    """The file of a workdir, or of the workdir that a step in `checkpoints/` belongs to."""
+    step = where.parent.name == checkpoint.CHECKPOINTS and where.name.isdigit()
+    return (where.parent.parent if step else where) / NAME
+
+
+def read(where: Path) -> Sigma | None:
+    """What a workdir stores; None if it stores nothing.
+
+    Args:
+      where: the workdir, or a step in its `checkpoints/`.
+
+    Raises:
+      CheckpointError: the file is damaged.
+    """
+    path = path_of(where)
+    if not path.is_file():
+        return None
+    try:
+        sigma = json.loads(path.read_bytes())["sigma"]
+        values = sigma.values() if isinstance(sigma, dict) else [sigma]
+        if not all(isinstance(value, int | float) and 0 <= value < math.inf for value in values):
+            raise ValueError(f"sigma is {sigma!r}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: is damaged ({error}); remove it, or run hcflow tune-sigma again") from error
+    return sigma
+
+
+def write(where: Path, sigma: Sigma, about: Mapping[str, Any]) -> Path:
+    """Stores it with a model.
+
+    Args:
+      where: a weights file, or a workdir, or a step in its `checkpoints/`.
+      sigma: the std of latents, by level.
+      about: how it was found, plain values.
+
+    Returns:
+      The file that has it now.
+
+    Raises:
+      OSError: it cannot be written; what was there before is whole.
+    """
+    if where.is_file():
+        checkpoint.amend_file(where, {"sigma": sigma, "sigma_about": dict(about)})
+        return where
+    text = json.dumps({"sigma": sigma, "about": dict(about)}, indent=1) + "\n"
+    write_whole(path_of(where), lambda file: file.write(text.encode()))
+    return path_of(where)

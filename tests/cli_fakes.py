@@ -67,8 +67,9 @@ class Model:
         """Images of `draw`."""
         return self.decode(self.draw(n, seed, sigma, first))
 
-    def sample_batches(self, n: int, seed: int = 0, sigma: Any = 0.7, first: int = 0) -> Any:
+    def sample_batches(self, n: int, seed: int = 0, sigma: Any = 0.7, first: int = 0, denoise: bool = False) -> Any:
         """Images of `draw`, a few at a time."""
+        self.calls.append(("denoise", denoise))
         for i in range(first, first + n, self.batch_size):
             yield self.sample(min(self.batch_size, first + n - i), seed, sigma, i)
 

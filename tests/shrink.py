@@ -13,8 +13,8 @@ WIDTHS = dict(hidden=4, condition=2, encoder=4, decoder=4, unet_scales=1, unet_h
 def shrink(config: ConfigDict, images: Path) -> ConfigDict:
     """The config with least widths, at 16 pixels, with two levels of one step each.
 
-    What makes another program stays: the parts of the levels, statistics groups, bits, noise. Rates and epochs, which
-    make only other numbers, are the defaults, so that configs share programs.
+    What makes another program stays: the parts of the levels, statistics groups, bits, and where there is noise. What
+    makes only other numbers (rates, epochs, weights) is the same for all, so that configs share programs.
 
     Args:
       config: any of `configs/`.
@@ -49,10 +49,13 @@ def _shrink_hierarchy(model: ConfigDict) -> None:
     for row in (fine, coarse):
         row.update(WIDTHS)
         row.skip = min(row.skip, 2)
-    fine.steps = tuple(split for split in fine.steps if split != "channel")[:1]
+        row.weight = 1.0
+    fine.steps = tuple(split for split in fine.steps if split != "channel")[:1] or ("channel",)
     coarse.steps, coarse.channels = coarse.steps[:1], 4
     model.levels = schema.levels({16: fine, 8: coarse})
     top = model.top
     top.update(dict(dims=8, style_width=8, style_layers=2, style_masked=(0, 4), base_masked=(0, 8)))
     top.prior.update(dict(dims=4, steps=1, hidden=4, weight=0.1))
     top.y1.update(dict(steps=1, hidden=4, condition=2, weight=0.1))
+    for part in (fine, coarse, top.prior, top.y1):
+        part.flow_noise, part.decoder_noise = (0.05 * (a > 0) for a in (part.flow_noise, part.decoder_noise))

@@ -164,6 +164,10 @@ def _resized(resolution: int, **rows: str) -> Callable[[ConfigDict], None]:
     return change
 
 
+def _no_noise_but_a_bound(config: ConfigDict) -> None:
+    config.model.levels.r8.flow_noise, config.model.loss = 0.0, "bound"
+
+
 WRONG = {
     "ratio": (_resized(64, r64="r32", r8="r8"), "model.levels", "2 or 4"),
     "lowest": (_resized(32, r32="r32", r16="r8"), "model.levels", "8 pixels"),
@@ -187,6 +191,8 @@ WRONG = {
     "moment": (_set("train.adam_b1", 1.0), "train.adam_b1", "in [0, 1)"),
     "epsilon": (_set("train.adam_eps", 0.0), "train.adam_eps", "above 0"),
     "group": (_set("model.statistics_group", 1), "model.statistics_group", "2 or more"),
+    "loss": (_set("model.loss", "elbo"), "model.loss", "weighted, bound"),
+    "a bound without noise": (_no_noise_but_a_bound, "model.loss", "where model.levels.r8.flow_noise is 0"),
     "batch": (_set("train.batch_size", 18), "train.batch_size", "model.statistics_group=4"),
     "init images": (_set("train.init_images", 30), "train.init_images", "model.statistics_group=4"),
     "eval batch": (_set("eval.batch_size", 2), "eval.batch_size", "model.statistics_group=4"),

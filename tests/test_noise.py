@@ -1,23 +1,25 @@
 """The noise of the y's, what it costs, and the groups its scale is taken over, in tiny models."""
 
+import functools
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from golden_data import assert_close
 from ml_collections import ConfigDict
 
 from hcflow_jax import config as schema
 from hcflow_jax.models.hierarchy import Hierarchy, build, noise
-from hcflow_jax.models.hierarchy.objective import Objective, noise_entropy, objective
+from hcflow_jax.models.hierarchy.objective import Objective, objective
 
 SIZE = 8
 
 
-def _config(size: int = SIZE, **level_8: float) -> ConfigDict:
+def small_config(size: int = SIZE, **level_8: float) -> ConfigDict:
     """Of one level of 8 pixels, or of two."""
     config = schema.default()
     row: dict[str, Any] = dict(steps=("channel",), hidden=4, condition=4, encoder=4, decoder=4)
@@ -36,19 +38,25 @@ def _config(size: int = SIZE, **level_8: float) -> ConfigDict:
 
 @pytest.fixture(scope="module")
 def model() -> Hierarchy:
-    return build.build(_config())
+    return build.build(small_config())
 
 
-@pytest.fixture(scope="module")
-def of_two_levels() -> Hierarchy:
-    return build.build(_config(16))
+def _params(model: Hierarchy, away: float) -> Any:
+    """Parameters that are so far away from where they start."""
+    rng = np.random.default_rng(1)
+    fresh = model.create(jax.random.key(0))
+    return jax.tree.map(lambda p: p + away * rng.normal(size=p.shape).astype(np.float32), fresh)
 
 
 @pytest.fixture(scope="module")
 def params(model: Hierarchy) -> Any:
-    rng = np.random.default_rng(1)
-    fresh = model.create(jax.random.key(0))
-    return jax.tree.map(lambda p: p + 0.1 * rng.normal(size=p.shape).astype(np.float32), fresh)
+    return _params(model, 0.1)
+
+
+@pytest.fixture(scope="module")
+def calm(model: Hierarchy) -> Any:
+    """Parameters with small gradients, whose differences float32 can tell."""
+    return _params(model, 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -61,24 +69,41 @@ def x() -> Any:
 
 @pytest.fixture(scope="module")
 def eps(model: Hierarchy) -> noise.Noise:
-    return _draw(model, jax.random.split(jax.random.key(2), 8))
+    return draw(model, jax.random.split(jax.random.key(2), 8))
 
 
 @pytest.fixture(scope="module")
-def of_one_group(model: Hierarchy) -> Any:
+def gradients() -> Any:
+    """(stop_gradient, loss) -> a function like `of_one_group`, of a model with these fields.
+
+    Its last argument says what the gradients are of: so much of the mean loss, and so much of the mean bound.
+    """
+
+    @functools.cache
+    def of_model(stop_gradient: bool, loss: str) -> Any:
+        config = small_config()
+        config.model.stop_gradient, config.model.loss = stop_gradient, loss
+        model = build.build(config)
+
+        def share(params: Any, x: Any, eps: noise.Noise, of: Any) -> tuple[jax.Array, Objective]:
+            result = objective(model, params, x, eps)
+            return of[0] * jnp.mean(result.loss) + of[1] * jnp.mean(result.bits_per_dim), result
+
+        run = jax.jit(jax.value_and_grad(share, (0, 1, 2), has_aux=True))
+
+        def call(params: Any, x: Any, eps: noise.Noise, of: Any = (1.0, 0.0)) -> tuple[Objective, Any]:
+            (_, result), gradients = run(params, x, eps, of)
+            return result, gradients
+
+        return call
+
+    return of_model
+
+
+@pytest.fixture(scope="module")
+def of_one_group(gradients: Any) -> Any:
     """(params, x, noise) -> objective and the mean loss's gradients to all three, for 4 images."""
-
-    def loss(params: Any, x: Any, eps: noise.Noise) -> tuple[jax.Array, Objective]:
-        result = objective(model, params, x, eps)
-        return jnp.mean(result.loss), result
-
-    run = jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))
-
-    def call(params: Any, x: Any, eps: noise.Noise) -> tuple[Objective, Any]:
-        (_, result), gradients = run(params, x, eps)
-        return result, gradients
-
-    return call
+    return gradients(True, "weighted")
 
 
 def test_a_batch_is_its_groups(model: Hierarchy, params: Any, x: Any, eps: noise.Noise, of_one_group: Any) -> None:
@@ -120,7 +145,7 @@ def test_what_learns_from_what(params: Any, x: Any, eps: noise.Noise, of_one_gro
 
 
 def test_without_flow_noise_there_is_no_density(x: Any, eps: noise.Noise, params: Any) -> None:
-    config = _config()
+    config = small_config()
     config.model.top.prior.flow_noise = config.model.top.y1.flow_noise = 0.0
     model = build.build(config)
     assert model.likelihood == "undefined"
@@ -132,78 +157,59 @@ def test_without_flow_noise_there_is_no_density(x: Any, eps: noise.Noise, params
 
 
 def test_one_level_without_flow_noise_is_enough_to_lose_the_density() -> None:
-    assert build.build(_config(16)).likelihood == "bound"
-    assert build.build(_config(16, flow_noise=0.0)).likelihood == "undefined"
-    assert build.build(_config(16, decoder_noise=0.0)).likelihood == "bound"
+    assert build.build(small_config(16)).likelihood == "bound"
+    assert build.build(small_config(16, flow_noise=0.0)).likelihood == "undefined"
+    assert build.build(small_config(16, decoder_noise=0.0)).likelihood == "bound"
 
 
-def _draw(model: Hierarchy, keys: Any) -> noise.Noise:
+def test_the_defaults_are_the_papers(model: Hierarchy) -> None:
+    assert (model.stop_gradient, model.loss) == (True, "weighted")
+
+
+@pytest.mark.full  # compiles
+def test_the_encoder_learns_through_the_flows_only_without_the_stop(
+    gradients: Any, calm: Any, x: Any, eps: noise.Noise
+) -> None:
+    four = jax.tree.map(lambda e: e[:4], eps)
+    (with_stop, found), (without, more) = (gradients(stop, "weighted")(calm, x[:4], four) for stop in (True, False))
+    np.testing.assert_allclose(without.loss, with_stop.loss, rtol=1e-5)
+    assert all(not leaf.any() for leaf in jax.tree.leaves(found[2]["flow"]))
+    assert all(np.abs(leaf).max() > 1e-6 for leaf in jax.tree.leaves(more[2]["flow"]))
+    apart = _norms(_difference(more[0], found[0]))
+    assert apart["encoder"] > 5e-3 * _norms(found[0])["encoder"] and apart["flows"] < 1e-4 * _norms(found[0])["flows"]
+
+
+@pytest.mark.full  # compiles
+def test_only_the_loss_that_is_the_bound_has_the_bounds_gradient(
+    gradients: Any, calm: Any, x: Any, eps: noise.Noise
+) -> None:
+    four = jax.tree.map(lambda e: e[:4], eps)
+    made = {}
+    for stop, loss in ((True, "weighted"), (False, "weighted"), (False, "bound")):
+        run = gradients(stop, loss)
+        result, (of_loss, *_) = run(calm, x[:4], four)
+        _, (of_bound, *_) = run(calm, x[:4], four, (0.0, 1.0))
+        made[stop, loss] = (result, of_loss, of_bound)
+    result, of_loss, of_bound = made[False, "bound"]
+    np.testing.assert_allclose(result.loss, result.bits_per_dim - 8, rtol=1e-5)
+    np.testing.assert_allclose(result.bits_per_dim, made[True, "weighted"][0].bits_per_dim, rtol=1e-5)
+    norms = _norms(of_bound)
+    assert all(norm < 1e-5 * norms[name] for name, norm in _norms(_difference(of_loss, of_bound)).items())
+    weighted, bound = (optax.tree.norm(made[True, "weighted"][i]["flows"]["y1"]) for i in (1, 2))
+    np.testing.assert_allclose(weighted, bound * (3 * SIZE**2) / 512, rtol=1e-4)  # 1/512 is the weight of y_1
+    # The entropies depend on the encoder alone.
+    apart = _norms(_difference(of_bound, made[False, "weighted"][2]))
+    assert apart["encoder"] > 5e-3 * norms["encoder"]
+    assert all(apart[name] < 1e-5 * norms[name] for name in ("flows", "decoder"))
+
+
+def _norms(gradient: Any) -> dict[str, float]:
+    return {name: float(optax.tree.norm(gradient[name])) for name in ("encoder", "decoder", "flows")}
+
+
+def _difference(a: Any, b: Any) -> Any:
+    return jax.tree.map(lambda a, b: a - b, a, b)
+
+
+def draw(model: Hierarchy, keys: Any) -> noise.Noise:
     return jax.jit(partial(noise.draw, model))(keys)
-
-
-@pytest.fixture(scope="module")
-def draws(of_two_levels: Hierarchy) -> noise.Noise:
-    return _draw(of_two_levels, jax.random.split(jax.random.key(2), 8))
-
-
-def test_draws_belong_to_their_sample(of_two_levels: Hierarchy, draws: noise.Noise) -> None:
-    """A batch may be cut anywhere: over devices, hosts or micro-batches."""
-    cut = _draw(of_two_levels, jax.random.split(jax.random.key(2), 8)[3:6])
-    jax.tree.map(lambda part, whole: np.testing.assert_array_equal(part, whole[3:6]), cut, draws)
-
-
-def test_draws_are_independent_and_standard(of_two_levels: Hierarchy, draws: noise.Noise) -> None:
-    assert set(draws) == {"flow", "decoder"}
-    for by_level in draws.values():
-        assert set(by_level) == {"prior", "y1", "8"}
-        for n, leaf in by_level.items():
-            assert leaf.shape == (8, *of_two_levels.level(n).shape)
-    values = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(draws)])
-    assert len(np.unique(values)) > 0.999 * values.size
-    assert abs(values.mean()) < 0.1 and abs(values.std() - 1) < 0.1
-
-
-def test_zeros_have_the_tree_of_draws(of_two_levels: Hierarchy, draws: noise.Noise) -> None:
-    zeros = noise.zeros(of_two_levels, 8)
-    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, 0 * b), zeros, draws)
-
-
-def test_noise_is_in_units_of_sigma(of_two_levels: Hierarchy, draws: noise.Noise) -> None:
-    model, rng = of_two_levels, np.random.default_rng(0)
-    y = {n: jnp.asarray(rng.normal(size=(8, *model.level(n).shape)).astype(np.float32)) for n in ("prior", "y1", "8")}
-    y["16"] = jnp.ones((8, *model.image_shape))
-    flow_in, decoder_in, sigmas = noise.perturb(model, y, draws)
-    assert set(sigmas) == {"prior", "y1", "8"}
-    for n in sigmas:
-        level, shape = model.level(n), (8, *[1] * len(model.level(n).shape))
-        sigma = np.repeat(np.asarray(y[n]).reshape(2, 4, -1).std(1, ddof=1).mean(-1), 4)
-        np.testing.assert_allclose(sigmas[n], sigma, rtol=1e-5)
-        for made, use, alpha in (
-            (flow_in, "flow", level.flow_noise),
-            (decoder_in, "decoder", level.decoder_noise),
-        ):
-            wanted = y[n] + alpha * sigma.reshape(shape) * draws[use][n]
-            np.testing.assert_allclose(made[n], wanted, rtol=1e-5, atol=1e-6)
-    for made in (flow_in, decoder_in):
-        np.testing.assert_array_equal(made["16"], y["16"])
-
-
-@pytest.mark.parametrize("group", [1, 3])
-def test_sigma_refuses_a_group_that_does_not_fit(group: int) -> None:
-    with pytest.raises(ValueError, match=rf"model\.statistics_group={group}"):
-        noise.sigma(jnp.ones((8, 2)), group)
-
-
-def test_sigmas_gradient_where_nothing_varies_is_zero() -> None:
-    y = jnp.stack([jnp.ones(4), jnp.arange(4.0)], -1)
-    gradient = jax.grad(lambda y: noise.sigma(y, 4)[0])(y)
-    np.testing.assert_array_equal(gradient[:, 0], 0)
-    assert np.abs(gradient[:, 1]).max() > 0
-
-
-def test_entropy_moves_nothing(of_two_levels: Hierarchy) -> None:
-    level = of_two_levels.level("8")
-    sigma = jnp.full(4, 0.5)
-    wanted = level.dims * (0.5 * np.log(2 * np.pi * (0.1 * 0.5) ** 2) + 0.5)
-    np.testing.assert_allclose(noise_entropy(level, sigma), wanted, rtol=1e-6)
-    np.testing.assert_array_equal(jax.grad(lambda s: jnp.sum(noise_entropy(level, s)))(sigma), 0)

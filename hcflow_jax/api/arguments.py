@@ -7,6 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from hcflow_jax.api.latents import Latents
 from hcflow_jax.api.programs import DTYPES
@@ -25,6 +26,13 @@ def known_dtype(dtype: str) -> str:
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise InputError(f"dtype is {' or '.join(map(repr, DTYPES))}, not {dtype!r}")
     return dtype
+
+
+def known_denoise(config: ConfigDict, denoise: bool) -> bool:
+    """Whether samples are denoised; an InputError if they cannot be."""
+    if denoise and config.data.noise_std == 0:
+        raise InputError("denoise: data.noise_std is 0: the model was trained without noise, there is none to remove")
+    return bool(denoise)
 
 
 def known_levels(model: ImageModel, levels: Levels) -> tuple[str, ...]:

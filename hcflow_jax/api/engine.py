@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
@@ -190,6 +190,12 @@ class Engine:
         """
         call = lambda batch: program(self.prepared, batch, *more)  # noqa: E731
         return batches.stream(call, trees, self._largest(unit), unit * self.mesh.size, self._place)
+
+    def _numbered(self, program: Callable[..., Any], numbers: range) -> Iterator[Any]:
+        """A program's results for images by their numbers, a batch after the other."""
+        most = self._largest()
+        trees = (np.array(numbers[i : i + most], np.uint32) for i in range(0, len(numbers), most))
+        return self._stream(program, trees)
 
     def _latents(self, z: Mapping[str, Any]) -> Latents:
         # jit sorts a dict's keys

@@ -1,6 +1,6 @@
 """A trained model in use: what `Coder` does, samples, edits by level, the likelihood."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,15 +43,14 @@ class Model(Coder):
         given = self.sigma if sigma is None else sigma
         return arguments.sigmas(self.image_model, SIGMA if given is None else given)
 
-    def _numbered(self, program: Callable[..., Any], numbers: range) -> Iterator[Any]:
-        """A program's results for images by their numbers, a batch after the other."""
-        starts = range(numbers.start, numbers.stop, self._largest())
-        ends = (min(start + self._largest(), numbers.stop) for start in starts)
-        trees = (np.arange(start, end, dtype=np.uint32) for start, end in zip(starts, ends, strict=True))
-        return self._stream(program, trees)
-
     def sample(
-        self, n: int, seed: int = 0, sigma: Sigma | None = None, first: int = 0, progress: Progress | None = None
+        self,
+        n: int,
+        seed: int = 0,
+        sigma: Sigma | None = None,
+        first: int = 0,
+        progress: Progress | None = None,
+        denoise: bool = False,
     ) -> pixels.Images:
         """Images sampled from the model.
 
@@ -63,6 +62,7 @@ class Model(Coder):
             (those not named have 1). None: the model's own (`self.sigma`), else `SIGMA`.
           first: number of the first image.
           progress: is called after every batch, with the images done and n.
+          denoise: takes one step against the noise of training (`ImageModel.decode_denoised`), before rounding.
 
         Returns:
           (n, R, R, 3), uint8.
@@ -75,10 +75,10 @@ class Model(Coder):
         >>> bool((images[1:] == model.sample(2, seed=3, sigma=0.7, first=1)).all())
         True
         """
-        return joined(self.sample_batches(n, seed, sigma, first), n, progress)
+        return joined(self.sample_batches(n, seed, sigma, first, denoise), n, progress)
 
     def sample_batches(
-        self, n: int, seed: int = 0, sigma: Sigma | None = None, first: int = 0
+        self, n: int, seed: int = 0, sigma: Sigma | None = None, first: int = 0, denoise: bool = False
     ) -> Iterator[pixels.Images]:
         """`sample`, one batch after the other: for more images than memory holds.
 
@@ -90,7 +90,8 @@ class Model(Coder):
         3
         """
         numbers, sigmas = arguments.numbers(n, first), self._sigmas(sigma)
-        key, sample = arguments.known_seed(seed), self._use(self.dtype).sample
+        key, programs = arguments.known_seed(seed), self._use(self.dtype)
+        sample = programs.sample_denoised if arguments.known_denoise(self.config, denoise) else programs.sample
         return self._numbered(lambda params, i: sample(params, key, i, sigmas), numbers)
 
     def interpolate(
@@ -283,15 +284,16 @@ class Model(Coder):
         self.statistics = {name: float(np.mean(values, dtype=np.float64)) for name, values in found.items()}
         return self.statistics
 
-    def export_sampler(self, path: str | Path, n: int = 16) -> None:
+    def export_sampler(self, path: str | Path, n: int = 16, denoise: bool = False) -> None:
         """Writes the sampler to a file that jax loads and runs, on CPU, GPU and TPU: see `sampler_file`.
 
         Args:
           path: of the file.
           n: images per call.
+          denoise: as in `sample`.
 
         Raises:
-          InputError: n is below 1.
+          InputError: n is below 1, or there is no noise to remove.
           OSError: the file cannot be written.
         """
-        sampler_file.write(path, self.config, self.prepared, self.dtype, n)
+        sampler_file.write(path, self.config, self.prepared, self.dtype, n, denoise)

@@ -88,6 +88,7 @@ class Programs:
         self.decode_floats_from = of_level("floats_from", lambda *args: self._from(*args) + 0.5)
         self.draw = program("draw", self.draw_latents)
         self.sample = program("sample", self.sample_images)
+        self.sample_denoised = program("sample_denoised", partial(self.sample_images, denoise=True))
         spaces = [space for space in model.spaces if space != "z"]
         self.to_space = {s: program(f"to {s}", partial(model.to_space, space=s)) for s in spaces}
         self.from_space = {s: program(f"from {s}", partial(model.from_space, space=s)) for s in spaces}
@@ -119,9 +120,12 @@ class Programs:
 
         return jax.vmap(one)(indices)
 
-    def sample_images(self, params: Any, seed: Array, indices: Array, sigmas: Array) -> Array:
-        """uint8 images of `draw_latents`."""
-        return preprocessing.to_uint8(self.model.decode(params, self.draw_latents(seed, indices, sigmas)))
+    def sample_images(self, params: Any, seed: Array, indices: Array, sigmas: Array, denoise: bool = False) -> Array:
+        """uint8 images of `draw_latents`; denoised before they are rounded, if `denoise` says so."""
+        z = self.draw_latents(seed, indices, sigmas)
+        if denoise:
+            return preprocessing.to_uint8(self.model.decode_denoised(params, z, self.config.data.noise_std))
+        return preprocessing.to_uint8(self.model.decode(params, z))
 
     def _from(self, level: str, params: Any, given: tuple[Any, dict[str, Array]]) -> Array:
         state, z = given

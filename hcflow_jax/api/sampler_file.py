@@ -19,7 +19,7 @@ from jax import export
 from ml_collections import ConfigDict
 
 from hcflow_jax import paths, settings
-from hcflow_jax.api.arguments import whole
+from hcflow_jax.api.arguments import known_denoise, whole
 from hcflow_jax.api.programs import Programs
 from hcflow_jax.files import replacing
 
@@ -28,7 +28,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 _EXECUTION = dict(preset="gpu", loop="scan", conv="xla", resample="taps", gain="weights", halves="one")
 
 
-def write(path: str | Path, config: ConfigDict, params: Any, dtype: str, n: int) -> None:
+def write(path: str | Path, config: ConfigDict, params: Any, dtype: str, n: int, denoise: bool = False) -> None:
     """Writes the sampler of a model, its prepared parameters in it.
 
     Args:
@@ -37,18 +37,20 @@ def write(path: str | Path, config: ConfigDict, params: Any, dtype: str, n: int)
       params: prepared.
       dtype: of the networks' arithmetic.
       n: images a call.
+      denoise: as in `Model.sample`.
 
     Raises:
-      InputError: n is no whole number or below 1, or the path is none of this machine (see `paths.local`).
+      InputError: n is no whole number or below 1, there is no noise to remove, or the path is none of this machine
+        (see `paths.local`).
       OSError: the file cannot be written.
     """
-    path = paths.local(path, "path")
+    path, denoise = paths.local(path, "path"), known_denoise(config, denoise)
     n = whole("n", n, 1, what="at least one image a call")
     programs = Programs(config, dtype, execution=_EXECUTION)
     constants = jax.tree.map(np.asarray, params)
 
     def sampler(seed: Any, first: Any, sigmas: Any) -> Any:
-        return programs.sample_images(constants, seed, first + jnp.arange(n, dtype=jnp.uint32), sigmas)
+        return programs.sample_images(constants, seed, first + jnp.arange(n, dtype=jnp.uint32), sigmas, denoise)
 
     scalar = jax.ShapeDtypeStruct((), jnp.uint32)
     sigmas = jax.ShapeDtypeStruct((len(programs.model.level_names),), jnp.float32)

@@ -44,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sigma", type=arguments.sigma, help=sigma)
     seed = "of the samples, of KID's subsets and of what a protocol draws; default %(default)s"
     parser.add_argument("--seed", type=arguments.seed, default=0, help=seed)
+    denoise = "denoise the samples: one step against the noise of training; default: the config's eval.denoise"
+    parser.add_argument("--denoise", action=argparse.BooleanOptionalAction, default=None, help=denoise)
     arguments.add_dtype(parser)
     features.add_extractor(parser)
     dims = "most dimensions of a level whose Jacobian `exactness` computes; default %(default)s"
@@ -82,6 +84,7 @@ def run(values: argparse.Namespace) -> int:
         draws=values.draws,
         batch_size=values.batch_size,
         jacobian_dims=values.jacobian_dims,
+        denoise=values.denoise,
     )
     images = measured_set.open_data(model.config, values.data, values.split)
     reals = images

@@ -4,6 +4,7 @@
     hcflow sample --count 100 --sigma 8=0.7,32=0.5 --each faces/
     hcflow sample --first 1000 --count 500 --each faces/
     hcflow sample --count 10000 --npz faces.npz
+    hcflow sample --count 16 --denoise --out clean.png
 
 The array is arr_0, uint8 (n, R, R, 3), as ADM's evaluator reads it. Image i depends on the seed and i alone, however
 many are drawn. With --each, a PNG is written as soon as its image is drawn; a command that was stopped goes on with
@@ -37,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--columns", type=arguments.count, help="of the sheet; default: as many as rows")
     parser.add_argument("--each", metavar="DIR", type=as_path, help="writes every image as a PNG of its own")
     parser.add_argument("--npz", metavar="FILE.npz", type=as_path, help="writes all images as one array, arr_0")
+    denoise = "one step against the noise of training (data.noise_std), before rounding"
+    parser.add_argument("--denoise", action="store_true", help=denoise)
     arguments.add_model(parser)
     arguments.add_dtype(parser)
 
@@ -88,7 +91,8 @@ def _drawn(
     """The images, a batch after the other; a batch is written as PNGs and given to `add` before it is given."""
     number = values.first
     with bar(values.count, "sampling") as progress:
-        for images in model.sample_batches(values.count, seed=values.seed, sigma=values.sigma, first=number):
+        batches = model.sample_batches(values.count, values.seed, values.sigma, number, denoise=values.denoise)
+        for images in batches:
             for i, image in enumerate(images if each else (), start=number):
                 pictures.save_png(Path(each or "") / f"seed{values.seed}_{i:05d}.png", image)
             if add:

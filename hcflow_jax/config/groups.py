@@ -148,6 +148,11 @@ EVAL: Tree = {
         resume=True,
     ),
     "samples": Field(0, "samples for the distances; 0: what the protocol says", "images", WHOLE, resume=True),
+    "denoise": Field(
+        False,
+        "denoise the samples of fid, kid, prc and nearest: one step against the noise `data.noise_std`",
+        resume=True,
+    ),
     "extractor": Field(
         "",
         "network whose features the distances compare: inception, efficientnet-lite0, or a drawn set's attribute "

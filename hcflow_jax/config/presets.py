@@ -56,10 +56,21 @@ def load(name: str) -> ModuleType:
     return module
 
 
+def variants(name: str) -> tuple[str, ...]:
+    """What `config` takes for a preset: "ablation:demo_b" and so on for one that has `ARGUMENTS`, else its name."""
+    arguments = getattr(load(name), "ARGUMENTS", ())
+    return tuple(f"{name}:{argument}" for argument in arguments) or (name,)
+
+
 def config(name: str) -> ConfigDict:
     """The config of a preset.
 
+    Args:
+      name: such as "demo", or "ablation:demo_b" for a preset that takes an argument.
+
     Raises:
       KeyError: there is no such preset.
+      ConfigError: the preset does not take the argument.
     """
-    return load(name).get_config()
+    preset, _, argument = name.partition(":")
+    return load(preset).get_config(*[argument] if argument else [])

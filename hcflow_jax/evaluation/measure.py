@@ -52,6 +52,8 @@ def wanted(config: ConfigDict) -> tuple[tuple[str, ...], Options, Callable[[], E
     names = tuple(name.strip() for name in given.metrics.split(","))
     for name in names:
         need("eval.metrics", name in METRICS, f"be some of {', '.join(METRICS)}, with commas between", given.metrics)
+    noisy = not given.denoise or config.data.noise_std > 0
+    need("eval.denoise", noisy, "be False where data.noise_std is 0", given.denoise)
     need("eval.samples", given.samples != 1, "be 0, or 2 or more", given.samples)
     protocol = protocols.with_samples(protocols.PRESETS[given.protocol], given.samples or None)
     options = Options(protocol=protocol, images=given.images, draws=given.draws)
@@ -114,9 +116,11 @@ def measure(
     """
     check_metrics(names)
     options, found, network = options or Options(), Measured(), cache(extractor)
+    distances = tuple(DISTANCES[name] for name in DISTANCES if name in names)
+    if distances or "nearest" in names:
+        options.denoise_of(model)  # refuses before any work
     if "bits" in names:
         found.take("bits", lambda: metrics.likelihood(model, images, options, tell))
-    distances = tuple(DISTANCES[name] for name in DISTANCES if name in names)
     if distances:
         real = images if reals is None else reals()
         found.take("distances", lambda: metrics.distances(model, real, distances, options, network(), tell))

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from hcflow_jax import api, devices
+from hcflow_jax.api.arguments import known_denoise
 from hcflow_jax.data import Source, pipeline
 from hcflow_jax.data.source import Slice
 from hcflow_jax.evaluation import attribute_distances, bits_per_dim, comparison, protocols, real_features, shares
@@ -38,6 +39,7 @@ class Options:
       nearest: samples, and held-out images, that are looked up among the training images, at most.
       exact: held-out images of the certificate of exactness, at most.
       jacobian_dims: most dimensions of a level whose Jacobian the certificate computes.
+      denoise: whether the samples of the distances and of `nearest` are denoised; None: the config's.
     """
 
     protocol: Protocol = protocols.PLAIN
@@ -49,6 +51,7 @@ class Options:
     nearest: int = 1000
     exact: int = 1000
     jacobian_dims: int = 4096
+    denoise: bool | None = None
 
     def sigma_of(self, model: api.Model) -> Any:
         """The standard deviation of a model's samples."""
@@ -56,6 +59,15 @@ class Options:
             if given is not None:
                 return given
         return float(model.config.sample.sigma)
+
+    def denoise_of(self, model: api.Model) -> bool:
+        """Whether a model's samples are denoised.
+
+        Raises:
+          InputError: they were to be, and the model was trained without noise.
+        """
+        given = model.config.eval.denoise if self.denoise is None else self.denoise
+        return known_denoise(model.config, given)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,13 +159,13 @@ def distances(
     real = real_features.real_side(
         reals, protocol, model.config, extractor, seed, size, lambda done, of: tell("features of reals", done, of)
     )
-    sigma, mine = options.sigma_of(model), shares.part(count)
-    drawn = model.sample_batches(len(mine), seed, sigma, mine.start) if mine else ()
+    sigma, denoise, mine = options.sigma_of(model), options.denoise_of(model), shares.part(count)
+    drawn = model.sample_batches(len(mine), seed, sigma, mine.start, denoise) if mine else ()
     own = comparison.extract_batches(
         "the samples", len(mine), drawn, extractor, size, lambda done, of: tell("features of samples", done, of)
     )
     features = shares.gathered(own)
-    how = {"sigma": sigma, "seed": seed, "count": count, "dtype": model.dtype}
+    how = {"sigma": sigma, "seed": seed, "count": count, "dtype": model.dtype, "denoised": denoise}
     generated = comparison.Side("samples", features, comparison.moments(features), {**extractor.about(), **how})
     values = comparison.compare(generated, real, metrics, seed)
     values["protocol"] |= protocol.about()
@@ -188,7 +200,8 @@ def table(values: dict[str, Any], metric: str) -> list[str]:
         f"{real['bits']} bits, noise {real['noise_std']}, {'mirrored at random' if real['flip'] else 'not mirrored'}"
     )
     lines.append(
-        f"  protocol {protocol['name']}: {values['count']:,} samples at sigma {made['sigma']}, seed {made['seed']}; "
+        f"  protocol {protocol['name']}: {values['count']:,} samples at sigma {made['sigma']}, seed {made['seed']}"
+        f"{', denoised' if made['denoised'] else ''}; "
         f"{values['count_real']:,} reals of {real['images']}, {prepared}"
     )
     lines.append(
@@ -214,8 +227,8 @@ def nearest(
       InputError: there are fewer than 5 training images for each process.
     """
     count = min(options.nearest, len(held_out))
-    sigma = options.sigma_of(model)
-    samples = model.sample(count, options.seed, sigma)
+    sigma, denoise = options.sigma_of(model), options.denoise_of(model)
+    samples = model.sample(count, options.seed, sigma, denoise=denoise)
     others = np.stack([held_out[i] for i in range(count)])
     mine = shares.part(len(training))
 
@@ -232,7 +245,13 @@ def nearest(
     )
     whole = {name: merged(each, mine.start) for name, each in own.by_distance.items()}
     found = Neighbours(whole["pixels"], whole.get("features"), len(training), own.mirrors)
-    protocol = {"sigma": sigma, "seed": options.seed, "samples": count, "training": training.name}
+    protocol = {
+        "sigma": sigma,
+        "seed": options.seed,
+        "samples": count,
+        "denoised": denoise,
+        "training": training.name,
+    }
     picture = sheet(found, samples, training, SHOWN, max(1, SCALE // model.resolution))
     return Outcome(
         {**found.as_dict(), "protocol": {**protocol, "held_out": held_out.name, **extractor.about()}},

@@ -222,11 +222,30 @@ class ImageModel(abc.ABC):
     def finest_score(self, params: Params, x: Float[Array, "b r r 3"], state: State) -> Float[Array, "b r r 3"]:
         """The gradient in x of log p(x | coarser levels), in nats: the finest level's log-prior and log-determinant.
 
+        For a flow over the pixels, which has nothing else to hold fixed, it is that of all of log p(x).
+
         Args:
           params: raw or prepared.
           x: images.
           state: of the coarser levels, from `decode_coarse` with the finest level; held fixed.
         """
+
+    def decode_denoised(self, params: Params, z: ByLevel, noise_std: float) -> Float[Array, "b r r 3"]:
+        """`decode`, and one step against the noise of the training images: x + s^2 `finest_score`.
+
+        The model has learned the density of images with noise of standard deviation s. The step leads from x to the
+        mean of the images without it (Tweedie's formula), as TarFlow takes it (arXiv 2412.06329). The coarser levels
+        are held fixed. `encode` does not give the latents of a denoised image back.
+
+        Args:
+          params: raw or prepared.
+          z: latents.
+          noise_std: s, the standard deviation of the noise, in units of x.
+        """
+        finest = self.level_names[-1]
+        state = self.decode_coarse(params, z, finest)
+        x = self.decode_from(params, state, z, finest)
+        return x + noise_std**2 * self.finest_score(params, x, state)
 
     def to_space(self, params: Params, z: ByLevel, space: str) -> ByLevel:
         """Converts some levels of latents to another space than "z"; see `spaces`.

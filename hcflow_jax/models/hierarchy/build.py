@@ -46,6 +46,8 @@ def build(config: ConfigDict) -> Hierarchy:
         style_masked=tuple(top.style_masked),
         statistics_group=model.statistics_group,
         bits=config.data.bits,
+        stop_gradient=model.stop_gradient,
+        loss=model.loss,
     )
 
 

@@ -16,6 +16,7 @@ def check(config: ConfigDict) -> None:
     """
     _check_levels(config)
     _check_top(config.model.top)
+    _check_loss(config)
     group = config.model.statistics_group
     batches = {
         "train.batch_size": config.train.batch_size,
@@ -61,6 +62,17 @@ def _check_level(row: ConfigDict, resolution: int, finest: int) -> None:
         need(f"{field}.unet_growth", row.unet_growth >= 1, "be at least 1", row.unet_growth)
     if resolution == finest:
         need(f"{field}.channels", row.channels == 3, "be 3 at the finest level: the image", row.channels)
+
+
+def _check_loss(config: ConfigDict) -> None:
+    """The bound exists where every level but the finest has flow noise."""
+    levels, top = config.model.levels, config.model.top
+    finest = f"r{config.data.resolution}"
+    noisy = {f"levels.{name}": row.flow_noise for name, row in levels.items() if name != finest}
+    noisy |= {"top.prior": top.prior.flow_noise, "top.y1": top.y1.flow_noise}
+    for name, alpha in noisy.items():
+        exists = config.model.loss != "bound" or alpha > 0
+        need("model.loss", exists, f"be weighted where model.{name}.flow_noise is 0", config.model.loss)
 
 
 def _check_top(top: ConfigDict) -> None:

@@ -6,7 +6,7 @@ which `noise` and `objective` add.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +44,8 @@ class Hierarchy(ImageModel):
     style_masked: tuple[int, int]
     statistics_group: int
     bits: int
+    stop_gradient: bool = True
+    loss: Literal["weighted", "bound"] = "weighted"
 
     rate_groups = RATE_GROUPS
     frozen_group = "encoder"

@@ -81,7 +81,8 @@ def perturb(
       sigmas: sigma(y) of every noisy level, for all samples; None takes it over the statistics groups.
 
     Returns:
-      y as inputs of the flows (stop-gradiented), y as inputs of the decoders (not), and sigma by noisy level.
+      y as inputs of the flows (stop-gradiented, unless the model says otherwise), y as inputs of the decoders (not),
+      and sigma by noisy level.
     """
     if sigmas is None:
         by_sample = {n: sigma(y[n], model.statistics_group) for n in model.noisy_names}
@@ -93,4 +94,6 @@ def perturb(
         scale = scale.reshape(-1, *[1] * len(level.shape))
         flow_in[n] = y[n] + level.flow_noise * scale * noise["flow"][n]
         decoder_in[n] = y[n] + level.decoder_noise * scale * noise["decoder"][n]
-    return jax.tree.map(jax.lax.stop_gradient, flow_in), decoder_in, by_sample
+    if model.stop_gradient:
+        flow_in = jax.tree.map(jax.lax.stop_gradient, flow_in)
+    return flow_in, decoder_in, by_sample

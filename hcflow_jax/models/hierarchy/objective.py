@@ -70,7 +70,9 @@ def objective(
 ) -> Objective:
     """Loss and bound of images, with the given noise.
 
-    The flows' inputs are stop-gradiented, their conditioning is not: the encoder learns through the decoders.
+    The flows' inputs are stop-gradiented, their conditioning is not: the encoder learns through the decoders. It
+    learns through the flows too where `model.stop_gradient` is False, and from the entropies where `model.loss` is
+    "bound".
 
     Args:
       model: the model.
@@ -95,16 +97,18 @@ def objective(
         parts[n] = Part(
             log_prior=log_normal(z, level.prior_std),
             log_det=log_det,
-            entropy=zero if finest else noise_entropy(level, by_group[n]),
+            entropy=zero if finest else noise_entropy(level, by_group[n], learns=model.loss == "bound"),
             scale=zero + level.dims * math.log(IMAGE_SCALE) * finest,
             z=z,
             sigma=by_group.get(n, zero),
         )
     dims = math.prod(model.image_shape)
     by_level = {n: part.bits / dims for n, part in parts.items()}
-    bound = sum(by_level.values(), zero) + model.bits
+    in_all = sum(by_level.values(), zero)
+    weighted = sum((model.level(n).weight * part.bits for n, part in parts.items()), zero)
+    bound = in_all + model.bits
     return Objective(
-        loss=sum((model.level(n).weight * part.bits for n, part in parts.items()), zero),
+        loss=weighted if model.loss == "weighted" else in_all,
         bits_per_dim=bound if model.likelihood == "bound" else jnp.full_like(bound, jnp.nan),
         bits_by_level=by_level,
         parts=parts,
@@ -117,9 +121,19 @@ def log_normal(z: Array, std: float) -> PerSample:
     return -0.5 * square - math.prod(z.shape[1:]) * (0.5 * math.log(2 * math.pi) + math.log(std))
 
 
-def noise_entropy(level: Level, sigma: PerSample) -> PerSample:
-    """Entropy of N(0, (alpha sigma)^2) in all dims, (b,), nats, no gradient; 0 where alpha is."""
+def noise_entropy(level: Level, sigma: PerSample, learns: bool = False) -> PerSample:
+    """Entropy of N(0, (alpha sigma)^2) in all dims, (b,), nats; 0 where alpha is 0.
+
+    Args:
+      level: the level.
+      sigma: sigma(y) of each sample's group.
+      learns: whether sigma gets a gradient; it is 0 where sigma is 0.
+    """
     if level.flow_noise == 0:
         return jnp.zeros_like(sigma)
-    variance = jnp.square(level.flow_noise * jax.lax.stop_gradient(sigma))
+    if learns:
+        sigma = jnp.where(sigma > 0, sigma, jax.lax.stop_gradient(sigma))
+    else:
+        sigma = jax.lax.stop_gradient(sigma)
+    variance = jnp.square(level.flow_noise * sigma)
     return level.dims * (0.5 * jnp.log(2 * math.pi * variance) + 0.5)

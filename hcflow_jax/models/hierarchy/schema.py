@@ -5,7 +5,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from hcflow_jax.config import schema
-from hcflow_jax.config.fields import COUNT, NOT_NEGATIVE, POSITIVE, REQUIRED, WHOLE, Field, Rows, Rule, Tree
+from hcflow_jax.config.fields import COUNT, NOT_NEGATIVE, POSITIVE, REQUIRED, WHOLE, Field, Rows, Rule, Tree, one_of
 from hcflow_jax.config.registry import Rate
 
 _EVEN = Rule("be even and above 0", lambda value: COUNT.holds(value) and value % 2 == 0)
@@ -68,6 +68,13 @@ FIELDS: Tree = {
     },
     "encoder_multiplier": Field(10.0, "m of the encoder's layers"),
     "decoder_multiplier": Field(10.0, "m of the decoder's own convolutions"),
+    "stop_gradient": Field(True, "the flows' inputs pass no gradient to the encoder (Section 5)"),
+    "loss": Field(
+        "weighted",
+        "weighted: the levels' bits, each times its weight (Section 5). bound: the bound itself, in bits/dim of the "
+        "image without the bits of the data; the entropies of the noise then pass gradients",
+        rule=one_of("weighted", "bound"),
+    ),
     "statistics_group": Field(
         4, 'over which sigma(y) is taken: "Batch size Var(X)" of Table 2', "images", rule=_GROUP
     ),

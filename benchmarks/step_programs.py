@@ -74,7 +74,7 @@ def prepare(config: ConfigDict, what: str) -> tuple[Any, Any, Any]:
     x = jnp.asarray(images / 256 - 0.5, jnp.float32)
     if what == "gradient":
         keys = jax.random.split(jax.random.key(1), batch)
-        eps = noise.draw(model, keys) if isinstance(model, Hierarchy) else None
+        eps = noise.draw(model, keys) if isinstance(model, Hierarchy) else {}
 
         def loss(params: Any, x: Any) -> Any:
             if isinstance(model, Hierarchy):
@@ -86,6 +86,8 @@ def prepare(config: ConfigDict, what: str) -> tuple[Any, Any, Any]:
     if what == "encode":
         return jax.jit(model.encode), ready, x
     z = model.draw(jax.random.key(1), batch, config.sample.sigma)
-    if what == "decode" and not isinstance(model, Hierarchy):
+    if what == "sample":
+        return jax.jit(model.decode), ready, z
+    if not isinstance(model, Hierarchy):
         raise SystemExit("--what=decode is of the hierarchy; sample decodes latents of every family")
-    return jax.jit(model.generate if what == "decode" else model.decode), ready, z
+    return jax.jit(model.generate), ready, z

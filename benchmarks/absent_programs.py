@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from benchmarks import level_programs, memory
-from hcflow_jax import flows, parameters
+from hcflow_jax import flows, models, parameters
 from hcflow_jax.models.hierarchy import build
 from hcflow_jax.training import sharding, state, step
 from hcflow_jax.training.optimizer import Optimizer
@@ -25,7 +25,7 @@ def whole(config: ConfigDict, mode: str, mesh: Mesh) -> Program:
 
     `config.train.batch_size` is the global batch of every mode.
     """
-    model = build.build(config)
+    model = models.build(config)
     shape = (config.train.batch_size, *model.image_shape)
     params = model.shapes()
     if mode in ("train", "frozen"):

@@ -120,6 +120,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--onednn", choices=("auto", "on", "off"), default="auto", help="on a CPU; auto: the quicker")
     parser.add_argument("--layout", choices=("nchw", "nhwc"), default="nchw", help="of the twin's images in memory")
     parser.add_argument("--hflow", type=Path, help="clone of the authors' release, to be timed instead of the twin")
+    glow = "clone of y0ast's Glow-PyTorch, to be timed instead of the twin of a config of Glow"
+    parser.add_argument("--glow", type=Path, help=glow)
     parser.add_argument("--preset", type=Path, help="with --hflow: the settings JSON of the same model")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args(arguments)
@@ -127,7 +129,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--hflow and --preset go together")
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    names = ("config", "batch", "what", "calls", "precision", "torch", "layout", "onednn", "hflow", "preset")
+    names = ("config", "batch", "what", "calls", "precision", "torch", "layout", "onednn", "hflow", "glow", "preset")
     options = {name: getattr(chosen, name) for name in names}
     shown = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
     result = {

@@ -175,6 +175,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     config = load_config(arguments.config)
     config.execution.preset, config.execution.dtype = target.preset, arguments.precision
     config.execution.update(assignments("--set", arguments.set))
+    config.model.update(assignments("--model", arguments.model))
     devices = target.devices()
     mesh = Mesh(np.array(devices), (sharding.BATCH,), axis_types=(AxisType.Auto,))
     config.train.batch_size = arguments.batch * len(devices)
@@ -186,6 +187,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "target": arguments.target,
         "devices": len(devices),
         "config": str(arguments.config),
+        "model": assignments("--model", arguments.model),
         "program": arguments.part or arguments.mode,
         "batch_per_device": arguments.batch,
         "execution": resolve_execution(config.execution),
@@ -205,6 +207,7 @@ def main() -> None:
     parser.add_argument("--mode", choices=absent_programs.MODES, default="train")
     parser.add_argument("--part", help="instead of a mode: coupling:128:checker, step:32:channel, decoder:128, ...")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of `execution`")
+    parser.add_argument("--model", action="append", default=[], metavar="FIELD=VALUE", help="a field of `model`")
     parser.add_argument("--finish", action="store_true", help="GPU: compile to the end, to see how long it takes")
     parser.add_argument("--hlo", type=Path, help="where to write the optimised program's text")
     parser.add_argument("--out", type=Path)

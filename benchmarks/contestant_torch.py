@@ -12,8 +12,9 @@ import torch
 from ml_collections import ConfigDict
 
 from benchmarks import release, train_step
-from benchmarks.torch_twin import objective, training
+from benchmarks.torch_twin import glow, objective, training
 from benchmarks.torch_twin.model import Twin
+from hcflow_jax import config as schema
 
 
 class Theirs:
@@ -44,7 +45,9 @@ class Theirs:
         torch.manual_seed(own.seed)
         self._calls = calls
         start = time.perf_counter()
-        if how["hflow"]:
+        if schema.family_of(own) == "glow":
+            self._call = glow.prepare(own, what, precision, how, self._device)
+        elif how["hflow"]:
             self._call = release.prepare(own, what, precision, how, self._device)
         else:
             self._call = twin(own, what, precision, how, self._device)
@@ -54,7 +57,7 @@ class Theirs:
         onednn = self._settle_onednn(how["onednn"])
         self.block()
         self.about = {
-            "name": "the authors' release" if how["hflow"] else "torch_twin",
+            "name": "the authors' release" if how["hflow"] else "a clone" if how["glow"] else "torch_twin",
             "version": torch.__version__,
             "mode": how["torch"],
             "device": torch.cuda.get_device_name() if self._cuda else "cpu",

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from hcflow_jax import models
 from hcflow_jax.interop import settings
-from hcflow_jax.models.hierarchy import build, noise, objective
+from hcflow_jax.models.hierarchy import Hierarchy, noise, objective
 from hcflow_jax.training import sharding, state, step
 from hcflow_jax.training.optimizer import Optimizer
 from hcflow_jax.training.schedule import schedule
@@ -20,7 +21,9 @@ WHOLE = ("step", "frozen", "gradient", "sample", "encode", "decode")
 
 
 def load_config(path: Path) -> ConfigDict:
-    """A config file of ours, or a settings JSON of the authors'."""
+    """A config file of ours, FILE.py or FILE.py:ARGUMENT, or a settings JSON of the authors'."""
+    name, _, argument = str(path).partition(":")
+    path = Path(name)
     if path.suffix == ".json":
         return settings.to_config(json.loads(path.read_text()))
     spec = importlib.util.spec_from_file_location("benchmarked_config", path)
@@ -28,7 +31,7 @@ def load_config(path: Path) -> ConfigDict:
         raise SystemExit(f"--config: {path} is neither a .py nor a .json file")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.get_config()
+    return module.get_config(argument) if argument else module.get_config()
 
 
 def assignments(flag: str, given: list[str]) -> dict[str, Any]:
@@ -59,7 +62,7 @@ def prepare(config: ConfigDict, what: str) -> tuple[Any, Any, Any]:
 
     The last three are under prepared parameters.
     """
-    model = build.build(config)
+    model = models.build(config)
     params = jax.tree.map(jnp.asarray, model.create(jax.random.key(config.seed)))
     batch, resolution = config.train.batch_size, config.data.resolution
     images = np.random.default_rng(0).integers(0, 256, (batch, resolution, resolution, 3), dtype=np.uint8)
@@ -70,14 +73,21 @@ def prepare(config: ConfigDict, what: str) -> tuple[Any, Any, Any]:
         return run, jax.device_put(state.create(params, chosen), sharding.replicated(mesh)), images
     x = jnp.asarray(images / 256 - 0.5, jnp.float32)
     if what == "gradient":
-        eps = noise.draw(model, jax.random.split(jax.random.key(1), batch))
+        keys = jax.random.split(jax.random.key(1), batch)
+        eps = noise.draw(model, keys) if isinstance(model, Hierarchy) else {}
 
         def loss(params: Any, x: Any) -> Any:
-            return jnp.mean(objective.objective(model, params, x, eps).loss)
+            if isinstance(model, Hierarchy):
+                return jnp.mean(objective.objective(model, params, x, eps).loss)
+            return jnp.mean(model.objective(params, x, keys).loss)
 
         return jax.jit(jax.value_and_grad(loss)), params, x
     ready = jax.jit(model.prepare)(params)
     if what == "encode":
         return jax.jit(model.encode), ready, x
     z = model.draw(jax.random.key(1), batch, config.sample.sigma)
-    return jax.jit(model.decode if what == "sample" else model.generate), ready, z
+    if what == "sample":
+        return jax.jit(model.decode), ready, z
+    if not isinstance(model, Hierarchy):
+        raise SystemExit("--what=decode is of the hierarchy; sample decodes latents of every family")
+    return jax.jit(model.generate), ready, z

@@ -56,7 +56,13 @@ if importlib.util.find_spec("beartype"):  # a machine that only runs the vectors
     jaxtyping.install_import_hook([f"hcflow_jax.{name}" for name in CHECKED], "beartype.beartype")
 
 # They need the extra `peers`, which only the full tier installs; there a missing package is a failure.
-NEED_PEERS = {"test_compare_pytorch.py", "test_export_torch_read.py", "test_flow_pieces.py", "test_torch_twin.py"}
+NEED_PEERS = {
+    "test_compare_pytorch.py",
+    "test_export_torch_read.py",
+    "test_flow_pieces.py",
+    "test_torch_twin.py",
+    "test_torch_twin_glow.py",
+}
 
 # Each file runs in one process, and processes take files in this order: the slowest first, so that all end together.
 SLOWEST_FIRST = (

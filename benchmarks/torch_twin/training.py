@@ -77,9 +77,11 @@ class Trainer:
             for group in train.learning_rate
         ]
         betas = (train.adam_b1, train.adam_b2)
-        self.optimizer = torch.optim.Adam(
-            [row for row in rows if row["params"]], betas=betas, eps=train.adam_eps, fused=True
-        )
+        rows, how = [row for row in rows if row["params"]], {"betas": betas, "eps": train.adam_eps}
+        if train.optimizer == "adamax":
+            self.optimizer: torch.optim.Optimizer = torch.optim.Adamax(rows, foreach=True, **how)
+        else:
+            self.optimizer = torch.optim.Adam(rows, fused=True, **how)
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(train.ema_decay))
         self.model, self.parameters, self.backward = model, list(learning.values()), backward
         self.clip_norm, self.data = train.clip_norm, config.data

@@ -20,8 +20,8 @@ from hcflow_jax.evaluation.nearest import Nearest, Neighbours, neighbours, sheet
 from hcflow_jax.evaluation.protocols import Protocol
 
 Tell = Callable[[str, int, int], object]  # what is done, images done, of how many
-SHOWN = 16  # samples on the sheet of neighbours
-SCALE = 48  # pixels, about, that an image has on it
+SHOWN = 8  # samples on the sheet of neighbours
+SCALE = 96  # pixels, about, that an image has on it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +186,9 @@ def table(values: dict[str, Any], metric: str) -> list[str]:
         )
         lines.append(f"{metric:<28}{values[metric]:.4f}{beside}")
     if "kid" in values:
-        lines.append(f"{'kid':<28}{values['kid']:.6f} +- {values['kid_spread']:.6f} over subsets")
+        whole = values["protocol"]["kid"]["size"] == values["count"] == values["count_real"]
+        spread = "of all images" if whole else f"+- {values['kid_spread']:.6f} over subsets"
+        lines.append(f"{'kid':<28}{values['kid']:.6f} {spread}")
     for name in ("precision", "recall"):
         if name in values:
             lines.append(f"{name:<28}{values[name]:.4f}")

@@ -13,7 +13,7 @@ import training_fakes as fakes
 from hcflow_jax import models
 from hcflow_jax.config import ConfigError
 from hcflow_jax.evaluation.flow_scales import flow_scales
-from hcflow_jax.training import loop, metrics, trace, watch
+from hcflow_jax.training import looks, loop, metrics, trace, watch
 
 
 def prepared(matrices):
@@ -78,7 +78,7 @@ def rows(directory, kind):
 def test_a_run_looks_at_its_flows_at_intervals_and_at_its_end(tmp_path, monkeypatch, capsys):
     fakes.install(monkeypatch.setattr)
     # The step's number, as it were: how far the mean of the flows has moved.
-    monkeypatch.setattr(loop, "flow_scales", lambda by_level: {"condition/8": jnp.sum(by_level["8"]["b"])})
+    monkeypatch.setattr(looks, "flow_scales", lambda by_level: {"condition/8": jnp.sum(by_level["8"]["b"])})
     config = fakes.config(tmp_path / "images", watch_every=2, num_steps=3, checkpoint_every=2)
     loop.train(config, tmp_path / "run")
     first, last = rows(tmp_path / "run", "watch")
@@ -94,7 +94,7 @@ def test_a_run_looks_at_its_flows_at_intervals_and_at_its_end(tmp_path, monkeypa
 
 def test_a_run_may_not_look(tmp_path, monkeypatch, capsys):
     fakes.install(monkeypatch.setattr)
-    monkeypatch.setattr(loop, "flow_scales", lambda by_level: {"condition/8": jnp.ones(())})
+    monkeypatch.setattr(looks, "flow_scales", lambda by_level: {"condition/8": jnp.ones(())})
     loop.train(fakes.config(tmp_path / "images", watch_every=0, num_steps=2), tmp_path / "run")
     assert not rows(tmp_path / "run", "watch")
     assert "look at the flows" not in capsys.readouterr().out

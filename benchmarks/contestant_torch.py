@@ -57,7 +57,7 @@ class Theirs:
         onednn = self._settle_onednn(how["onednn"])
         self.block()
         self.about = {
-            "name": "the authors' release" if how["hflow"] else "a clone" if how["glow"] else "torch_twin",
+            "name": "the authors' release" if how["hflow"] else "a clone" if how.get("glow") else "torch_twin",
             "version": torch.__version__,
             "mode": how["torch"],
             "device": torch.cuda.get_device_name() if self._cuda else "cpu",

@@ -189,7 +189,7 @@ def prepare(
 ) -> Callable[[], Any]:
     """What is timed, as a function of nothing."""
     layout = torch.channels_last if how["layout"] == "nhwc" else torch.contiguous_format
-    batch, images, clone = config.train.batch_size, training.random_images(config), how["glow"]
+    batch, images, clone = config.train.batch_size, training.random_images(config), how.get("glow")
     network: Any = _public(clone, config) if clone else Glow(config)
     network = network.to(device).to(memory_format=layout)
     wrap: Any = torch.compile if how["torch"] == "compile" else lambda function: function

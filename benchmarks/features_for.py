@@ -1,6 +1,7 @@
-"""What features of FID's Inception network cost on a device that is not here, as JSON.
+"""What features of an extractor cost on a device that is not here, as JSON.
 
     python -m benchmarks.features_for --target h200 --batch 64 --pixels 256
+    python -m benchmarks.features_for --target h200 --extractor efficientnet-lite0
 
 The program is compiled for the device as `benchmarks.compile_for` does it; on GPUs the result is its kernel roofline,
 a lower bound of the time. The network is computed in float32 at the highest precision, as everywhere.
@@ -20,17 +21,22 @@ import numpy as np
 from jax.sharding import AxisType, Mesh
 
 from benchmarks import absent, absent_programs, compile_for
-from hcflow_jax.evaluation import inception, inception_weights
+from hcflow_jax.evaluation import extractors, inception, inception_weights
 from hcflow_jax.training import sharding
 
 
-def program(mesh: Mesh, batch: int, pixels: int) -> absent_programs.Program:
+def program(mesh: Mesh, batch: int, pixels: int, extractor: str = extractors.INCEPTION) -> absent_programs.Program:
     """The function of `hcflow features`, with abstract weights and images; the batch is that of all devices."""
-    flat = {name: np.zeros(shape, np.float32) for name, shape in inception_weights.shapes().items()}
-    weights = {n: jax.ShapeDtypeStruct(a.shape, jnp.float32) for n, a in inception.arrange(flat).items()}
+    if extractor == extractors.INCEPTION:  # its weights need not be here
+        flat = {name: np.zeros(shape, np.float32) for name, shape in inception_weights.shapes().items()}
+        network, arrays = inception.features, inception.arrange(flat)
+    else:
+        loaded = extractors.load(extractor)
+        network, arrays = loaded.network, loaded.weights
+    weights = {n: jax.ShapeDtypeStruct(a.shape, jnp.float32) for n, a in arrays.items()}
     images = jax.ShapeDtypeStruct((batch, pixels, pixels, 3), jnp.uint8)
     arguments = (absent_programs.placed(weights, mesh), absent_programs.placed(images, mesh, True))
-    return jax.jit(inception.features), arguments
+    return jax.jit(network), arguments
 
 
 def measure(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -38,10 +44,13 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     target = absent.Target(chosen.target)
     devices = target.devices()
     mesh = Mesh(np.array(devices), (sharding.BATCH,), axis_types=(AxisType.Auto,))
-    compiled = compile_for.compile_for(target, program(mesh, chosen.batch * len(devices), chosen.pixels), False)
+    compiled = compile_for.compile_for(
+        target, program(mesh, chosen.batch * len(devices), chosen.pixels, chosen.extractor), False
+    )
     return {
         "date": date.today().isoformat(),
         "target": chosen.target,
+        "extractor": chosen.extractor,
         "batch_per_device": chosen.batch,
         "pixels": chosen.pixels,
         "jax": jax.__version__,
@@ -53,6 +62,7 @@ def main() -> None:
     """Prints the JSON, and writes it where --out says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--target", default="h200", help="as for benchmarks.compile_for")
+    parser.add_argument("--extractor", choices=extractors.NAMES, default=extractors.INCEPTION)
     parser.add_argument("--batch", type=int, default=64, help="images of a device")
     parser.add_argument("--pixels", type=int, default=256, help="of an image, before it is resized")
     parser.add_argument("--out", type=Path)

@@ -51,7 +51,7 @@ def features(weights: Weights, images: UInt8[Array, "b R R 3"]) -> Float[Array, 
       images: 8-bit values; they are resized bilinearly, pixel centres at half pixels, without antialiasing.
     """
     x = images.astype(jnp.float32) / 255
-    x = jax.image.resize(x, (x.shape[0], SIZE, SIZE, 3), "bilinear", antialias=False)
+    x = _resized(_resized(x, 1), 2)
     x = (x - jnp.array(_MEAN, x.dtype)) / jnp.array(_STD, x.dtype)
     x = jax.nn.relu6(_convolved(weights, "_conv_stem", x, stride=2))
     number = 0
@@ -61,6 +61,16 @@ def features(weights: Weights, images: UInt8[Array, "b R R 3"]) -> Float[Array, 
             number += 1
     x = jax.nn.relu6(_convolved(weights, "_conv_head", x))
     return x.mean((1, 2))
+
+
+def _resized(x: Array, axis: int) -> Array:
+    """One axis of images at the network's size, bilinearly. For some GPUs XLA cannot compile it as a product."""
+    length = x.shape[axis]
+    places = np.clip((np.arange(SIZE) + 0.5) * length / SIZE - 0.5, 0, length - 1)
+    low = np.floor(places).astype(np.int32)
+    weight = (places - low).astype(np.float32).reshape([-1 if i == axis else 1 for i in range(4)])
+    high = np.minimum(low + 1, length - 1)
+    return jnp.take(x, low, axis) * (1 - weight) + jnp.take(x, high, axis) * weight
 
 
 def read() -> tuple[dict[str, np.ndarray], Path]:

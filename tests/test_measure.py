@@ -20,6 +20,7 @@ from hcflow_jax.evaluation import (
     measured_set,
     metrics,
     nearest,
+    protocols,
     sets,
 )
 from hcflow_jax.training import evaluate
@@ -210,3 +211,15 @@ def test_parts_of_a_set_have_the_nearest_images_of_the_whole(monkeypatch):
     merged = metrics.merged(parts[0], 0)
     for name in ("places", "mirrored", "distances", "held_out"):
         np.testing.assert_array_equal(getattr(merged, name), getattr(whole, name))
+
+
+def test_the_sigma_of_samples_is_the_first_that_is_said(trained):
+    """Of the command line, the protocol, the model, the config."""
+    model = api.load(trained)
+    model.config = model.config.copy_and_resolve_references()
+    model.config.sample.sigma = 0.6
+    assert metrics.Options().sigma_of(model) == 0.6
+    model.sigma = {"8": 0.5}
+    assert metrics.Options().sigma_of(model) == {"8": 0.5}
+    assert metrics.Options(protocol=protocols.PAPER).sigma_of(model) == 0.8
+    assert metrics.Options(protocol=protocols.PAPER, sigma=0.9).sigma_of(model) == 0.9

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.study import plan, runs
+from benchmarks.study import plan, runs, tables
 from benchmarks.study.plan import Run
 from hcflow_jax.config import presets
 
@@ -121,3 +121,48 @@ def test_another_error_ends_the_study_and_is_no_result(study: Any) -> None:
     with pytest.raises(SystemExit, match=r"portraits_b-0: training ended with status 2: error: data\.path"):
         study.do()
     assert runs.result(Run("portraits_b")) == {}
+
+
+def _measured(bits: float | None, frechet: float) -> dict[str, Any]:
+    history = [{"step": 0, "kind": "eval", "bits_per_dim": 9.0}, {"step": 8, "kind": "eval", "bits_per_dim": bits}]
+    own = {"frechet_toon-head": frechet, "frechet_toon-head_floor": 0.25, "floor_count": 5000}
+    dear = {"kid": 0.5, "precision": 0.25, "recall": 0.75, "floor_count": 5000}
+    dear |= {"frechet_efficientnet-lite0": 30.0, "frechet_efficientnet-lite0_floor": 1.5}
+    return {
+        "training": {"diverged": None, "history": history},
+        "parameters": 1_487_269,
+        "sampling": {"images_per_second": 64.4},
+        "distances": {
+            "toon-head": own | {"attributes": {"mean": 0.125, "floor": 0.0625}},
+            "efficientnet-lite0": dear,
+        },
+    }
+
+
+def test_a_table_has_means_and_spreads_of_what_is_done(study: Any) -> None:
+    runs.keep(Run("portraits_a", 0), **_measured(4.5, 10.0))
+    runs.keep(Run("portraits_a", 1), **_measured(4.75, 12.0))
+    runs.keep(Run("portraits_b"), **_measured(None, 14.0))
+    runs.keep(Run("portraits_c"), training={"diverged": "20 steps in a row were skipped", "history": []})
+    head, _, a, b, c, _, floors = tables.table("portraits", "abcd").splitlines()
+    steps = f"{STUDY.STEPS['a']:,}"
+    cells = "4.625 (4.500 to 4.750) | 11.00 (10.00 to 12.00) | 30.0 (30.0 to 30.0)"
+    assert a.startswith(f"| a | 2 of 3 | {steps} | 1,487,269 | {cells} |") and a.count("|") == head.count("|")
+    assert b.startswith(f"| b | 1 | {steps} | 1,487,269 | - | 14.00 | 30.0 | 0.500 | 0.250 | 0.750 | 0.125 | 64 |")
+    assert c.startswith(f"| c | 1, 1 diverged | {steps} | - | - |") and c.count("|") == head.count("|")
+    expected = "attributes 0.25 (5,000 each), EfficientNet 1.50 (5,000 each); attribute distance 0.062."
+    assert floors == f"Between two halves of the real images: {expected}"
+
+
+def test_a_page_keeps_what_stands_around_its_tables() -> None:
+    page = "before\n<!-- costs -->\nold\n<!-- end -->\nafter\n"
+    assert tables.fill(page, {"costs": "new"}) == "before\n<!-- costs -->\n\nnew\n\n<!-- end -->\nafter\n"
+    assert tables.fill(tables.fill(page, {"costs": "x"}), {"costs": "new"}) == tables.fill(page, {"costs": "new"})
+    with pytest.raises(SystemExit, match="no place for other"):
+        tables.fill(page, {"other": "new"})
+
+
+def test_the_page_has_a_place_for_every_table() -> None:
+    page = (runs.ROOT / "docs" / "study.md").read_text()
+    for name in ("costs", "portraits", "landscapes", "ablations", "beyond"):
+        assert page.count(f"<!-- {name} -->\n") == 1

@@ -22,6 +22,7 @@ from hcflow_jax.config import ConfigError, presets
 SETS = {"portraits": "toon-head", "landscapes": "landscape"}
 MODELS = (*"abcdefgh", "glow", "noise")
 ARGUMENTS = tuple(f"{images}_{model}" for images in SETS for model in MODELS)
+RIVALS = tuple(model for model in MODELS if model not in ("a", "noise"))  # noise is a, with other numbers
 STEPS: dict[str, int] = dict.fromkeys(MODELS, 2_800)
 
 

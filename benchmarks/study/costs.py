@@ -1,50 +1,54 @@
-"""What a training step of each model costs, all measured in turn, and so how many steps fit into the same time."""
+"""What a training step of each model costs beside A's, and so how many steps fit into the same time."""
 
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import jax
 
 from benchmarks.step_programs import prepare
-from benchmarks.train_step import peak_memory
-from hcflow_jax.compiling import compile_options
+from hcflow_jax.compiling import compile_options, enable_compilation_cache
 from hcflow_jax.config import presets
 
-ROUNDS, CALLS = 9, 2
+PAIRS, CALLS = 9, 2
 
 
-def measure(models: tuple[str, ...], tell: Callable[[str], object] = print) -> dict[str, Any]:
-    """Times each model's step once a round, the models one after the other, and gives ratios to the first model.
+def measure(base: str, rivals: tuple[str, ...], tell: Callable[[str], object] = print) -> dict[str, Any]:
+    """Times each rival's training step beside the base's.
 
     Args:
-      models: names of models in configs/study.py; the first is what the others are compared with.
-      tell: is given a line for each model that is compiled and each round.
+      base: a model of configs/study.py.
+      rivals: others.
+      tell: is given a line for each rival.
 
     Returns:
-      {"rounds", "seconds": {model: median}, "ratio": {model: {"median", "least", "greatest"}}, "device", "jax"}.
+      {"pairs", "steps_a_pair", "rivals": {name: see `pair`}, "device", "jax"}.
     """
-    steps = {}
-    for model in models:
-        steps[model] = _compiled(model)
-        tell(f"compiled: {model}")
-    rounds = []
-    for i in range(ROUNDS):
-        rounds.append({model: step() for model, step in steps.items()})
-        tell(f"round {i + 1} of {ROUNDS}: " + ", ".join(f"{model} {s:.3f} s" for model, s in rounds[-1].items()))
-    ratios = {model: [each[model] / each[models[0]] for each in rounds] for model in models}
+    found = {}
+    for rival in rivals:
+        # A process for each: the programs of all models together are more than XLA has room for in one.
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
+            found[rival] = alone.submit(pair, base, rival).result()
+        tell(f"{rival}: {found[rival]}")
+    device = jax.devices()[0].device_kind
+    return {"pairs": PAIRS, "steps_a_pair": CALLS, "rivals": found, "device": device, "jax": jax.__version__}
+
+
+def pair(base: str, rival: str) -> dict[str, float]:
+    """Times two steps in turn: median seconds of each, and the rival's over the base's, median and range of the pairs."""
+    enable_compilation_cache()
+    steps = [_compiled(model) for model in (base, rival)]
+    times = [[step() for step in steps] for _ in range(PAIRS)]
+    ratios = [other / own for own, other in times]
     return {
-        "rounds": ROUNDS,
-        "steps_a_round": CALLS,
-        "seconds": {model: statistics.median(each[model] for each in rounds) for model in models},
-        "ratio": {
-            model: {"median": statistics.median(values), "least": min(values), "greatest": max(values)}
-            for model, values in ratios.items()
-        },
-        "peak_memory_bytes": peak_memory(),
-        "device": jax.devices()[0].device_kind,
-        "jax": jax.__version__,
+        "base_seconds": statistics.median(own for own, _ in times),
+        "seconds": statistics.median(other for _, other in times),
+        "ratio": statistics.median(ratios),
+        "least": min(ratios),
+        "greatest": max(ratios),
     }
 
 

@@ -89,6 +89,14 @@ def test_the_picture_has_the_band_by_step_and_by_time(compare, demo):
     np.testing.assert_allclose(by_time.series[0].xs[-1], 463 / 60, rtol=1e-3)  # the fastest seed's clock
 
 
+def test_a_run_without_held_out_points_has_no_entry_for_them(compare, tmp_path):
+    young = runs.write(tmp_path / "young", runs.rows(steps=200))
+    compare(young, "--reference", runs.write(tmp_path / "b", runs.rows()))
+    [[panel, _]] = compare.drawn
+    assert [series.name for series in panel.series if "held out" in series.name] == [panel.series[-1].name]
+    assert panel.series[-1].name.startswith("reference ") and panel.top is not None
+
+
 def test_where_no_config_fits_the_run_is_shown_alone(compare, tmp_path):
     run = runs.write(tmp_path / "run", runs.rows(steps=200), runs.config(train__clip_norm=1.0))
     status, out, err = compare(run, "--out", "a/alone.png")
@@ -206,6 +214,31 @@ def test_a_band_is_shaded_and_points_have_a_bar(tmp_path):
 
     bars, shaded = (drawn([0.5] * 3, [1.5] * 3, points) for points in (True, False))
     assert 500 < bars < 20_000 < 50_000 < shaded
+
+
+def test_a_value_without_end_leaves_the_others_to_be_seen(tmp_path, monkeypatch):
+    limits = []
+    show = curves._draw
+    monkeypatch.setattr(curves, "_draw", lambda axes, *rest: (show(axes, *rest), limits.append(axes.get_ylim())))
+    for top in (None, 3.0, 1e9):
+        series = Series("a", [0, 1, 2], [1.0, 2.0, 1e8])
+        pictures.panels(tmp_path / "a.png", [[Panel([series], "x", "y", top=top)]])
+    assert limits[0] == limits[2] and limits[0][1] > 1e8
+    assert limits[1] == pytest.approx((0.9, 3.0))
+
+
+def test_names_of_any_kind_are_in_the_legend(tmp_path, monkeypatch):
+    names = ["_run", "a$x^$b", "caf\udce9", "\u753b", "line\nbreak", "caf\u00e9"]
+    shown = [" _run", r"a\$x^\$b", r"caf\udce9", r"\u753b", r"line\nbreak", "caf\u00e9"]
+    labels = []
+    show = curves._draw
+    monkeypatch.setattr(
+        curves,
+        "_draw",
+        lambda axes, *rest: (show(axes, *rest), labels.extend(axes.get_legend_handles_labels()[1])),
+    )
+    pictures.curve(tmp_path / "a.png", {name: ([0, 1], [i, i]) for i, name in enumerate(names)}, "", "x", "y")
+    assert labels == shown
 
 
 def test_panels_stand_side_by_side(tmp_path):

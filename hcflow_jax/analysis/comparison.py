@@ -150,9 +150,8 @@ def draw(path: Path, run: Run, comparisons: Sequence[Comparison]) -> None:
         shown.setdefault(label(name).removeprefix("training ").removeprefix("held-out "), []).append(name)
     rows = []
     for y_label, names in shown.items():
-        pairs = [
-            (each, name) for name in names for each in (*(c.reference for c in comparisons if name in c.tables), own)
-        ]
+        everything = [(each, name) for name in names for each in (*(c.reference for c in comparisons), own)]
+        pairs = [(each, name) for each, name in everything if len(band(each, name).step)]
         by_step = [_series(each, name, own, "images" if images else "step") for each, name in pairs]
         unit, seconds = _unit(max(float(np.max(b.seconds, initial=0)) for b in (band(*pair) for pair in pairs)))
         by_time = [_series(each, name, own, "seconds", seconds) for each, name in pairs]

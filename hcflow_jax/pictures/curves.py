@@ -17,6 +17,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#0
 DPI = 120
 SIZE = (8.0, 5.0)  # of a panel, inches
 _LEGEND = 90  # characters of a legend that fit above a panel
+_GLYPHS = 0x250  # characters below it (the Latin ones) are in matplotlib's font
 _MARKED = 24  # a line of so few points, or fewer, has a marker on each
 
 
@@ -114,7 +115,8 @@ def panels(path: str | Path, rows: Sequence[Sequence[Panel]], title: str = "") -
     all_axes = figure.subplots(len(rows), len(rows[0]), squeeze=False).flat
     for axes, panel in zip(all_axes, flat, strict=True):
         _draw(axes, panel, colours)
-        shown |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            shown.setdefault(label, handle)
     if title:
         figure.suptitle(title)
     if len(flat) > 1:
@@ -124,6 +126,12 @@ def panels(path: str | Path, rows: Sequence[Sequence[Panel]], title: str = "") -
     elif len(shown) > 1:
         all_axes[0].legend(shown.values(), shown.keys(), frameon=False)
     write(paths.local(path), lambda file: figure.savefig(file, format="png"))
+
+
+def _label(name: str) -> str:
+    """A name, such as a folder's, for matplotlib: no formula, no character without a glyph, nothing hidden."""
+    shown = "".join(c if c.isprintable() and ord(c) < _GLYPHS else ascii(c)[1:-1] for c in name)
+    return f"{' ' * shown.startswith('_')}{shown}".replace("$", r"\$")
 
 
 def _draw(axes: Any, panel: Panel, colours: Mapping[str, str]) -> None:
@@ -139,9 +147,12 @@ def _draw(axes: Any, panel: Panel, colours: Mapping[str, str]) -> None:
         if series.points and series.low is not None:
             marker, size = "_", 12.0  # so that the bar is seen
         order = 2.5 if line else 3
-        axes.plot(xs, ys, label=series.name, color=colour, ls=line, lw=1.6, marker=marker, ms=size, zorder=order)
-    if panel.top is not None:
-        axes.set_ylim(top=min(panel.top, axes.get_ylim()[1]))
+        label = _label(series.name)
+        axes.plot(xs, ys, label=label, color=colour, ls=line, lw=1.6, marker=marker, ms=size, zorder=order)
+    drawn = np.concatenate([np.ravel(np.asarray(series.ys, float)) for series in panel.series])
+    if panel.top is not None and np.max(drawn, initial=-np.inf, where=np.isfinite(drawn)) > panel.top:
+        bottom = np.min(drawn, where=np.isfinite(drawn), initial=panel.top)
+        axes.set_ylim(bottom - 0.05 * (panel.top - bottom), panel.top)
     axes.grid(color="#e6e6e6", lw=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

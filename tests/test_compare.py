@@ -91,10 +91,13 @@ def test_noise_of_the_mean_widens_the_band(make):
 
 
 def test_a_run_that_diverges_was_on_track_until_then(make, reference):
-    lost = make("run", value=lambda step: runs.curve(step) + 0.1 + (1e8 if step > 600 else 0), noise=0.03)
+    def value(step):
+        return runs.curve(step) + 0.1 + (1e8 * (1 + step // 20 % 2) if step > 600 else 0)
+
+    lost = make("run", value=value, noise=0.03)
     rows = [row for row in compare(lost, reference).tables[TRAIN] if row.value is not None]
     assert {row.verdict for row in rows if row.at < 560} == {"on track"}
-    assert {row.verdict for row in rows if row.at > 620} == {"behind by 1e+08"}
+    assert all(row.verdict.startswith("behind by 1.") for row in rows if row.at > 620)
     assert max(row.tolerance or 0 for row in rows) < 0.7
 
 
@@ -128,6 +131,12 @@ def test_a_reference_of_fewer_seeds_later_says_so(make):
     [joined] = comparable.joined(each)
     rows = compare(make("run"), joined).tables[TRAIN]
     assert rows[0].seeds == 2 and rows[-1].seeds == 1
+
+
+def test_held_out_points_are_not_joined(make):
+    sparse = make("sparse", evals=(0, 500, 1100))
+    rows = compare(make("run", evals=(0, 500, 800, 1100)), sparse).tables[EVAL]
+    assert [row.at for row in rows] == [500, 1100]
 
 
 def test_distances_are_compared_at_the_same_sample_count(make, reference):
@@ -207,6 +216,9 @@ def test_runs_of_one_config_are_the_seeds_of_a_reference(make):
     both, alone = comparable.joined([a, b, c])
     assert [seed.seed for seed in both.seeds] == [0, 1] and both.name == f"{a.name} and 1 more"
     assert alone.name == c.name
+    shipped = dataclasses.replace(a, name="demo", edges=on_track.edges(1100, 20))
+    for order in ([shipped, b], [b, shipped]):
+        assert comparable.joined(order) == order
 
 
 def test_the_clock_of_a_band_is_the_fastest_seeds(make):

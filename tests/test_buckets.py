@@ -31,6 +31,9 @@ REFUSED = {
         "decode gs://b/z.npz --out d",
         "decode z.npz --out gs://b/d",
         "report --workdir gs://b/run",
+        "compare gs://b/run",
+        "compare run --reference gs://b/run",
+        "compare run --out gs://b/a.png",
     ],
     "main": [
         "--config=demo --workdir=gs://b/run",

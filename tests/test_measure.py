@@ -14,6 +14,7 @@ from PIL import Image
 
 from hcflow_jax import api, checkpoint, cli
 from hcflow_jax import config as schema
+from hcflow_jax.analysis import histories
 from hcflow_jax.data.source import Slice
 from hcflow_jax.evaluation import (
     measure,
@@ -44,6 +45,25 @@ def test_a_run_measures_its_ema_at_an_interval(trained):
         assert {"frechet_quarters", "frechet_quarters_floor", "kid", "precision", "recall"} <= set(row)
         assert row["count"] == row["count_real"] == 12 and "bits_per_dim" not in row
     assert measured[0]["frechet_quarters"] != measured[1]["frechet_quarters"]
+
+
+def test_a_run_is_read_for_a_comparison(trained):
+    run = histories.read_run(trained)
+    (seed,) = run.seeds
+    assert run.config.model.family == toy_family.NAME and run.batch_size == 2 and run.last_step == 4
+    rows = [json.loads(line) for line in (trained / "history.jsonl").read_text().splitlines()]
+    for quantity, steps in (("train/loss", [1, 2, 3, 4]), ("eval/bits_per_dim", [0, 4])):
+        kind, name = quantity.split("/")
+        assert seed.points[quantity].step.tolist() == steps
+        assert seed.points[quantity].value.tolist() == [row[name] for row in rows if row["kind"] == kind]
+    distances = {name for name in seed.points if name.startswith("measure/")}
+    assert distances == {"measure/frechet_quarters of 12", "measure/kid of 12"}
+    stored = checkpoint.load(trained)
+    assert run.config == stored.config and run.images == stored.metadata["data"]
+    assert seed.about["versions"] == stored.metadata["versions"]
+    (trained / "config.json").rename(trained / "gone.json")
+    assert histories.read_run(trained).config == stored.config  # as Orbax reads it
+    (trained / "gone.json").rename(trained / "config.json")
 
 
 def test_what_is_measured_again_is_not_compiled_again(tmp_path):

@@ -1,12 +1,14 @@
 """Files and folders of any name, in every command: read, written, told."""
 
 import io
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import cli_fakes as fakes
+import compare_runs
 import jax
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ import training_fakes
 from odd_names import ODD
 from safetensors.numpy import load_file
 
-from hcflow_jax import api, box, checkpoint, main
+from hcflow_jax import api, box, checkpoint, main, pictures
 from hcflow_jax.cli import command
 from hcflow_jax.config import default
 from hcflow_jax.data import open_source, shards
@@ -77,6 +79,19 @@ def test_every_subcommand_reads_and_writes_any_name(hcflow, tmp_path, name):
     told = hcflow("interpolate", picture, "seed:1", "--steps", 3, "--out", folder / _file(name, ".gif"))
     assert told.endswith("3 images\n") and (r"caf\xe9" in told) == (name == LATIN_1)
     assert not [path.name for path in (*tmp_path.iterdir(), *folder.iterdir()) if path.name.endswith("partial")]
+
+
+@pytest.mark.parametrize("name", ODD, ids=ascii)
+def test_runs_of_any_name_are_compared(hcflow, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(pictures, "panels", lambda path, rows: pictures.save_png(path, np.zeros((1, 1, 3), np.uint8)))
+    for part in ("a", "b"):
+        compare_runs.write(tmp_path / name / part, compare_runs.rows())
+    out, table = tmp_path / name / _file(name, ".png"), tmp_path / name / _file(name, ".json")
+    told = hcflow(
+        "compare", tmp_path / name / "a", "--reference", tmp_path / name / "b", "--out", out, "--json", table
+    )
+    assert "verdict: on track at step 1,100" in told and out.exists()
+    assert json.loads(table.read_text())["run"] == str(tmp_path / name / "a")
 
 
 @pytest.mark.situation("a picture whose name has 255 bytes and no ending, or one that is no name elsewhere")

@@ -103,3 +103,12 @@ def test_the_weights_that_read_drawing_options_come_along(python: Path, tmp_path
     )
     expected = [f"{name} {attributes.read(name).sha256} True" for name in attributes.NAMES]
     assert ran(python, "-c", code, cwd=tmp_path).splitlines() == expected
+
+
+def test_the_references_come_along(python: Path, tmp_path: Path) -> None:
+    code = (
+        "from hcflow_jax.analysis import histories\nfor name in histories.names():\n"
+        "    histories.reference(name)\n    print(name)\n"
+    )
+    files = {path.stem for path in (ROOT / "hcflow_jax" / "references").glob("*.json")}
+    assert set(ran(python, "-c", code, cwd=tmp_path).split()) == files and "demo" in files

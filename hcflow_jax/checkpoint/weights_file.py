@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 from safetensors import SafetensorError, safe_open
@@ -37,6 +36,8 @@ def save_file(
       InputError: a parameter is not finite, as it is or in `dtype`.
       OSError: the file cannot be written.
     """
+    import jax  # here, so that a command that reads no weights need not wait for it
+
     path = paths.local(path)
     tensors, empty = {}, []
     for keys, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_empty):

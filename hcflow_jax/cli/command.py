@@ -17,6 +17,7 @@ COMMANDS = {
     "features": "features of images, for distances",
     "distance": "how far generated images are from real ones: FID and its relatives",
     "report": "what a run's model does, in pictures and figures",
+    "compare": "whether a training run is on track: its curves beside a reference's",
 }
 
 

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from hcflow_jax.config.fields import ConfigError
 from hcflow_jax.config.registry import load, register
 from hcflow_jax.config.schema import check, check_paths, default, family_of, may_change
-from hcflow_jax.config.stored import config_from_plain, config_to_plain
+from hcflow_jax.config.stored import config_from_plain, config_to_plain, differences
 
 __all__ = [
     "ConfigError",
@@ -24,6 +24,7 @@ __all__ = [
     "config_from_plain",
     "config_to_plain",
     "default",
+    "differences",
     "family_of",
     "level",
     "levels",

@@ -37,6 +37,26 @@ def config_from_plain(plain: Mapping[str, Any]) -> ConfigDict:
     return ConfigDict(complete).lock()
 
 
+def differences(a: ConfigDict, b: ConfigDict) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two configs differ, by path and in alphabetical order.
+
+    Returns:
+      {path: (value in a, value in b)}, JSON's own types; None stands for a field that a config lacks.
+    """
+    flat_a, flat_b = (_flat(config_to_plain(config)) for config in (a, b))
+    pairs = {name: (flat_a.get(name), flat_b.get(name)) for name in sorted(flat_a.keys() | flat_b.keys())}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for name, inner in value.items():
+        flat |= _flat(inner, f"{prefix}.{name}" if prefix else name)
+    return flat
+
+
 def _tuples(value: Any) -> Any:
     """JSON has no tuples, and a config has no lists."""
     if isinstance(value, Mapping):

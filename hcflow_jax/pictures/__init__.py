@@ -1,6 +1,6 @@
 """Arrays in, picture files out: sheets of images, curves, and videos. Knows no models."""
 
-from hcflow_jax.pictures.curves import curve
+from hcflow_jax.pictures.curves import Panel, Series, curve, panels
 from hcflow_jax.pictures.png import Sheet, save_png, stream_png, text_of
 from hcflow_jax.pictures.sheet_files import LARGEST, most_in_rows, save_grid, save_rows
 from hcflow_jax.pictures.sheets import Images, Rows, grid, rows, strip
@@ -9,12 +9,15 @@ from hcflow_jax.pictures.videos import check_mp4, save_gif, save_mp4
 __all__ = [
     "LARGEST",
     "Images",
+    "Panel",
     "Rows",
+    "Series",
     "Sheet",
     "check_mp4",
     "curve",
     "grid",
     "most_in_rows",
+    "panels",
     "rows",
     "save_gif",
     "save_grid",

@@ -1,7 +1,9 @@
-"""Curves: lines and points over one axis."""
+"""Curves: lines, bands and points over one axis, in one panel or several."""
 
-from collections.abc import Collection, Mapping
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,7 +12,55 @@ from hcflow_jax import paths
 from hcflow_jax.errors import MissingExtraError
 from hcflow_jax.files import write
 
-_COLOURS = ("#4c8eda", "#e8853d", "#58a868", "#c65a76", "#8a6fc0", "#8c8c8c")
+# Okabe and Ito's colours, which people of any colour vision tell apart.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+DPI = 120
+SIZE = (8.0, 5.0)  # of a panel, inches
+_LEGEND = 90  # characters of a legend that fit above a panel
+_GLYPHS = 0x250  # characters below it (the Latin ones) are in matplotlib's font
+_MARKED = 24  # a line of so few points, or fewer, has a marker on each
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """One thing that is drawn. Values that are not finite leave gaps.
+
+    Attributes:
+      name: in the legend. Series of one name share their colour and their entry, in all panels of a picture.
+      xs: n numbers.
+      ys: n numbers.
+      low: n numbers: the lower edge of a band; None: no band. A line has a shaded one, points have bars.
+      high: n numbers: its upper edge.
+      points: whether these are points; else they are joined by a line.
+      like: the name of the series whose colour it takes; empty: a colour of its own.
+    """
+
+    name: str
+    xs: ArrayLike
+    ys: ArrayLike
+    low: ArrayLike | None = None
+    high: ArrayLike | None = None
+    points: bool = False
+    like: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """One pair of axes.
+
+    Attributes:
+      series: what is drawn; what comes later lies on top.
+      x_label: with its unit.
+      y_label: with its unit.
+      title: above the axes.
+      top: the axes end there if a value is larger; None: they show all values.
+    """
+
+    series: Sequence[Series]
+    x_label: str
+    y_label: str
+    title: str = ""
+    top: float | None = None
 
 
 def curve(
@@ -34,28 +84,77 @@ def curve(
     Raises:
       MissingExtraError: naming the extra, if matplotlib is not installed.
     """
+    drawn = [Series(name, xs, ys, points=name in points) for name, (xs, ys) in series.items()]
+    panels(path, [[Panel(drawn, x_label, y_label, title)]])
+
+
+def panels(path: str | Path, rows: Sequence[Sequence[Panel]], title: str = "") -> None:
+    """Draws panels in rows as a PNG, 960 x 600 pixels each; two or more share one legend above them.
+
+    Args:
+      path: file to write.
+      rows: of panels, from the top; all of one length.
+      title: above all of them.
+
+    Raises:
+      MissingExtraError: naming the extra, if matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError(f"{path}: curves need matplotlib: pip install 'hcflow_jax[pictures]'") from error
     # Figure and canvas without pyplot: no global state, so any thread may draw.
-    figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
+    size = (SIZE[0] * len(rows[0]), SIZE[1] * len(rows))
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=y_label)
-    for i, (name, (xs, ys)) in enumerate(series.items()):
-        xs, ys = np.asarray(xs, float), np.asarray(ys, float)
-        line, size = ("", 7.0) if name in points else ("-", 3.5)
-        marker = "o" if name in points or len(xs) <= 24 else ""
-        colour = _COLOURS[i % len(_COLOURS)]
-        axes.plot(
-            xs, ys, label=name, color=colour, ls=line, lw=1.6, marker=marker, ms=size, zorder=2.5 if line else 3
-        )
+    flat = [panel for row in rows for panel in row]
+    names = dict.fromkeys(series.like or series.name for panel in flat for series in panel.series)
+    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+    shown: dict[str, Any] = {}
+    all_axes = figure.subplots(len(rows), len(rows[0]), squeeze=False).flat
+    for axes, panel in zip(all_axes, flat, strict=True):
+        _draw(axes, panel, colours)
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            shown.setdefault(label, handle)
+    if title:
+        figure.suptitle(title)
+    if len(flat) > 1:
+        fit = int(_LEGEND * len(rows[0]) / (max(map(len, shown), default=0) + 8))
+        where = {"loc": "outside upper center", "ncols": max(1, min(fit, len(shown)))}
+        figure.legend(shown.values(), shown.keys(), frameon=False, **where)
+    elif len(shown) > 1:
+        all_axes[0].legend(shown.values(), shown.keys(), frameon=False)
+    write(paths.local(path), lambda file: figure.savefig(file, format="png"))
+
+
+def _label(name: str) -> str:
+    """A name, such as a folder's, for matplotlib: no formula, no character without a glyph, nothing hidden."""
+    shown = "".join(c if c.isprintable() and ord(c) < _GLYPHS else ascii(c)[1:-1] for c in name)
+    return f"{' ' * shown.startswith('_')}{shown}".replace("$", r"\$")
+
+
+def _draw(axes: Any, panel: Panel, colours: Mapping[str, str]) -> None:
+    axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
+    for series in panel.series:
+        xs, ys = np.asarray(series.xs, float), np.asarray(series.ys, float)
+        colour = colours[series.like or series.name]
+        if series.low is not None and series.high is not None:
+            band = axes.vlines if series.points else axes.fill_between
+            band(xs, series.low, series.high, color=colour, alpha=0.25, lw=5 if series.points else 0)
+        line, size = ("", 7.0) if series.points else ("-", 3.5)
+        marker = "o" if series.points or len(xs) <= _MARKED else ""
+        if series.points and series.low is not None:
+            marker, size = "_", 12.0  # so that the bar is seen
+        order = 2.5 if line else 3
+        label = _label(series.name)
+        axes.plot(xs, ys, label=label, color=colour, ls=line, lw=1.6, marker=marker, ms=size, zorder=order)
+    drawn = np.concatenate([np.ravel(np.asarray(series.ys, float)) for series in panel.series])
+    if panel.top is not None and np.max(drawn, initial=-np.inf, where=np.isfinite(drawn)) > panel.top:
+        bottom = np.min(drawn, where=np.isfinite(drawn), initial=panel.top)
+        axes.set_ylim(bottom - 0.05 * (panel.top - bottom), panel.top)
     axes.grid(color="#e6e6e6", lw=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#9a9a9a")
     axes.tick_params(colors="#555555")
-    if len(series) > 1:
-        axes.legend(frameon=False)
-    write(paths.local(path), lambda file: figure.savefig(file, format="png"))

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from hcflow_jax.batches import regroup
 from hcflow_jax.errors import InputError
 from hcflow_jax.pictures.png import stream_png
 from hcflow_jax.pictures.sheets import Images, Rows, Sheet, grid
@@ -46,6 +45,8 @@ def save_grid(
       InputError: there are not as many images as said, or the sheet has more than `LARGEST` pixels.
       OSError: the file cannot be written.
     """
+    from hcflow_jax.batches import regroup  # here, since it imports jax, which curves need not wait for
+
     rows = regroup(batches, columns)
     first = next(rows, None)
     if first is None or count < 1 or columns < 1:

@@ -10,6 +10,8 @@ from ml_collections import ConfigDict
 
 from hcflow_jax import data, devices, models, settings
 from hcflow_jax.checkpoint import Checkpoints
+from hcflow_jax.checkpoint.about import CONFIG
+from hcflow_jax.config import config_to_plain
 from hcflow_jax.data import pipeline
 from hcflow_jax.training import distributed, initialise, result, resumption, sharding, state, workdir
 from hcflow_jax.training.groups import count_by_group
@@ -91,6 +93,7 @@ class _Run:
         by_group = ", ".join(f"{group} {count:,}" for group, count in counts.items())
         say(f"{sum(counts.values()):,} parameters: {by_group}")
         workdir.write_parameters(self.directory, self.state.params)
+        workdir.write_json(self.directory / CONFIG, config_to_plain(self.config))
         device = jax.devices()[0]
         say(f"{len(self.images):,} training images, {len(self.held_out):,} held out; on {device.device_kind}")
 

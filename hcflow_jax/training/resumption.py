@@ -5,9 +5,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from hcflow_jax import checkpoint
 from hcflow_jax.checkpoint import Checkpoints
-from hcflow_jax.config import ConfigError, may_change
+from hcflow_jax.config import ConfigError, differences, may_change
 from hcflow_jax.data import DataError, Source
 from hcflow_jax.training.metrics import say
 from hcflow_jax.training.state import TrainState
@@ -47,22 +46,11 @@ def resume(
     return storage.state(found.arrays), found.step, found.metadata["next_index"]
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for name, inner in value.items():
-        flat |= _flat(inner, f"{prefix}.{name}" if prefix else name)
-    return flat
-
-
 def changes(before: ConfigDict, now: ConfigDict) -> list[str]:
     """The fields in which two configs differ, as "train.num_steps: 100 -> 200"."""
-    old, new = (_flat(checkpoint.config_to_plain(config)) for config in (before, now))
     return [
-        f"{name}: {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name, None) != new.get(name, None)
+        f"{name}: {'absent' if old is None else old} -> {'absent' if new is None else new}"
+        for name, (old, new) in differences(before, now).items()
     ]
 
 

@@ -1,0 +1,100 @@
+"""What of two runs can be compared: the fields in which they differ, and quantities that mean the same in both."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from hcflow_jax import config as schema
+from hcflow_jax.analysis.histories import TRAIN, Run
+from hcflow_jax.config import fields
+
+_UNIT = ("data.noise_std", "data.bits", "data.resolution")  # what a bit is measured of
+_MEASURING = ("data.resolution", "eval.protocol", "eval.denoise", "sample.sigma")
+_IMAGES = ("data.source", "data.path", "data.name", "data.style", "data.train_images")
+
+
+def differences(run: Run, reference: Run) -> dict[str, tuple[Any, Any]]:
+    """The fields whose values matter for what is learned and differ; the seed and paths do not count.
+
+    These are the fields that may not change when a run resumes, `train.init_from`, and `train.num_steps` where the
+    learning rates fall over a part of the run. "training images" stands for the fields that say which these are.
+    """
+    a, b = run.config, reference.config
+    found = schema.differences(a, b)
+    families = "model.family" in found  # then none of the model's own fields can be compared
+    own = ("model.", "train.learning_rate.", "train.decay.")
+
+    def counts(path: str) -> bool:
+        if families and path.startswith(own):
+            return path == "model.family"
+        if path == "train.num_steps":
+            return max(a.train.final_decay, b.train.final_decay) > 0
+        return path == "train.init_from" or not (path == "seed" or schema.may_change(a, path))
+
+    kept = {path: pair for path, pair in found.items() if counts(path)}
+    if run.images is None or reference.images is None:
+        return kept | {path: found[path] for path in _IMAGES if path in found}
+    if run.images["identity"] != reference.images["identity"]:
+        kept["training images"] = (run.images["name"], reference.images["name"])
+    return kept
+
+
+def joined(runs: Sequence[Run]) -> list[Run]:
+    """Runs of one config become one, with a seed each."""
+    groups: list[list[Run]] = []
+    for run in runs:
+        same = [group for group in groups if not run.edges and not group[0].edges and not differences(run, group[0])]
+        if same:
+            same[0].append(run)
+        else:
+            groups.append([run])
+    made = []
+    for group in groups:
+        others = f" and {len(group) - 1} more" if len(group) > 1 else ""
+        seeds = tuple(seed for run in group for seed in run.seeds)
+        made.append(dataclasses.replace(group[0], name=f"{group[0].name}{others}", seeds=seeds))
+    return made
+
+
+def has(run: Run, name: str) -> bool:
+    """Whether any seed has points of a quantity."""
+    return any(len(seed.points.get(name, ())) for seed in run.seeds)
+
+
+def bound(run: Run, reference: Run) -> str:
+    """What the curves show: "bits_per_dim", or "loss" where one of the runs has a level without noise."""
+    both = all(has(each, f"{TRAIN}/bits_per_dim") for each in (run, reference))
+    return "bits_per_dim" if both else "loss"
+
+
+def _differing(run: Run, reference: Run, paths: Sequence[str]) -> tuple[str, Any, Any] | None:
+    for path in paths:
+        pair = (fields.value(run.config, path), fields.value(reference.config, path))
+        if pair[0] != pair[1]:
+            return path, *pair
+    return None
+
+
+def refuse_bound(run: Run, reference: Run, bound: str) -> str | None:
+    """Why the curves of bits/dim or loss cannot be compared, in one line; None if they can."""
+    what = "bits/dim" if bound == "bits_per_dim" else "loss"
+    found = _differing(run, reference, _UNIT)
+    if bound == "loss" and not found:
+        other = [path for path in schema.differences(run.config, reference.config) if path.startswith("model.")]
+        found = _differing(run, reference, ["model.family", *other])
+        what = "bits/dim is not defined for both, and loss"
+    if found is None:
+        return None
+    path, mine, theirs = found
+    return f"{what} cannot be compared: {path} is {mine} here and {theirs} in {reference.name}"
+
+
+def refuse_distances(run: Run, reference: Run) -> str | None:
+    """Why distances cannot be compared, in one line; None if they can."""
+    found = _differing(run, reference, _MEASURING)
+    if found is None and run.images and reference.images and run.images["identity"] != reference.images["identity"]:
+        found = "the training set", run.images["name"], reference.images["name"]
+    if found is None:
+        return None
+    path, mine, theirs = found
+    return f"distances cannot be compared: {path} is {mine} here and {theirs} in {reference.name}"

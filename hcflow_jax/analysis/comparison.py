@@ -1,0 +1,209 @@
+"""What `hcflow compare` tells: lines for a person, values for a program, and the picture."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hcflow_jax import pictures
+from hcflow_jax.analysis.histories import EVAL, MEASURE, TRAIN, Run
+from hcflow_jax.analysis.on_track import Band, Comparison, Row, band, edges
+
+SHOWN = 8  # rows of a table, at most, besides the end of the reference
+LONGEST = 40  # characters of a name in the picture; of a longer one the end is shown
+_BOUNDS = {"bits_per_dim": "bits/dim", "loss": "loss"}
+_KINDS = {TRAIN: "training ", EVAL: "held-out "}
+
+
+def label(quantity: str) -> str:
+    """A quantity for a person: "held-out bits/dim", "fid of 2,000 samples"."""
+    kind, name = quantity.split("/", 1)
+    name, _, count = name.partition(" of ")
+    samples = f" of {int(count):,} samples" if count else ""
+    return f"{_KINDS.get(kind, '')}{_BOUNDS.get(name, name)}{samples}"
+
+
+def about(run: Run) -> str:
+    """One line on how far a run is."""
+    seed, steps = run.seeds[0], run.last_step
+    seconds = max(points.seconds[-1] for points in seed.points.values() if len(points))
+    end = int(run.config.train.num_steps)
+    return f"{run.name}: step {steps:,} of {end:,}, {steps * run.batch_size:,} images, {seconds:,.0f} s of training"
+
+
+def alone(run: Run) -> list[str]:
+    """The table of a run without a reference."""
+    own = run.windowed(edges(run.last_step, int(run.config.train.log_every)))
+    lines = []
+    for name, points in own.seeds[0].points.items():
+        if name.startswith(MEASURE) or len(points) == 0:
+            continue
+        if name.endswith("/loss") and name.replace("/loss", "/bits_per_dim") in own.seeds[0].points:
+            continue
+        lines += ["", label(name), f"{'step':>10}{'run':>11}"]
+        picked = _thinned(len(points), SHOWN)
+        lines += [f"{points.step[i]:>10,.0f}{_number(name, points.value[i]):>11}" for i in picked]
+    return lines
+
+
+def lines(comparison: Comparison) -> list[str]:
+    """A comparison for a person."""
+    reference, count = comparison.reference, len(comparison.reference.seeds)
+    seeds = ", ".join(str(seed.seed) for seed in reference.seeds)
+    told = [
+        f"reference {reference.name}: seed{'s' if count > 1 else ''} {seeds}; "
+        f"{reference.last_step:,} steps of {reference.batch_size} images"
+    ]
+    told += [f"  {reference.about[name]}" for name in ("command", "note") if name in reference.about]
+    if comparison.differences:
+        told.append("  the configs differ, so a verdict is only a hint:")
+        told += [
+            f"    {path}: {_value(mine)} here, {_value(theirs)} there"
+            for path, (mine, theirs) in comparison.differences.items()
+        ]
+    told += [f"  {reason}" for reason in comparison.refused]
+    if comparison.axis == "images":
+        told.append("  the batch sizes differ, so the tables go by images seen")
+    if f"{TRAIN}/loss" in comparison.tables:
+        told.append("  bits/dim is not defined for both (a level without noise), so they are compared by loss")
+    for name, rows in comparison.tables.items():
+        told += ["", *_table(name, rows, comparison)]
+    told += ["", *_speed(comparison), _verdict(comparison)]
+    return told
+
+
+def _table(name: str, rows: Sequence[Row], comparison: Comparison) -> list[str]:
+    count = len(comparison.reference.seeds)
+    head = f"reference ({count} seed{'s' if count > 1 else ''})"
+    told = [label(name), f"{comparison.axis:>10}{'run':>11}   {head:<24}{'tolerance':<12}verdict"]
+    own = [row for row in rows if row.value is not None]
+    for row in [own[i] for i in _thinned(len(own), SHOWN)] + [row for row in rows if row.value is None]:
+        value = "" if row.value is None else _number(name, row.value)
+        between = _between(name, row) + (f" ({row.seeds})" if row.seeds < count else "")
+        tolerance = "not known" if row.tolerance is None else _number(name, row.tolerance)
+        told.append(f"{row.at:>10,}{value:>11}   {between:<24}{tolerance:<12}{row.verdict}".rstrip())
+    return told
+
+
+def _speed(comparison: Comparison) -> list[str]:
+    mine = comparison.run.seeds[0].images_per_second
+    fastest = comparison.reference.fastest
+    if comparison.speed is None or mine is None or fastest.images_per_second is None:
+        return []
+    device = fastest.about.get("device")
+    where = f" on {device}" if device else ""
+    theirs = f"{comparison.reference.name}'s {fastest.images_per_second:.1f}{where}"
+    return [f"speed: {mine:.1f} images/s, {comparison.speed:.2f} times {theirs}"]
+
+
+def _verdict(comparison: Comparison) -> str:
+    if comparison.newest is None:
+        return "verdict: none, since neither bits/dim nor loss can be compared"
+    name, row = comparison.newest
+    assert row.value is not None
+    hint = "; a hint, since the configs differ" if comparison.differences else ""
+    unit = "step" if comparison.axis == "step" else "images"
+    where = f"at step {row.at:,}" if unit == "step" else f"after {row.at:,} images"
+    return (
+        f"verdict: {row.verdict} {where}: {label(name)} {_number(name, row.value)}, {comparison.reference.name} "
+        f"{_between(name, row)} over {row.seeds} seed{'s' if row.seeds > 1 else ''}{hint}"
+    )
+
+
+def plain(comparison: Comparison) -> dict[str, Any]:
+    """A comparison as JSON's own types: all rows of all tables."""
+    reference, newest = comparison.reference, comparison.newest
+    return {
+        "reference": reference.name,
+        "seeds": [seed.seed for seed in reference.seeds],
+        "differences": {path: {"run": a, "reference": b} for path, (a, b) in comparison.differences.items()},
+        "refused": list(comparison.refused),
+        "axis": comparison.axis,
+        "tables": {name: [dataclasses.asdict(row) for row in rows] for name, rows in comparison.tables.items()},
+        "images_per_second": comparison.run.seeds[0].images_per_second,
+        "speed_ratio": comparison.speed,
+        "verdict": None if newest is None else {"quantity": newest[0], **dataclasses.asdict(newest[1])},
+    }
+
+
+def draw(path: Path, run: Run, comparisons: Sequence[Comparison]) -> None:
+    """Draws the run over the bands of its references, by step and by time; a row of panels for each quantity.
+
+    Args:
+      path: of the PNG.
+      run: as it was read.
+      comparisons: with each reference; none: the run alone.
+
+    Raises:
+      MissingExtraError: matplotlib is not installed.
+    """
+    images = any(comparison.axis == "images" for comparison in comparisons)
+    own = comparisons[0].run if comparisons else run.windowed(edges(run.last_step, int(run.config.train.log_every)))
+    found = list(dict.fromkeys(name for comparison in comparisons for name in comparison.tables))
+    if not found:
+        bound = "bits_per_dim" if f"{TRAIN}/bits_per_dim" in own.seeds[0].points else "loss"
+        found = [f"{TRAIN}/{bound}", f"{EVAL}/{bound}"]
+    shown: dict[str, list[str]] = {}
+    for name in found:
+        shown.setdefault(label(name).removeprefix("training ").removeprefix("held-out "), []).append(name)
+    rows = []
+    for y_label, names in shown.items():
+        everything = [(each, name) for name in names for each in (*(c.reference for c in comparisons), own)]
+        pairs = [(each, name) for each, name in everything if len(band(each, name).step)]
+        by_step = [_series(each, name, own, "images" if images else "step") for each, name in pairs]
+        unit, seconds = _unit(max(float(np.max(b.seconds, initial=0)) for b in (band(*pair) for pair in pairs)))
+        by_time = [_series(each, name, own, "seconds", seconds) for each, name in pairs]
+        x_label, top = (
+            "images seen" if images else "step",
+            _top([band(*pair) for pair in pairs if pair[0] is not own]),
+        )
+        by_what = ((by_step, x_label), (by_time, f"training time [{unit}]"))
+        rows.append([pictures.Panel(series, x, y_label, top=top) for series, x in by_what])
+    pictures.panels(path, rows)
+
+
+def _series(run: Run, quantity: str, own: Run, axis: str, divisor: float = 1.0) -> pictures.Series:
+    """The line or points of a run; with several seeds, their median and band."""
+    found = band(run, quantity)
+    xs = found.seconds / divisor if axis == "seconds" else found.step * (run.batch_size if axis == "images" else 1)
+    points, several = not quantity.startswith(TRAIN), len(run.seeds) > 1
+    name = run.name if len(run.name) <= LONGEST else f"...{run.name[3 - LONGEST :]}"
+    name = name if run is own else f"reference {name}" + (f", {len(run.seeds)} seeds" if several else "")
+    kind = ", held out" if quantity.startswith(EVAL) else ""
+    edges = (found.low, found.high) if several else (None, None)
+    return pictures.Series(f"{name}{kind}", xs, found.median, *edges, points=points, like=name)
+
+
+def _top(bands: Sequence[Band]) -> float | None:
+    """Where the panel of a quantity ends, so that a run that diverges leaves the references to be seen."""
+    high = max((float(np.max(each.high)) for each in bands if len(each.high)), default=None)
+    low = min((float(np.min(each.low)) for each in bands if len(each.low)), default=None)
+    return None if high is None or low is None or high == low else high + (high - low)
+
+
+def _unit(seconds: float) -> tuple[str, float]:
+    for unit, size in (("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 3 * size:
+            return unit, size
+    return "seconds", 1.0
+
+
+def _thinned(count: int, most: int) -> list[int]:
+    """At most so many of `count` places, evenly, with the first and the last."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist() if count else []
+
+
+def _number(quantity: str, value: float) -> str:
+    return f"{value:.4g}" if quantity.startswith(MEASURE) or abs(value) >= 1e5 else f"{value:.3f}"
+
+
+def _between(quantity: str, row: Row) -> str:
+    if row.seeds == 1:
+        return _number(quantity, row.low)
+    return f"{_number(quantity, row.low)} to {_number(quantity, row.high)}"
+
+
+def _value(value: Any) -> str:
+    return "absent" if value is None else str(value)

@@ -1,0 +1,55 @@
+"""What a workdir says of its run: config and training set. Read without Orbax and JAX, also while the run goes on."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from hcflow_jax.checkpoint.files import CHECKPOINTS
+from hcflow_jax.config import config_from_plain
+
+CONFIG = "config.json"  # of a workdir: training writes it before the first step
+
+
+@dataclasses.dataclass(frozen=True)
+class About:
+    """What is known of a run.
+
+    Attributes:
+      config: the whole config, locked; None where neither `CONFIG` nor a checkpoint is there yet.
+      metadata: of the newest checkpoint (see `Checkpoint.metadata`); empty where there is none yet.
+    """
+
+    config: ConfigDict | None
+    metadata: Mapping[str, Any]
+
+
+def read(workdir: Path) -> About:
+    """Reads what a workdir says of its run; files that are missing or half-written are passed over.
+
+    Args:
+      workdir: of the run. Workdirs of earlier versions have no `CONFIG`: their newest checkpoint tells the config.
+
+    Raises:
+      ConfigError: the config's family of models is not registered.
+    """
+    plain = _json(workdir / CONFIG)
+    root = workdir / CHECKPOINTS
+    steps = sorted((int(path.name) for path in root.glob("*") if path.name.isdigit()), reverse=True)
+    for step in steps:  # the newest may be gone, or its files not there yet
+        config, metadata = (_json(root / str(step) / part / "metadata") for part in ("config", "metadata"))
+        if config is not None and metadata is not None:
+            return About(config_from_plain(plain or config), metadata)
+    return About(None if plain is None else config_from_plain(plain), {})
+
+
+def _json(file: Path) -> dict[str, Any] | None:
+    """An object of a JSON file; None where there is none."""
+    with suppress(OSError, ValueError):
+        found = json.loads(file.read_text())
+        return found if isinstance(found, dict) else None
+    return None

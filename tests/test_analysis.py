@@ -3,6 +3,8 @@
 import doctest
 import json
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,7 +15,7 @@ import two_part_model
 
 from hcflow_jax import api, models
 from hcflow_jax.analysis import measured, midpoints, sheets, variation, zeroing
-from hcflow_jax.evaluation import protocols, real_features, sets
+from hcflow_jax.evaluation import extractors, protocols, real_features, sets
 from hcflow_jax.evaluation.comparison import moments
 from hcflow_jax.evaluation.frechet import frechet
 from hcflow_jax.evaluation.moments import statistics
@@ -231,3 +233,24 @@ def test_numbers_are_written_as_csv(tmp_path):
     assert not (tmp_path / "c.csv").exists()
     failed, tried = doctest.testmod(measured)
     assert tried and not failed
+
+
+def test_the_programs_of_the_page_run(monkeypatch, tmp_path, capsys):
+    text = (Path(__file__).parents[1] / "docs/analysis.md").read_text()
+    model, images = _model(monkeypatch, batch_size=64), two_part_model.images(64)
+    monkeypatch.setattr(api, "load", lambda name: model)
+    monkeypatch.setattr(api, "held_out", lambda config, count: images[:count])
+    monkeypatch.setattr(extractors, "load", lambda name: measured_run.EXTRACTOR)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    programs = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert len(programs) == 6
+    for i, source in enumerate(programs):
+        exec(compile(source, f"docs/analysis.md, program {i}", "exec"), names)
+    made = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert made == {f"{n}.png" for n in ("variation", "zeroing", "samples", "chosen", "spectrum", "midpoints")} | {
+        "variation.csv"
+    }
+    said = capsys.readouterr().out
+    assert "evenness" in said and "over reals" in said and "two halves of the reals, 16 each" in said

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import cli_fakes
 import jax.numpy as jnp
 import measured_run
 import numpy as np
@@ -149,6 +150,9 @@ def test_models_zero_the_same_images(monkeypatch):
     assert zeroing.changes(images, [("same", images)])["same"] == measured.Mean(0, 0)
     sheet = zeroing.sheet(images, found)
     assert sheet.shape[0] > 2 * 3 * 96 and (sheet == images[0, 0, 0]).all(-1).any()
+    fakes: Any = {name: cli_fakes.Model() for name in ("first", "second")}
+    zeroing.of_models(fakes, images)
+    assert all(fake.calls[0] == ("encode", 4) for fake in fakes.values())  # each by itself
     with pytest.raises(ValueError, match="all of one resolution.*got none"):
         zeroing.of_models({}, images)
 

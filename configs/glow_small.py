@@ -1,7 +1,8 @@
-"""Glow as large as a small model of the paper's kind: `--config=configs/glow_small.py:demo`, or `:portraits`.
+"""Glow as large as a small model of the paper's kind: `--config=configs/glow_small.py:demo`.
 
-It has the images, the number of steps and the schedule of `demo.py` (`portraits.py`), and as many learnable
-parameters within 3 %: 1,476,144 (2,179,440). So the two can be compared at equal size, data and steps. Not run here.
+What follows the colon is `demo`, `portraits` or `portraits64`. The config has the images, the number of steps and the
+schedule of that one, and as many learnable parameters within 3 %: 1,476,144, 2,179,440 or 3,831,504. So the two can
+be compared at equal size, data and steps. The study (study.py, docs/study.md) trains the first at equal time.
 """
 
 from ml_collections import ConfigDict
@@ -9,7 +10,9 @@ from ml_collections import ConfigDict
 from hcflow_jax import config as schema
 from hcflow_jax.config import ConfigError, presets
 
-WIDTHS = {"demo": 120, "portraits": 164}
+WIDTHS = {"demo": 120, "portraits": 164, "portraits64": 152}
+LEVELS = {"portraits64": 4}  # 3 for the others: the coarsest is 4 pixels wide
+ARGUMENTS = tuple(WIDTHS)
 
 
 def get_config(like: str = "demo") -> ConfigDict:
@@ -18,7 +21,7 @@ def get_config(like: str = "demo") -> ConfigDict:
         raise ConfigError(f"glow_small.py:{like}: what follows the colon must be one of {', '.join(WIDTHS)}")
     other = presets.config(like)
     config = schema.default("glow")
-    config.model.update(dict(levels=3, steps=8, hidden=WIDTHS[like], coupling="affine"))
+    config.model.update(dict(levels=LEVELS.get(like, 3), steps=8, hidden=WIDTHS[like], coupling="affine"))
     for group in ("data", "eval", "sample"):
         config[group].update(other[group])
     own = ("learning_rate", "decay", "optimizer", "freeze_epoch")

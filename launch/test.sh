@@ -2,11 +2,12 @@
 # Checks the code and runs the tests on the CPU.
 #
 #   launch/test.sh                        the fast tier: what to run while working; at most 10 minutes on 2 cores
-#   launch/test.sh --full                 what continuous integration runs after it: tests that are slow, start
-#                                         processes or need PyTorch (marker `full`); about 20 minutes on 2 cores
-#   launch/test.sh --all                  what fits into neither: tests that take minutes (marker `all`), the fast
-#                                         tier on Python 3.12 and 3.13, the tests of flows, of the API and of
-#                                         training steps with 64 bits enabled; over an hour
+#   launch/test.sh --full                 what continuous integration runs after it: tests that are slow (marker
+#                                         `slow`), start processes or need PyTorch (marker `full`); about half an hour
+#                                         on 2 cores
+#   launch/test.sh --all                  what fits into neither: tests that take minutes (marker `all`); the fast tier
+#                                         and the slow tests on Python 3.12 and 3.13, and with 64 bits enabled those
+#                                         of flows, of the API and of training steps; over an hour
 #   launch/test.sh tests/test_x.py -k y   other arguments go to pytest (paths from the repository's root)
 #
 # A tier's test files are spread over as many processes as there are cores, at most 4; with arguments of your own one
@@ -15,8 +16,9 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 
-FAST="not full and not all"
-FULL="full and not all"
+FAST="not slow and not full and not all"
+FULL="(slow or full) and not all"
+ELSEWHERE="not full and not all"
 RELEASES=(3.12 3.13)
 # What must hold where JAX_ENABLE_X64=1 is set, too.
 WIDE=(tests/test_bijectors*.py tests/test_flows*.py tests/test_api.py tests/test_noise.py tests/test_data_preprocessing.py
@@ -48,7 +50,7 @@ attempt() {
   "$@" || { failed+=("$name"); say "FAILED: $name"; }
 }
 
-# The fast tier's tests on another Python, in an environment of its own.
+# The tests that start no processes, on another Python, in an environment of its own.
 rerun_on() {
   local python
   python="$(find_release "$1")" || { say "no Python $1 on PATH or in pyenv"; return 1; }
@@ -56,7 +58,7 @@ rerun_on() {
     use_venv ".venv-$1"
     export PYTHON="$python"
     ensure_env dev
-    tests "$FAST"
+    tests "$ELSEWHERE"
   )
 }
 
@@ -74,12 +76,12 @@ case "$tier" in
     ;;
   full)
     attempt "types, PyTorch's too" bash launch/checks.sh pyright
-    attempt "tests marked full" tests "$FULL"
+    attempt "tests marked slow or full" tests "$FULL"
     ;;
   all)
     attempt "tests marked all" tests all
-    JAX_ENABLE_X64=1 attempt "tests with 64 bits enabled" tests "$FAST" "${WIDE[@]}"
-    for release in "${RELEASES[@]}"; do attempt "fast tier on Python $release" rerun_on "$release"; done
+    JAX_ENABLE_X64=1 attempt "tests with 64 bits enabled" tests "$ELSEWHERE" "${WIDE[@]}"
+    for release in "${RELEASES[@]}"; do attempt "tests on Python $release" rerun_on "$release"; done
     ;;
 esac
 

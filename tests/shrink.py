@@ -28,7 +28,7 @@ def shrink(config: ConfigDict, images: Path) -> ConfigDict:
             small.model.update(dict(levels=2, steps=1, hidden=4))
         else:
             _shrink_hierarchy(small.model)
-        data = {"bits": small.data.bits, "noise_std": small.data.noise_std}
+        data = {"bits": small.data.bits, "noise_std": 0.005 * (small.data.noise_std > 0)}
         for name, kept in (("data", data), ("train", {}), ("eval", {}), ("execution", {})):
             small[name].update({**schema.default(family)[name], **kept})
         small.data.update(

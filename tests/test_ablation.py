@@ -62,7 +62,8 @@ def test_four_have_the_parameters_of_the_base(base: str, letter: str) -> None:
     models.build(config)
 
 
-@pytest.mark.parametrize("base", ["demo", pytest.param("celebahq", marks=pytest.mark.full)])
+@pytest.mark.slow
+@pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("letter", "def")
 def test_the_others_have_as_many_within_3_percent(base: str, letter: str) -> None:
     """The header gives their numbers, too."""

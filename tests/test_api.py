@@ -82,6 +82,7 @@ def test_sigma_is_for_the_levels_above_the_top_or_by_name():
     np.testing.assert_array_equal(drawn["named"]["16"], drawn["one"]["16"])
 
 
+@pytest.mark.slow
 def test_bfloat16_samples_are_close_and_not_the_same():
     low = api.Model(config(), params(), dtype="bfloat16")
     z = model().draw(4, sigma=0.3)
@@ -141,6 +142,7 @@ def test_a_batch_after_the_other_is_the_same_as_all_at_once(six):
     np.testing.assert_array_equal(np.concatenate(samples), model().sample(6, seed=5))
 
 
+@pytest.mark.slow
 def test_progress_is_told(six):
     shown, z = six
     calls = {
@@ -177,6 +179,7 @@ def test_variations_share_the_coarser_levels(six):
         model().vary(z[:2], "16", 3)
 
 
+@pytest.mark.slow
 def test_the_bound_is_shared_out_by_level_and_counts_left_over_images():
     shown = images(6)
     bits = model().bits_per_dim(shown)
@@ -189,6 +192,7 @@ def test_the_bound_is_shared_out_by_level_and_counts_left_over_images():
     np.testing.assert_allclose(model().bits_per_dim(floats)["total"], bits["total"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_bound_of_fewer_images_takes_the_stored_statistics(monkeypatch, tmp_path):
     shown = images(8)
     alone = api.Model(config(), params())

@@ -50,6 +50,7 @@ def test_weights_that_do_not_fit_their_config_are_refused(tmp_path):
         api.load(tmp_path / "other.safetensors")
 
 
+@pytest.mark.slow
 def test_a_workdir_and_a_step_of_it_load_alike(tmp_path):
     saved = checkpoint.Checkpoints(tmp_path, keep=2)
     saved.save(3, {"ema": params()}, config())

@@ -96,6 +96,7 @@ def model() -> Hierarchy:
     return build.build(step_programs.load_config(LEAST))
 
 
+@pytest.mark.slow
 def test_a_flow_is_given_what_training_gives_it(model: Hierarchy):
     shapes, images = model.shapes(), jax.ShapeDtypeStruct((4, *model.image_shape), jnp.float32)
     cond = jax.eval_shape(lambda p, x: model.conditions(p, model.features(p, x)), shapes, images)
@@ -106,6 +107,7 @@ def test_a_flow_is_given_what_training_gives_it(model: Hierarchy):
     assert jax.tree.map(jnp.shape, by) == jax.tree.map(jnp.shape, (own, given))
 
 
+@pytest.mark.slow
 def test_the_pieces_of_a_gradient_do_its_work(model: Hierarchy):
     """Their FLOPs are those of the loss's gradient, but for inputs whose gradient it does not ask for."""
     shapes, batch = model.shapes(), 4

@@ -17,11 +17,14 @@ from hcflow_jax import flows
 
 ROUNDING = 2e-5  # float32, values of about 1; relative to the largest value on the way
 
-every = pytest.mark.parametrize("name", CASES)
 COUPLINGS = {name: case.bijector for name, case in CASES.items() if isinstance(case.bijector, flows.Coupling)}
 # Op by op is slow to compile: of the checkerboards one.
 EAGER = [name for name in CASES if name == "checker2_odd" or not re.match("checker|repeat", name)]
 REPEATS = ("repeat", "repeat_unrolled", "repeat_recomputed", "repeat_reversible")
+# What holds of the first holds of the others, since they give the same numbers.
+every = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in REPEATS[1:] else name for name in CASES]
+)
 
 
 # Programs take the bijector as an argument: cases that differ in a constant alone share them.
@@ -144,6 +147,7 @@ def test_prepared_is_raw(name: str) -> None:
     jax.tree.map(np.testing.assert_array_equal, bijector.prepare(ready), ready)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EAGER)
 def test_jitted_is_eager(name: str) -> None:
     r = results(name)
@@ -169,6 +173,7 @@ def test_gradients(name: str) -> None:
             assert (largest > 1e-6).all(), f"{where} has no gradient"
 
 
+@pytest.mark.slow
 @every
 def test_init_has_the_tree_of_create(name: str) -> None:
     case = CASES[name]
@@ -178,6 +183,7 @@ def test_init_has_the_tree_of_create(name: str) -> None:
     assert jax.tree.map(np.shape, z) == jax.tree.map(np.shape, bijectors.latent(case))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in EAGER if name != "checker2_odd"])
 def test_init_gives_its_z(name: str) -> None:
     case = CASES[name]
@@ -260,6 +266,7 @@ def test_missing_conditioning_is_refused() -> None:
         case.bijector.forward(bijectors.create(case), bijectors.inputs(case)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REPEATS[1:])
 def test_how_a_repeat_runs_changes_nothing(name: str) -> None:
     scan, other = results("repeat"), results(name)
@@ -269,6 +276,7 @@ def test_how_a_repeat_runs_changes_nothing(name: str) -> None:
     _near(other.gradients, scan.gradients, 1e-4)
 
 
+@pytest.mark.slow
 def test_repeat_is_its_steps_one_after_another() -> None:
     r = results("repeat")
     x, total = r.x, 0

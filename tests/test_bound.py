@@ -104,6 +104,7 @@ def test_data_of_known_entropy_costs_its_entropy() -> None:
     assert found.standard_error < 5e-3
 
 
+@pytest.mark.slow
 def test_a_flow_has_the_same_definition(monkeypatch: pytest.MonkeyPatch) -> None:
     """The toy family's likelihood, written out for one image at a time, with the keys that the bound says it uses."""
     monkeypatch.setitem(registry._modules, toy_family.NAME, "toy_family")

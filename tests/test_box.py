@@ -75,6 +75,7 @@ def test_the_runs_that_made_a_model_are_told_with_commands_that_would_make_it_ag
     assert sorted(flags) == ["--config.train.init_from=runs/earlier", "--config.train.num_steps=9"]
 
 
+@pytest.mark.slow
 def test_a_run_that_started_from_the_box_goes_on_from_the_runs_of_that_model(workdir, tmp_path, monkeypatch):
     making.put(workdir, "portraits")
     config = checkpoint.load(workdir).config.copy_and_resolve_references()
@@ -117,6 +118,7 @@ def test_statistics_are_stored_beside_the_same_tensors(workdir, monkeypatch):
     assert [file.name for file in box.weights("portraits").parent.iterdir()] == ["portraits.safetensors"]
 
 
+@pytest.mark.slow
 def test_weights_in_the_box_are_few_bytes_and_finite():
     assert sum(box.weights(name).stat().st_size for name in box.NAMES) <= MOST_BYTES
     for name in box.NAMES:

@@ -40,18 +40,15 @@ def test_every_config_builds(name: str) -> None:
     assert model.likelihood == ("exact" if isinstance(model, Glow) else "bound")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "counts"),
     [
         ("celebahq_a", dict(encoder=10_425_236, decoder=37_942_210, flows=28_751_266)),
         ("lsun_church_a", dict(encoder=9_179_284, decoder=35_581_890, flows=28_751_266)),
-        pytest.param("cifar10", dict(encoder=6_022_024, decoder=8_041_022, flows=28_850_800), marks=pytest.mark.full),
-        pytest.param(
-            "imagenet32", dict(encoder=7_747_592, decoder=20_542_654, flows=36_721_592), marks=pytest.mark.full
-        ),
-        pytest.param(
-            "imagenet64", dict(encoder=8_203_788, decoder=33_702_694, flows=45_137_132), marks=pytest.mark.full
-        ),
+        ("cifar10", dict(encoder=6_022_024, decoder=8_041_022, flows=28_850_800)),
+        ("imagenet32", dict(encoder=7_747_592, decoder=20_542_654, flows=36_721_592)),
+        ("imagenet64", dict(encoder=8_203_788, decoder=33_702_694, flows=45_137_132)),
     ],
 )
 def test_parameter_counts(name: str, counts: dict[str, int]) -> None:

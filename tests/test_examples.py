@@ -1,11 +1,13 @@
 """The examples: they learn, and draw what they learnt."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from examples import conditional_flow_2d as plane
 
 
+@pytest.mark.slow
 def test_the_flow_of_the_plane_learns_a_density_by_condition(tmp_path):
     params, losses = plane.train(steps=60, batch=128)
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.2  # nats a point

@@ -79,6 +79,7 @@ def blocks(page: str, section: str = "") -> list[str]:
     return re.findall(r"```python\n(.*?)```", text[text.index(section) :], re.S)
 
 
+@pytest.mark.slow
 def test_readme_ends_in_a_trained_density() -> None:
     source = blocks("README.md", "## Build on the pieces")[0]
     assert len(source.splitlines()) < 25
@@ -90,6 +91,7 @@ def test_readme_ends_in_a_trained_density() -> None:
     assert np.isfinite(names["samples"]).all()
 
 
+@pytest.mark.slow
 def test_docs_programs_run() -> None:
     """The page's blocks are one program, read from top to bottom."""
     names: dict[str, Any] = {}

@@ -34,6 +34,7 @@ def size(name: str) -> int:
         ("glow_cifar10", 44_520_660),
         ("glow_small:demo", 1_476_144),
         ("glow_small:portraits", 2_179_440),
+        ("glow_small:portraits64", 3_831_504),
     ],
 )
 def test_sizes(name: str, count: int) -> None:
@@ -50,6 +51,7 @@ def test_equal_size_is_within_three_per_cent() -> None:
     assert size("glow_equal_church") == pytest.approx(CHURCH, rel=0.03)
     assert size("glow_small:demo") == pytest.approx(size("demo"), rel=0.03)
     assert size("glow_small:portraits") == pytest.approx(size("portraits"), rel=0.03)
+    assert size("glow_small:portraits64") == pytest.approx(size("portraits64"), rel=0.03)
 
 
 def test_table_5() -> None:
@@ -69,7 +71,7 @@ def test_the_published_models_see_no_noise() -> None:
         assert config.data.noise_std == 0 and config.model.variant == "openai"
 
 
-@pytest.mark.parametrize("like", ["demo", "portraits"])
+@pytest.mark.parametrize("like", ["demo", "portraits", "portraits64"])
 def test_small_glow_sees_what_its_counterpart_sees(like: str) -> None:
     own, other = load(f"glow_small:{like}"), presets.config(like)
     assert own.data == other.data and own.eval == other.eval
@@ -79,7 +81,7 @@ def test_small_glow_sees_what_its_counterpart_sees(like: str) -> None:
 
 
 def test_an_unknown_counterpart_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"glow_small\.py:scenes: .* must be one of demo, portraits$"):
+    with pytest.raises(ConfigError, match=r"glow_small\.py:scenes: .* must be one of demo, portraits, portraits64$"):
         load("glow_small:scenes")
 
 

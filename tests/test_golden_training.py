@@ -13,6 +13,8 @@ from hcflow_jax.interop import arrays
 from hcflow_jax.models.hierarchy import noise
 from hcflow_jax.models.hierarchy.objective import Objective, objective
 
+pytestmark = pytest.mark.slow
+
 LOSSES = ("loss_zero", "loss_noise")
 PARTS = {"prior": "end0", "y1": "end1", "8": "8", "32": "32", "64": "64"}
 

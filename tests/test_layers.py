@@ -20,6 +20,7 @@ def close(a, b) -> None:
     np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize(
     ("name", "n"), [("coupling_double", 2), ("coupling_double", 8), ("coupling_halve", 8), ("coupling_halve", 16)]

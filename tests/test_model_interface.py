@@ -13,6 +13,8 @@ from hcflow_jax.errors import InputError
 from hcflow_jax.models.hierarchy import IMAGE_SCALE, build
 from hcflow_jax.models.hierarchy.objective import log_normal
 
+pytestmark = pytest.mark.slow
+
 LEVELS = ("prior", "y1", "8", "16")
 
 

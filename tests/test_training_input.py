@@ -73,6 +73,7 @@ def test_a_resumed_run_goes_on_with_the_next_image(tmp_path, indices, first):
     assert all(sorted(indices[i : i + TRAINED]) == list(range(TRAINED)) for i in range(0, 40 - TRAINED, TRAINED))
 
 
+@pytest.mark.slow
 def test_another_batch_size_goes_on_with_the_next_image_and_epoch(tmp_path, indices):
     config = fakes.config(tmp_path / "images", eval_every=0, images_per_epoch=12, decay_after=0)
     _train(config, tmp_path / "run", num_steps=3)
@@ -86,6 +87,7 @@ def test_another_batch_size_goes_on_with_the_next_image_and_epoch(tmp_path, indi
     assert rates == pytest.approx([5e-3] * 5 + [5e-3 * 0.95] * 2, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_other_images_are_refused_unless_they_are_wanted(tmp_path, capsys):
     config = fakes.config(tmp_path / "images", eval_every=0)
     _train(config, tmp_path / "run", num_steps=1)
@@ -103,6 +105,7 @@ def test_other_images_are_refused_unless_they_are_wanted(tmp_path, capsys):
     assert _metadata(tmp_path / "run")["data"]["count"] == 25
 
 
+@pytest.mark.slow
 def test_the_same_images_elsewhere_are_the_same(tmp_path):
     config = fakes.config(tmp_path / "images", eval_every=0)
     _train(config, tmp_path / "run", num_steps=1)

@@ -54,6 +54,7 @@ def test_groups_follow_the_paths():
     assert groups.count_by_group(tree(*GROUP_OF), RATE_GROUPS) == {"encoder": 2, "decoder": 6, "flows": 16}
 
 
+@pytest.mark.slow
 def test_configuration_a_has_the_papers_parameters():
     model = models.build(celebahq_a.get_config())
     expected = {"encoder": 10_425_236, "decoder": 37_942_210, "flows": 28_751_266}

@@ -96,6 +96,7 @@ def test_too_many_in_a_row_end_the_run_unsaved(tmp_path, monkeypatch):
     assert checkpoint.load(tmp_path / "run").step == 8
 
 
+@pytest.mark.slow
 def test_a_gradient_that_is_not_finite_is_said_to_be_that(tmp_path, monkeypatch):
     config = config_of(tmp_path, num_steps=100, checkpoint_every=50, max_skipped=2)
     install(monkeypatch.setattr, bad=always, gradient_only=True)
@@ -139,6 +140,7 @@ def two_devices(folder: Path, kind: str) -> None:
     print("unchanged")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["loss", "gradient"])
 def test_one_bad_device_skips_the_update_on_both(tmp_path, kind):
     code = f"import pathlib, test_training_skipped as own; own.two_devices(pathlib.Path({str(tmp_path)!r}), {kind!r})"

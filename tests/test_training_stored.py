@@ -39,6 +39,7 @@ def test_a_run_of_version_0_1_goes_on_as_it_would_have(tmp_path, capsys):
             np.testing.assert_allclose(leaf, expected[path_name(path)], rtol=1e-6, atol=atol)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_whatever_the_size_of_the_packed_vectors(tmp_path, monkeypatch):
     loop.train(config(tmp_path), tmp_path / "whole")
     loop.train(config(tmp_path, num_steps=3), tmp_path / "cut")
@@ -49,6 +50,7 @@ def test_a_run_resumes_whatever_the_size_of_the_packed_vectors(tmp_path, monkeyp
     jax.tree.map(np.testing.assert_array_equal, whole, cut)
 
 
+@pytest.mark.slow
 def test_moments_are_stored_in_the_shape_of_the_parameters(tmp_path):
     loop.train(config(tmp_path, num_steps=1), tmp_path / "run")
     found = checkpoint.load(tmp_path / "run", PARTS).arrays

@@ -74,7 +74,7 @@ class Report:
         names = "made_of", "worst_error", "worst_error_text", "changed_pixel_values"
         if isinstance(found, dict) and found.get("made_of") == self._about and set(names) <= set(found):
             return {name: found[name] for name in names}
-        trip = round_trip.compare([(self.images, self._decoded)])
+        trip = round_trip.summary(*round_trip.differences(self.images, self._decoded), self.images[0].size)
         made = self._about, trip.worst_error, trip.worst_error_text, trip.changed_values
         figures: dict[str, Any] = dict(zip(names, made, strict=True))
         self._note(figures)

@@ -13,10 +13,10 @@ from jaxtyping import UInt8
 from hcflow_jax import settings
 from hcflow_jax.api import Model
 from hcflow_jax.errors import InputError
-from hcflow_jax.evaluation import jacobians
+from hcflow_jax.evaluation import jacobians, shares
 from hcflow_jax.evaluation.flow_scales import flow_scales
 from hcflow_jax.evaluation.jacobians import LogDets
-from hcflow_jax.evaluation.round_trip import RoundTrip, compare, round_trip, strange_images
+from hcflow_jax.evaluation.round_trip import RoundTrip, all_differences, round_trip, strange_images, summary
 
 Images = UInt8[np.ndarray, "n R R 3"]
 Tell = Callable[[str, int, int | None], object]
@@ -126,7 +126,8 @@ def certificate(
     """Measures how exact a model is, in float32.
 
     It passes if no 8-bit value of the images changes when they are encoded and decoded, and if the log-determinants
-    agree with autodiff and with those of the inverses to 1e-2 nats + 1e-4 of their size.
+    agree with autodiff and with those of the inverses to 1e-2 nats + 1e-4 of their size. Where several processes run,
+    all of them call it, each with its own images. They share the Jacobians, and all get the same certificate.
 
     Args:
       model: from `api.load`.
@@ -147,18 +148,21 @@ def certificate(
         if value < 1:
             raise InputError(f"{name} is {value}: expected 1 or more")
     total = len(images) if isinstance(images, np.ndarray) else None
-    first: list[Images] = []
-    held_out = compare(_told(model.reconstruct_batches(_kept(images, jacobian_images, first), True), tell, total))
+    first = [np.zeros((0, model.resolution, model.resolution, 3), np.uint8)]
+    pairs = _told(model.reconstruct_batches(_kept(images, jacobian_images, first), True), tell, total)
+    worst, changed = (shares.gathered(each) for each in all_differences(pairs))
+    if not len(worst):
+        raise InputError("there are no images: exactness is measured on one at least")
     strange: dict[str, RoundTrip] = {}
     for kind, pictures in strange_images(model.resolution):
         tell(f"round trips of strange images: {kind}", len(strange), None)
         strange[kind] = round_trip(model, pictures)
-    some = np.concatenate(first)
+    some = shares.gathered(np.concatenate(first))[:jacobian_images]
     compared = jacobians.log_dets(model, some, jacobian_dims, tell)
     with settings.own():
         scales = jax.device_get(jax.jit(flow_scales)(model.image_model.flow_params(model.prepared)))
     return Certificate(
-        held_out=held_out,
+        held_out=summary(worst, changed, math.prod(model.image_model.image_shape)),
         strange=strange,
         log_dets=compared,
         jacobian_dims=jacobian_dims,
@@ -193,8 +197,6 @@ def _kept(images: Images | Iterable[Images], count: int, first: list[Images]) ->
             first.append(array[: count - found])
         found += len(array)
         yield array
-    if not found:
-        raise InputError("there are no images: exactness is measured on one at least")
 
 
 def _told(pairs: Iterator[Any], tell: Tell, total: int | None) -> Iterator[Any]:

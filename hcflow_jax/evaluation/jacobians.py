@@ -16,6 +16,7 @@ from hcflow_jax import devices, settings
 from hcflow_jax.api import Model
 from hcflow_jax.compiling import compile_options
 from hcflow_jax.data import preprocessing
+from hcflow_jax.evaluation import shares
 from hcflow_jax.models import ImageModel
 
 Images = UInt8[np.ndarray, "n R R 3"]
@@ -88,7 +89,8 @@ def log_dets(model: Model, images: Images, most_dims: int, tell: Tell = lambda *
 
     The maps are those of `ImageModel.level_maps`. If the latents have as many dims as the image, the map from the
     image to all latents is one more; `encode` states the sum of its levels' for it. A Jacobian is computed in the
-    model's float32, its determinant in float64 on the host.
+    model's float32, its determinant in float64 on the host. Where several processes run, all of them call it with the
+    same images, and each computes its share of the Jacobians.
 
     Args:
       model: from `api.load`.
@@ -99,22 +101,31 @@ def log_dets(model: Model, images: Images, most_dims: int, tell: Tell = lambda *
     own = model.image_model
     stated = model.encode(images, log_dets=True)[1]
     stated[WHOLE] = np.sum([np.asarray(each, np.float64) for each in stated.values()], 0)
-    found: dict[str, list[LogDets]] = {}
+    dims: dict[str, int] = {}
+    jacobian: dict[str, list[float]] = {}
+    inverse: dict[str, list[float]] = {}
     with settings.own(), jax.default_matmul_precision("highest"):
         maps_at = _compiled_maps(own)
         for i, image in enumerate(images):
             maps, inverses = maps_at(model.prepared, preprocessing.to_x(jnp.asarray(image[None])))
             for level in (name for name in (*own.level_names, WHOLE) if name in maps):
                 y, forward = maps[level]
-                jacobian, inverse = None, inverses.get(level)
+                dims[level] = y.size
+                if level in inverses:
+                    inverse.setdefault(level, []).append(float(devices.fetch(inverses[level])[0]))
                 if y.size <= most_dims:
                     what = f"Jacobian of level {level}, image {i + 1} of {len(images)}"
-                    jacobian = (_log_det(forward, y, partial(tell, what)),)
-                if inverse is not None:
-                    inverse = (float(devices.fetch(inverse)[0]),)
-                one = LogDets(level, y.size, (float(stated[level][i]),), jacobian, inverse)
-                found.setdefault(level, []).append(one)
-    return tuple(_joined(each) for each in found.values())
+                    mine = sum(map(len, jacobian.values())) % jax.process_count() == jax.process_index()
+                    jacobian.setdefault(level, []).append(_log_det(forward, y, partial(tell, what)) if mine else 0.0)
+    shared = {level: shares.gathered(np.array([values])).sum(0) for level, values in jacobian.items()}
+    return tuple(
+        LogDets(level, size, *(_numbers(each.get(level)) for each in (stated, shared, inverse)))
+        for level, size in dims.items()
+    )
+
+
+def _numbers(values: Any) -> Any:
+    return None if values is None else tuple(map(float, values))
 
 
 def _compiled_maps(own: ImageModel) -> Callable[..., Any]:
@@ -151,13 +162,3 @@ def _log_det(forward: Partial, y: Array, tell: Callable[[int, int], object]) -> 
         jacobian[start:stop] = devices.fetch(rows(forward, y, np.int32(start)))[: stop - start]
         tell(stop, y.size)
     return float(np.linalg.slogdet(jacobian)[1])
-
-
-def _joined(each: list[LogDets]) -> LogDets:
-    """One image's after the other's."""
-
-    def all_of(name: str) -> Any:
-        values = [getattr(one, name) for one in each]
-        return None if values[0] is None else tuple(value for one in values for value in one)
-
-    return dataclasses.replace(each[0], **{name: all_of(name) for name in ("stated", "jacobian", "inverse")})

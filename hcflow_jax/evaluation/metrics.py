@@ -280,20 +280,18 @@ def merged(own: Nearest, first: int) -> Nearest:
 
 
 def exactness(model: api.Model, images: Source, options: Options, tell: Tell) -> Outcome:
-    """The certificate that a model inverts exactly and counts volumes rightly.
-
-    Every process computes all of it, with its own devices.
-    """
+    """The certificate that a model inverts exactly and counts volumes rightly."""
     count = min(options.exact, len(images))
+    mine = shares.part(count)
 
     def batches() -> Iterator[np.ndarray]:
-        for places in shares.batches(range(count), model.batch_size):
+        for places in shares.batches(mine, model.batch_size):
             yield np.stack([images[i] for i in places])
 
     found = certificate(
         model,
         batches(),
         jacobian_dims=options.jacobian_dims,
-        tell=lambda what, done, of: tell(what, done, of or count),
+        tell=lambda what, done, of: tell(what, done, of or len(mine)),
     )
     return Outcome({**found.as_dict(), "protocol": {"images": images.name, "count": count}}, str(found).splitlines())

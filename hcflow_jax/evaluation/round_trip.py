@@ -83,18 +83,15 @@ def summary(worst: Float[np.ndarray, " n"], changed: Int[np.ndarray, " n"], valu
     )
 
 
-def compare(pairs: Iterable[tuple[Images, Floats]]) -> RoundTrip:
-    """How far decoded images are from the originals; a pair at a time is in memory.
-
-    Args:
-      pairs: originals, (n, R, R, 3) uint8, and what was decoded: floats x + 0.5, not clipped.
-    """
-    worst, changed, values = [], [], 0
+def all_differences(
+    pairs: Iterable[tuple[Images, Floats]],
+) -> tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """`differences` of pairs of arrays, one after the other; a pair at a time is in memory. There may be none."""
+    worst, changed = [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]
     for images, decoded in pairs:
-        values = images[0].size
         for kept, found in zip((worst, changed), differences(images, decoded), strict=True):
             kept.append(found)
-    return summary(np.concatenate(worst), np.concatenate(changed), values)
+    return np.concatenate(worst), np.concatenate(changed)
 
 
 def round_trip(model: Model, images: Images, dtype: str = "float32") -> RoundTrip:
@@ -106,7 +103,8 @@ def round_trip(model: Model, images: Images, dtype: str = "float32") -> RoundTri
       dtype: of the decoding networks' arithmetic.
     """
     decoded = model.decode_batches(model.encode_batches(images), as_float=True, dtype=dtype)
-    return compare(zip(cut([images], model.batch_size), decoded, strict=True))
+    pairs = zip(cut([images], model.batch_size), decoded, strict=True)
+    return summary(*all_differences(pairs), images[0].size)
 
 
 def strange_images(resolution: int, count: int = 8, seed: int = 0) -> Iterator[tuple[str, Images]]:

@@ -1,0 +1,51 @@
+"""Runs the study, or a part of it: `python -m benchmarks.study costs|run|list|page`.
+
+costs   times a training step of each model
+run     trains and measures what is missing, of all runs or of those that are named
+list    says how far each run is
+page    makes the tables and pictures of docs/study.md anew
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from benchmarks.study import costs, curves, plan, runs, tables
+from configs.study import MODELS
+from hcflow_jax.compiling import enable_compilation_cache
+from hcflow_jax.files import write
+
+PAGE = runs.ROOT / "docs" / "study.md"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("costs", "run", "list", "page"))
+    parser.add_argument("names", nargs="*", help="runs, or how their names begin; default: all")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("runs/study"), help="of the workdirs; default %(default)s"
+    )
+    chosen = parser.parse_args()
+    if chosen.what == "costs":
+        enable_compilation_cache()
+        _write(runs.RESULTS / "costs.json", json.dumps(costs.measure(MODELS), indent=1) + "\n")
+    elif chosen.what == "run":
+        enable_compilation_cache()
+        for run in plan.find(chosen.names):
+            runs.do(run, chosen.folder)
+    elif chosen.what == "list":
+        for run in plan.find(chosen.names):
+            print(f"{run.name:22} {', '.join(runs.result(run)) or 'not begun'}")
+    else:
+        curves.draw(PAGE.parent / "pictures")
+        _write(PAGE, tables.fill(PAGE.read_text(), dict(tables.all_tables())))
+
+
+def _write(path: Path, text: str) -> None:
+    write(path, lambda file: file.write(text.encode()))
+
+
+if __name__ == "__main__":
+    main()

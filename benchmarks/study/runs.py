@@ -1,0 +1,136 @@
+"""Trains and measures a run of the study; what is done already is not done again."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.study.plan import Run
+from hcflow_jax import api, checkpoint
+from hcflow_jax.batches import cut
+from hcflow_jax.data import open_source
+from hcflow_jax.evaluation import comparison, extractors, metrics, protocols, real_features
+from hcflow_jax.evaluation.comparison import Side
+from hcflow_jax.files import write
+from hcflow_jax.training.metrics import HISTORY
+
+RESULTS = Path(__file__).parents[1] / "results" / "study"
+ROOT = Path(__file__).parents[2]
+LOG = "training.log"
+CHEAP_AND_DEAR = (None, "efficientnet-lite0")  # extractors; None: the set's attribute classifier
+KEPT = ("step", "kind", "seconds", "bits_per_dim", "standard_error", "loss", "grad_norm", "skipped")
+Tell = Callable[[str], object]
+
+
+def result(run: Run) -> dict[str, Any]:
+    """What is known of a run; {} if nothing is."""
+    path = RESULTS / f"{run.name}.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def keep(run: Run, **found: Any) -> None:
+    """Adds to what is known of a run."""
+    text = json.dumps({**result(run), **found}, indent=1) + "\n"
+    write(RESULTS / f"{run.name}.json", lambda file: file.write(text.encode()))
+
+
+def do(run: Run, folder: Path, tell: Tell = print) -> None:
+    """Trains a run and measures it, whatever of it is missing.
+
+    Args:
+      run: of the plan.
+      folder: has the runs' workdirs; a run goes on from its newest checkpoint there.
+      tell: is given a line now and again.
+    """
+    workdir = folder / run.name
+    if "training" not in result(run):
+        keep(run, training=train(run, workdir, tell))
+    known = result(run)
+    if known["training"]["diverged"]:
+        tell(f"{run.name}: diverged")
+    elif "distances" not in known:
+        if not workdir.is_dir():
+            tell(f"{run.name}: its workdir is gone; it is trained again, because its samples were not measured")
+            keep(run, training=train(run, workdir, tell))
+        keep(run, **measure(run, workdir, tell))
+
+
+def train(run: Run, workdir: Path, tell: Tell) -> dict[str, Any]:
+    """Runs the training command, as a user would, and gives its history.
+
+    Raises:
+      SystemExit: training ended with an error that is not a divergence.
+    """
+    command = [sys.executable, "-m", "hcflow_jax.main", *run.arguments, f"--workdir={workdir}"]
+    tell(f"{run.name}: training, {run.resolved().train.num_steps} steps; {workdir / LOG}")
+    workdir.mkdir(parents=True, exist_ok=True)
+    with (workdir / LOG).open("a") as log:
+        status = subprocess.run(command, cwd=ROOT, stdout=log, stderr=log, check=False).returncode
+    said = (workdir / LOG).read_text().splitlines()[-1:]
+    diverged = status != 0 and "steps in a row were skipped" in "".join(said)
+    if status and not diverged:
+        raise SystemExit(f"{run.name}: training ended with status {status}: {''.join(said)}; see {workdir / LOG}")
+    rows = [json.loads(line) for line in (workdir / HISTORY).read_text().splitlines()]
+    return {
+        "command": " ".join(["python -m hcflow_jax.main", *run.arguments, "--workdir=DIR"]),
+        "diverged": said[0] if diverged else None,
+        "versions": dict(checkpoint.load(workdir).metadata["versions"]) if not diverged else None,
+        "history": [kept(row) for row in rows if row["kind"] != "watch"],
+    }
+
+
+def kept(row: dict[str, Any]) -> dict[str, Any]:
+    """What of a row of a run's history is kept: four digits of what is noisy anyway."""
+    if row["kind"] == "measure":
+        return {name: _short(value) for name, value in row.items()}
+    levels = [name for name in row if name.startswith("bits/")] if row["kind"] == "eval" else []
+    return {name: _short(row[name]) for name in (*KEPT, *levels) if name in row}
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+def measure(run: Run, workdir: Path, tell: Tell) -> dict[str, Any]:
+    """Compares samples with all held-out images, by both extractors, and says how fast they were drawn."""
+    model = api.load(workdir)
+    config = model.config
+    sigma, denoise = float(config.sample.sigma), bool(config.eval.denoise)
+    list(model.sample_batches(model.batch_size, 0, sigma, 0, denoise))  # compiles
+    start = time.perf_counter()
+    samples = np.concatenate(list(model.sample_batches(run.samples, 0, sigma, 0, denoise)))
+    seconds = time.perf_counter() - start
+    tell(f"{run.name}: {run.samples:,} samples, {run.samples / seconds:.1f} a second")
+    write(workdir / "samples.npz", lambda file: np.savez(file, arr_0=samples))
+    reals = open_source(config, "eval")
+    how = {"sigma": sigma, "seed": 0, "count": run.samples, "dtype": model.dtype, "denoised": denoise}
+    distances = {}
+    for name in CHEAP_AND_DEAR:
+        extractor = extractors.load(name or config.eval.extractor, None)
+        distances[extractor.name] = compared(samples, reals, model, extractor, how)
+        tell("\n".join(metrics.table(distances[extractor.name], extractor.metric)))
+    return {
+        "sampling": {"images_per_second": run.samples / seconds, "batch": model.batch_size},
+        "parameters": sum(int(np.size(leaf)) for leaf in jax.tree.leaves(model.params)),
+        "distances": distances,
+    }
+
+
+def compared(samples: Any, reals: Any, model: api.Model, extractor: Any, how: dict[str, Any]) -> dict[str, Any]:
+    """All distances between samples and the reals, with the floor: what two halves of the reals have."""
+    real = real_features.real_side(reals, protocols.PLAIN, model.config, extractor)
+    features = comparison.extract_batches("the samples", len(samples), cut([samples], 250), extractor)
+    generated = Side("samples", features, comparison.moments(features), {**extractor.about(), **how})
+    values = comparison.compare(generated, real)
+    values["protocol"] |= protocols.PLAIN.about()
+    for attribute in values.get("attributes", {}).get("by_attribute", {}).values():
+        del attribute["generated"], attribute["real"]  # of every value: too long to keep for each run
+    floor = real_features.floor(real, len(samples))
+    assert floor is not None
+    return values | {f"{extractor.metric}_floor": floor["frechet"], "floor_count": floor["count"]}

@@ -1,0 +1,136 @@
+"""The study's tables, in Markdown, from what is known of its runs."""
+
+import json
+import statistics
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from benchmarks.study import runs
+from benchmarks.study.plan import RUNS, Run
+from configs.study import SETS, STEPS
+
+Result = dict[str, Any]
+DEAR = "efficientnet-lite0"
+
+
+def finished() -> dict[Run, Result]:
+    """The runs that are measured, or have diverged, with what is known of them."""
+    known = {run: runs.result(run) for run in RUNS}
+    return {run: found for run, found in known.items() if "distances" in found or _diverged(found)}
+
+
+def _diverged(found: Result) -> bool:
+    return bool(found.get("training", {}).get("diverged"))
+
+
+def spread(values: Iterable[float | None], digits: int = 2) -> str:
+    """The mean of the seeds, with the least and the greatest: "4.90 (4.88 to 4.93)"; one value stands alone."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    mean = f"{statistics.fmean(known):.{digits}f}"
+    return mean if len(known) == 1 else f"{mean} ({min(known):.{digits}f} to {max(known):.{digits}f})"
+
+
+def held_out(found: Result) -> float | None:
+    """Bits/dim on the held-out images at the end; None where the likelihood is undefined."""
+    rows = [row for row in found["training"]["history"] if row["kind"] == "eval"]
+    return rows[-1].get("bits_per_dim")
+
+
+def training_hours(found: Result) -> float:
+    """Hours of training steps, evaluations aside."""
+    return found["training"]["history"][-1]["seconds"] / 3600
+
+
+def _distance(extractor: str, name: str) -> Callable[[Result], float | None]:
+    return lambda found: found["distances"][extractor].get(name)
+
+
+def _columns(images: str) -> dict[str, tuple[Callable[[Result], float | None], int]]:
+    """Title -> (value of a run, digits)."""
+    own = SETS[images]
+    return {
+        "bits/dim": (held_out, 3),
+        "Frechet, attributes": (_distance(own, f"frechet_{own}"), 2),
+        "Frechet, EfficientNet": (_distance(DEAR, f"frechet_{DEAR}"), 1),
+        "KID": (_distance(DEAR, "kid"), 3),
+        "precision": (_distance(DEAR, "precision"), 3),
+        "recall": (_distance(DEAR, "recall"), 3),
+        "attribute distance": (lambda found: found["distances"][own]["attributes"]["mean"], 3),
+        "samples/s": (lambda found: found["sampling"]["images_per_second"], 0),
+    }
+
+
+def table(images: str, models: Iterable[str]) -> str:
+    """A table of the models on a set; a row for each model of which a run is finished."""
+    columns, done = _columns(images), finished()
+    lines = [
+        f"| model | seeds | steps | parameters | {' | '.join(columns)} |",
+        f"|---|---|---|---|{'---|' * len(columns)}",
+    ]
+    for model in models:
+        planned = [run for run in RUNS if run.config == f"{images}_{model}"]
+        found = [done[run] for run in planned if run in done]
+        if not found:
+            continue
+        whole = [each for each in found if not _diverged(each)]
+        cells = [spread((value(each) for each in whole), digits) for value, digits in columns.values()]
+        seeds = f"{len(found)} of {len(planned)}" if len(found) < len(planned) else str(len(planned))
+        lost = f", {len(found) - len(whole)} diverged" if len(whole) < len(found) else ""
+        size = f"{whole[0]['parameters']:,}" if whole else "-"
+        lines.append(f"| {model} | {seeds}{lost} | {STEPS[model]:,} | {size} | {' | '.join(cells)} |")
+    floors = _floors(images, done)
+    return "\n".join([*lines, *(["", floors] if floors else [])])
+
+
+def _floors(images: str, done: dict[Run, Result]) -> str:
+    """What two halves of the reals have: a perfect model gets no less."""
+    found = next((each for run, each in done.items() if run.config.startswith(images) and "distances" in each), None)
+    if found is None:
+        return ""
+    own = SETS[images]
+    values = {"attributes": found["distances"][own], "EfficientNet": found["distances"][DEAR]}
+    names = {"attributes": f"frechet_{own}_floor", "EfficientNet": f"frechet_{DEAR}_floor"}
+    parts = [f"{name} {value[names[name]]:.2f} ({value['floor_count']:,} each)" for name, value in values.items()]
+    return (
+        f"Between two halves of the real images: {', '.join(parts)}; attribute distance {_attribute_floor(values)}."
+    )
+
+
+def _attribute_floor(values: dict[str, Any]) -> str:
+    return f"{values['attributes']['attributes']['floor']:.3f}"
+
+
+def costs() -> str:
+    """The table of what a step costs, against A's."""
+    found = json.loads((runs.RESULTS / "costs.json").read_text())
+    lines = ["| model | a step's time, of A's | least to greatest | steps in A's time |", "|---|---|---|---|"]
+    for model, ratio in found["ratio"].items():
+        between = f"{ratio['least']:.2f} to {ratio['greatest']:.2f}"
+        lines.append(f"| {model} | {ratio['median']:.2f} | {between} | {STEPS[model]:,} |")
+    return "\n".join(lines)
+
+
+def fill(text: str, made: dict[str, str]) -> str:
+    """A page with its tables made anew: each stands between `<!-- NAME -->` and `<!-- end -->`.
+
+    Raises:
+      SystemExit: naming a table for which the page has no place.
+    """
+    for name, content in made.items():
+        before, start, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if not start or not end:
+            raise SystemExit(f"docs/study.md has no place for {name}")
+        text = f"{before}{start}\n{content}\n\n{end}{after}"
+    return text
+
+
+def all_tables() -> Iterator[tuple[str, str]]:
+    """Name and content of each table."""
+    yield "costs", costs()
+    yield "portraits", table("portraits", ("a", "glow"))
+    yield "landscapes", table("landscapes", ("a", "glow"))
+    yield "ablations", table("portraits", "abcdefgh")
+    yield "beyond", table("portraits", ("a", "noise"))

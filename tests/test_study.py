@@ -1,0 +1,168 @@
+"""The study's plan, and that its runs are trained and measured once, in whatever order a machine gives up."""
+
+import json
+import types
+from typing import Any
+
+import pytest
+
+from benchmarks.study import plan, runs, tables
+from benchmarks.study.plan import Run
+from hcflow_jax.config import presets
+
+STUDY = presets.load("study")
+
+
+def test_the_plan_names_each_run_once_and_each_has_a_config() -> None:
+    names = [run.name for run in plan.RUNS]
+    assert len(set(names)) == len(names) and {run.config for run in plan.RUNS} <= set(STUDY.ARGUMENTS)
+    seeds = {name: sorted(run.seed for run in plan.RUNS if run.config == name) for name in STUDY.ARGUMENTS}
+    assert seeds["portraits_a"] == seeds["portraits_glow"] == [0, 1, 2]
+    assert seeds["landscapes_a"] == seeds["landscapes_glow"] == [0, 1]
+    assert all(seeds[f"portraits_{letter}"] for letter in "bcdefgh")
+
+
+def test_all_models_see_the_same_images_and_the_papers_rates() -> None:
+    base = presets.config("study:portraits_a")
+    for model in STUDY.MODELS:
+        config = presets.config(f"study:portraits_{model}")
+        data = config.data.to_dict() | ({"noise_std": base.data.noise_std} if model == "noise" else {})
+        assert data == base.data.to_dict()
+        for name in ("batch_size", "warmup_steps", "final_decay", "ema_decay", "images_per_epoch", "freeze_epoch"):
+            assert config.train[name] == base.train[name]
+        rates = config.train.learning_rate.to_dict()
+        assert rates == ({"all": 5e-3} if model == "glow" else {"encoder": 5e-4, "decoder": 2e-3, "flows": 5e-3})
+        assert config.train.num_steps == STUDY.STEPS[model] and config.train.num_steps % plan.CURVE_POINTS == 0
+        assert config.train.measure_every * plan.CURVE_POINTS == config.train.num_steps
+    assert presets.config("study:landscapes_glow").data.style == "landscape"
+
+
+def test_a_name_that_no_run_has_is_refused() -> None:
+    assert plan.find(["portraits_b"]) == (Run("portraits_b"),) and plan.find([]) == plan.RUNS
+    with pytest.raises(SystemExit, match="portraits_z: no run begins so; there are portraits_a-0, "):
+        plan.find(["portraits_z"])
+
+
+@pytest.fixture
+def study(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What was done, and how training ends: fakes of the training command and of what is measured."""
+    found = types.SimpleNamespace(done=[], status=0, last="")
+    monkeypatch.setattr(runs, "RESULTS", tmp_path / "results")
+
+    def command(arguments: list[str], *, cwd: Any, stdout: Any, stderr: Any, check: bool) -> Any:
+        workdir = next(a.partition("=")[2] for a in arguments if a.startswith("--workdir="))
+        found.done.append(f"train {workdir.rpartition('/')[2]}")
+        rows = [
+            {
+                "step": 20,
+                "kind": "train",
+                "bits_per_dim": 7.123456789,
+                "loss": 1.5,
+                "rate/flows": 1.0,
+                "seconds": 9.0,
+            },
+            {"step": 20, "kind": "measure", "kid": 0.123456789, "count": 2000, "seconds": 9.0},
+            {"step": 20, "kind": "watch", "condition/32": 3.0},
+        ]
+        with open(f"{workdir}/history.jsonl", "w") as file:
+            file.write("".join(json.dumps(row) + "\n" for row in rows))
+        stdout.write(found.last + "\n")
+        return types.SimpleNamespace(returncode=found.status)
+
+    def measure(run: Run, workdir: Any, tell: Any) -> dict[str, Any]:
+        found.done.append(f"measure {run.name}")
+        return {"distances": {"toon-head": {"kid": 1.0}}}
+
+    checkpoint = types.SimpleNamespace(metadata={"versions": {"jax": "0"}})
+    monkeypatch.setattr(runs.checkpoint, "load", lambda workdir: checkpoint)
+    monkeypatch.setattr(runs.subprocess, "run", command)
+    monkeypatch.setattr(runs, "measure", measure)
+    found.do = lambda: runs.do(Run("portraits_b"), tmp_path / "work", tell=lambda line: None)
+    found.folder = tmp_path / "work"
+    return found
+
+
+def test_a_run_is_trained_and_measured_once(study: Any) -> None:
+    study.do()
+    study.do()
+    assert study.done == ["train portraits_b-0", "measure portraits_b-0"]
+    known = runs.result(Run("portraits_b"))
+    command = "python -m hcflow_jax.main --config=configs/study.py:portraits_b --config.seed=0 --workdir=DIR"
+    assert known["training"]["command"] == command and known["training"]["diverged"] is None
+    train, measured = known["training"]["history"]
+    assert train == {"step": 20, "kind": "train", "seconds": 9.0, "bits_per_dim": 7.1235, "loss": 1.5}
+    assert measured == {"step": 20, "kind": "measure", "kid": 0.12346, "count": 2000, "seconds": 9.0}
+
+
+def test_what_was_trained_is_measured_later(study: Any) -> None:
+    run = Run("portraits_b")
+    (study.folder / run.name).mkdir(parents=True)
+    runs.keep(run, training={"diverged": None, "history": []})
+    study.do()
+    assert study.done == ["measure portraits_b-0"]
+
+
+def test_a_run_whose_workdir_is_lost_is_trained_again(study: Any) -> None:
+    runs.keep(Run("portraits_b"), training={"diverged": None, "history": []})
+    study.do()
+    assert study.done == ["train portraits_b-0", "measure portraits_b-0"]
+
+
+def test_a_divergence_is_a_result(study: Any) -> None:
+    study.status, study.last = 1, "error: 20 steps in a row were skipped, the last of them step 40: ..."
+    study.do()
+    study.do()
+    assert study.done == ["train portraits_b-0"]
+    assert runs.result(Run("portraits_b"))["training"]["diverged"].startswith("error: 20 steps in a row")
+
+
+def test_another_error_ends_the_study_and_is_no_result(study: Any) -> None:
+    study.status, study.last = 2, "error: data.path: no such folder"
+    with pytest.raises(SystemExit, match=r"portraits_b-0: training ended with status 2: error: data\.path"):
+        study.do()
+    assert runs.result(Run("portraits_b")) == {}
+
+
+def _measured(bits: float | None, frechet: float) -> dict[str, Any]:
+    history = [{"step": 0, "kind": "eval", "bits_per_dim": 9.0}, {"step": 8, "kind": "eval", "bits_per_dim": bits}]
+    own = {"frechet_toon-head": frechet, "frechet_toon-head_floor": 0.25, "floor_count": 5000}
+    dear = {"kid": 0.5, "precision": 0.25, "recall": 0.75, "floor_count": 5000}
+    dear |= {"frechet_efficientnet-lite0": 30.0, "frechet_efficientnet-lite0_floor": 1.5}
+    return {
+        "training": {"diverged": None, "history": history},
+        "parameters": 1_487_269,
+        "sampling": {"images_per_second": 64.4},
+        "distances": {
+            "toon-head": own | {"attributes": {"mean": 0.125, "floor": 0.0625}},
+            "efficientnet-lite0": dear,
+        },
+    }
+
+
+def test_a_table_has_means_and_spreads_of_what_is_done(study: Any) -> None:
+    runs.keep(Run("portraits_a", 0), **_measured(4.5, 10.0))
+    runs.keep(Run("portraits_a", 1), **_measured(4.75, 12.0))
+    runs.keep(Run("portraits_b"), **_measured(None, 14.0))
+    runs.keep(Run("portraits_c"), training={"diverged": "20 steps in a row were skipped", "history": []})
+    head, _, a, b, c, _, floors = tables.table("portraits", "abcd").splitlines()
+    steps = f"{STUDY.STEPS['a']:,}"
+    cells = "4.625 (4.500 to 4.750) | 11.00 (10.00 to 12.00) | 30.0 (30.0 to 30.0)"
+    assert a.startswith(f"| a | 2 of 3 | {steps} | 1,487,269 | {cells} |") and a.count("|") == head.count("|")
+    assert b.startswith(f"| b | 1 | {steps} | 1,487,269 | - | 14.00 | 30.0 | 0.500 | 0.250 | 0.750 | 0.125 | 64 |")
+    assert c.startswith(f"| c | 1, 1 diverged | {steps} | - | - |") and c.count("|") == head.count("|")
+    expected = "attributes 0.25 (5,000 each), EfficientNet 1.50 (5,000 each); attribute distance 0.062."
+    assert floors == f"Between two halves of the real images: {expected}"
+
+
+def test_a_page_keeps_what_stands_around_its_tables() -> None:
+    page = "before\n<!-- costs -->\nold\n<!-- end -->\nafter\n"
+    assert tables.fill(page, {"costs": "new"}) == "before\n<!-- costs -->\n\nnew\n\n<!-- end -->\nafter\n"
+    assert tables.fill(tables.fill(page, {"costs": "x"}), {"costs": "new"}) == tables.fill(page, {"costs": "new"})
+    with pytest.raises(SystemExit, match="no place for other"):
+        tables.fill(page, {"other": "new"})
+
+
+def test_the_page_has_a_place_for_every_table() -> None:
+    page = (runs.ROOT / "docs" / "study.md").read_text()
+    for name in ("costs", "portraits", "landscapes", "ablations", "beyond"):
+        assert page.count(f"<!-- {name} -->\n") == 1

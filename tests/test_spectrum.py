@@ -94,6 +94,13 @@ def test_a_checkerboard_raises_its_own_number_and_no_other(images, period):
             assert after[other] == pytest.approx(before[other], rel=0.05)
 
 
+def test_the_number_of_a_checkerboard_in_noise():
+    """Hann's window gathers (2 R / 3)^2 frequencies' worth of noise at each of a pattern's own."""
+    images = (_noise(200, 8).astype(int) + 4 * _checkerboard(2)).clip(0, 255).astype(np.uint8)
+    expected = (3 + (2 * SIDE / 3) ** 2 * 4**2 / (8**2 + 1 / 12)) / 3  # at one of period 2's three frequencies
+    assert _values(spectrum.spectrum(images))[2] == pytest.approx(expected, rel=0.08)
+
+
 @pytest.mark.parametrize("slope", [1, 2, 3])
 def test_pictures_whose_power_falls_with_the_radius_have_no_lattice(slope):
     found = spectrum.spectrum(_fields(100, slope))

@@ -38,7 +38,7 @@ def test_all_models_see_the_same_images_and_the_papers_rates() -> None:
 
 
 def test_a_name_that_no_run_has_is_refused() -> None:
-    assert plan.find(["portraits_b"]) == (Run("portraits_b"),) and plan.find([]) == plan.RUNS
+    assert [run.name for run in plan.find(["portraits_b"])] == ["portraits_b-0"] and plan.find([]) == plan.RUNS
     with pytest.raises(SystemExit, match="portraits_z: no run begins so; there are portraits_a-0, "):
         plan.find(["portraits_z"])
 
@@ -77,7 +77,7 @@ def study(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(runs.checkpoint, "load", lambda workdir: checkpoint)
     monkeypatch.setattr(runs.subprocess, "run", command)
     monkeypatch.setattr(runs, "measure", measure)
-    found.do = lambda: runs.do(Run("portraits_b"), tmp_path / "work", tell=lambda line: None)
+    found.do = lambda run=None: runs.do(run or Run("portraits_b"), tmp_path / "work", tell=lambda line: None)
     found.folder = tmp_path / "work"
     return found
 
@@ -106,6 +106,20 @@ def test_a_run_whose_workdir_is_lost_is_trained_again(study: Any) -> None:
     runs.keep(Run("portraits_b"), training={"diverged": None, "history": []})
     study.do()
     assert study.done == ["train portraits_b-0", "measure portraits_b-0"]
+
+
+def test_temperatures_are_tuned_once_where_the_plan_says_so(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tuned(run: Run, workdir: Any, tell: Any) -> dict[str, Any]:
+        study.done.append(f"tune {run.name}")
+        return {"sigma": {"8": 0.5}}
+
+    monkeypatch.setattr(runs, "measure_tuned", tuned)
+    study.do()
+    assert "tune portraits_b-0" not in study.done
+    study.do(Run("portraits_b", tuned=True))
+    study.do(Run("portraits_b", tuned=True))
+    assert study.done.count("tune portraits_b-0") == 1 and len(study.done) == 3
+    assert runs.result(Run("portraits_b"))["tuned"] == {"sigma": {"8": 0.5}}
 
 
 def test_a_divergence_is_a_result(study: Any) -> None:

@@ -41,11 +41,11 @@ def test_the_temperature_of_the_reals_is_found_and_a_stopped_search_goes_on(mode
     real, drawn = of_sigma(model, 0.4), []
     sample = api.Model.sample_batches
 
-    def counting(self, n, seed, sigma):
+    def counting(self, n, seed, sigma, denoise):
         drawn.append(sigma)
         if len(drawn) == 4:
             raise KeyboardInterrupt
-        return sample(self, n, seed, sigma)
+        return sample(self, n, seed, sigma, denoise=denoise)
 
     monkeypatch.setattr(api.Model, "sample_batches", counting)
 
@@ -69,6 +69,8 @@ def test_bad_arguments_are_named(model, tmp_path):
     real, kept = of_sigma(model, 1.0, 10), tuning.Kept(tmp_path / "kept.json", {})
     with pytest.raises(InputError, match="evaluations is 3: 1 levels need at least 4"):
         tuning.tune(model, real, EXTRACTOR, kept, evaluations=3)
+    with pytest.raises(InputError, match="denoise: data.noise_std is 0"):
+        tuning.tune(model, real, EXTRACTOR, kept, denoise=True)
     with pytest.raises(InputError, match="samples is 1"):
         tuning.tune(model, real, EXTRACTOR, kept, samples=1)
     (tmp_path / "kept.json").write_text("{")

@@ -1,7 +1,6 @@
 """Which runs the study is made of, as data."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -18,11 +17,13 @@ class Run:
       config: what follows the colon in `--config=configs/study.py:...`.
       seed: of training.
       samples: that are compared with the reals in the end.
+      tuned: whether the temperature of each level is tuned, too, and samples are measured at these.
     """
 
     config: str
     seed: int = 0
     samples: int = 5_000
+    tuned: bool = False
 
     @property
     def name(self) -> str:
@@ -41,29 +42,32 @@ class Run:
         return config
 
 
-def _seeds(config: str, count: int, first: int = 0, **how: Any) -> tuple[Run, ...]:
-    return tuple(Run(config, seed, **how) for seed in range(first, first + count))
+def _run(config: str, seed: int) -> Run:
+    images, _, model = config.partition("_")
+    return Run(
+        config,
+        seed,
+        samples=10_000 if model in ("a", "glow") else 5_000,
+        tuned=images == "portraits" and model in ("a", "noise") and seed < 2,
+    )
 
 
-# In the order in which they are made: the first seed of what the paper compares comes before the spread of any.
-EQUAL = (
-    *(
-        run
-        for seed in range(3)
-        for name in ("a", "glow")
-        for run in _seeds(f"portraits_{name}", 1, seed, samples=10_000)
-    ),
-    *(
-        run
-        for seed in range(2)
-        for name in ("a", "glow")
-        for run in _seeds(f"landscapes_{name}", 1, seed, samples=10_000)
-    ),
+# In the order in which they are made: the first seed of everything comes before the spread of anything.
+RUNS = tuple(
+    _run(*which)
+    for which in (
+        ("portraits_a", 0),
+        ("portraits_glow", 0),
+        ("landscapes_a", 0),
+        ("landscapes_glow", 0),
+        *((f"portraits_{letter}", 0) for letter in "bcdefgh"),
+        ("portraits_noise", 0),
+        *((f"portraits_{model}", 1) for model in ("a", "glow")),
+        *((f"landscapes_{model}", 1) for model in ("a", "glow")),
+        ("portraits_noise", 1),
+        *((f"portraits_{model}", 2) for model in ("a", "glow")),
+    )
 )
-ABLATIONS = tuple(run for letter in "bcdefgh" for run in _seeds(f"portraits_{letter}", 1))
-BEYOND = _seeds("portraits_noise", 2)
-
-RUNS = (*EQUAL[:2], *ABLATIONS, *EQUAL[2:], *BEYOND)
 
 
 def find(names: list[str]) -> tuple[Run, ...]:

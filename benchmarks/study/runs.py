@@ -15,7 +15,7 @@ from benchmarks.study.plan import Run
 from hcflow_jax import api, checkpoint
 from hcflow_jax.batches import cut
 from hcflow_jax.data import open_source
-from hcflow_jax.evaluation import comparison, extractors, metrics, protocols, real_features
+from hcflow_jax.evaluation import comparison, extractors, metrics, protocols, real_features, tuning
 from hcflow_jax.evaluation.comparison import Side
 from hcflow_jax.files import write
 from hcflow_jax.training.metrics import HISTORY
@@ -24,6 +24,7 @@ RESULTS = Path(__file__).parents[1] / "results" / "study"
 ROOT = Path(__file__).parents[2]
 LOG = "training.log"
 CHEAP_AND_DEAR = (None, "efficientnet-lite0")  # extractors; None: the set's attribute classifier
+TUNING_SAMPLES = 2_000
 KEPT = ("step", "kind", "seconds", "bits_per_dim", "standard_error", "loss", "grad_norm", "skipped")
 Tell = Callable[[str], object]
 
@@ -59,6 +60,8 @@ def do(run: Run, folder: Path, tell: Tell = print) -> None:
             tell(f"{run.name}: its workdir is gone; it is trained again, because its samples were not measured")
             keep(run, training=train(run, workdir, tell))
         keep(run, **measure(run, workdir, tell))
+    if run.tuned and "distances" in result(run) and "tuned" not in result(run) and workdir.is_dir():
+        keep(run, tuned=measure_tuned(run, workdir, tell))
 
 
 def train(run: Run, workdir: Path, tell: Tell) -> dict[str, Any]:
@@ -97,11 +100,18 @@ def _short(value: Any) -> Any:
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
-def measure(run: Run, workdir: Path, tell: Tell) -> dict[str, Any]:
-    """Compares samples with all held-out images, by both extractors, and says how fast they were drawn."""
+def measure(run: Run, workdir: Path, tell: Tell, sigma: Any = None) -> dict[str, Any]:
+    """Compares samples with all held-out images, by both extractors, and says how fast they were drawn.
+
+    Args:
+      run: of the plan.
+      workdir: has its checkpoint.
+      tell: is given a line now and again.
+      sigma: standard deviation of the latents, or one by level; None: the config's.
+    """
     model = api.load(workdir)
     config = model.config
-    sigma, denoise = float(config.sample.sigma), bool(config.eval.denoise)
+    sigma, denoise = sigma or float(config.sample.sigma), bool(config.eval.denoise)
     list(model.sample_batches(model.batch_size, 0, sigma, 0, denoise))  # compiles
     start = time.perf_counter()
     samples = np.concatenate(list(model.sample_batches(run.samples, 0, sigma, 0, denoise)))
@@ -120,6 +130,26 @@ def measure(run: Run, workdir: Path, tell: Tell) -> dict[str, Any]:
         "parameters": sum(int(np.size(leaf)) for leaf in jax.tree.leaves(model.params)),
         "distances": distances,
     }
+
+
+def measure_tuned(run: Run, workdir: Path, tell: Tell) -> dict[str, Any]:
+    """Finds the temperatures at which samples are nearest to training images, and measures samples drawn at them."""
+    model = api.load(workdir)
+    config = model.config
+    extractor = extractors.load(config.eval.extractor, None)
+    few = protocols.Protocol("tuning", TUNING_SAMPLES, reals="random")
+    real = real_features.real_side(open_source(config, "train"), few, config, extractor)
+    found = tuning.tune(
+        model,
+        real,
+        extractor,
+        tuning.Kept(workdir / "tuning.json", {"model": model.fingerprint, "real": real.about}),
+        samples=TUNING_SAMPLES,
+        denoise=bool(config.eval.denoise),
+    )
+    tell(f"{run.name}: temperatures {found.sigma}, {found.distance:.3f} (before: {found.start_distance:.3f})")
+    about = {"sigma": found.sigma, "distance": found.distance, "before": found.start_distance}
+    return {**about, "tried": len(found.tried), **measure(run, workdir, tell, found.sigma)}
 
 
 def compared(samples: Any, reals: Any, model: api.Model, extractor: Any, how: dict[str, Any]) -> dict[str, Any]:

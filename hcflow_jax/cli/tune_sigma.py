@@ -28,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     evaluations = "of the distance, at most; default %(default)s"
     parser.add_argument("--evaluations", metavar="N", type=arguments.count, default=25, help=evaluations)
     parser.add_argument("--seed", type=arguments.seed, default=0, help="of the latents; default %(default)s")
+    denoise = "denoise the samples: one step against the noise of training; default: the config's eval.denoise"
+    parser.add_argument("--denoise", action=argparse.BooleanOptionalAction, default=None, help=denoise)
     plot = "draws the distance over the evaluations; default: sampling.png beside what stores the temperatures"
     parser.add_argument("--plot", metavar="FILE.png", type=as_path, help=plot)
     features.add_extractor(parser)
@@ -38,6 +40,7 @@ def run(values: argparse.Namespace) -> int:
     plot = arguments.check_out("--plot", values.plot, (".png",)) if values.plot else None
     from hcflow_jax import box
     from hcflow_jax.api import sampling_file
+    from hcflow_jax.api.arguments import known_denoise
     from hcflow_jax.cli import use
     from hcflow_jax.cli.progress import Stages
     from hcflow_jax.evaluation import extractors, measured_set, protocols, real_features, tuning
@@ -49,6 +52,7 @@ def run(values: argparse.Namespace) -> int:
             "name the copy"
         )
     model = use.load(values)
+    denoise = known_denoise(model.config, model.config.eval.denoise if values.denoise is None else values.denoise)
     reals = measured_set.open_data(model.config, values.data, values.split or (None if values.data else "train"))
     chosen = protocols.Protocol("tuning", min(values.samples, len(reals)), reals="random")
     extractor = extractors.load(values.extractor, values.weights)
@@ -64,6 +68,7 @@ def run(values: argparse.Namespace) -> int:
             lambda *n: stages.tell("features of reals", *n),
         )
         given = {"samples": values.samples, "seed": values.seed, "model": model.fingerprint, "real": real.about}
+        given |= {"denoised": denoise}
         kept = tuning.Kept(beside.with_name(f"{beside.name}.tuning.json"), {**given, "images": reals.identity})
         found = tuning.tune(
             model,
@@ -73,6 +78,7 @@ def run(values: argparse.Namespace) -> int:
             samples=values.samples,
             seed=values.seed,
             evaluations=values.evaluations,
+            denoise=denoise,
             tell=stages.tell,
         )
     for sigma, distance in found.tried:

@@ -92,6 +92,7 @@ def tune(
     samples: int = 2000,
     seed: int = 0,
     evaluations: int = EVALUATIONS,
+    denoise: bool = False,
     tell: Tell = lambda what, done, of: None,
 ) -> Tuned:
     """Minimises the Frechet distance over the temperatures of the levels that `sigma` scales.
@@ -104,10 +105,12 @@ def tune(
       samples: drawn at each evaluation.
       seed: of their latents.
       evaluations: of the distance, at most.
+      denoise: whether the samples are denoised.
       tell: is called as samples are done.
 
     Raises:
-      InputError: there are too few samples or evaluations, or the model has no level that sigma scales.
+      InputError: there are too few samples or evaluations, the model has no level that sigma scales, or samples are
+        to be denoised and it was trained without noise.
     """
     levels = model.image_model.scaled_levels
     if not levels:
@@ -126,7 +129,7 @@ def tune(
             features = comparison.extract_batches(
                 "the samples",
                 samples,
-                model.sample_batches(samples, seed, sigma),
+                model.sample_batches(samples, seed, sigma, denoise=denoise),
                 extractor,
                 tell=lambda done, of: tell(what, done, of),
             )

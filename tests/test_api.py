@@ -101,6 +101,8 @@ def test_an_interpolation_goes_from_one_image_to_the_other(six, how, space):
     assert way.shape == (5, 16, 16, 3)
     assert np.abs(way[[0, -1]].astype(int) - shown[:2]).max() <= 1
     assert (way[2] != way[0]).any() and (way[2] != way[4]).any()
+    middles = model().decode(model().blend(z[[2, 0]], z[[3, 1]], **how_and_where))  # of two pairs at once
+    assert np.abs(middles[1].astype(int) - way[2]).max() <= 1
 
 
 def test_the_ways_differ(six):
@@ -246,6 +248,8 @@ BAD = {
     "a number of images that is no whole number": (lambda: model().draw(HALF), "n is 0.5"),
     "one image": (lambda: model().interpolate(model().draw(1), model().draw(1), 1), "two ends"),
     "two for one": (lambda: model().interpolate(model().draw(2), model().draw(1), 3), "one image each"),
+    "blend of two with one": (lambda: model().blend(model().draw(2), model().draw(1)), "2 images and b of 1"),
+    "blend beyond the end": (lambda: model().blend(*[model().draw(1)] * 2, weight=1.5), "weight is 1.5"),
     "another way": (lambda: model().interpolate(*[model().draw(1)] * 2, 3, how="cubic"), "not 'cubic'"),  # type: ignore[arg-type]
     "another space": (lambda: model().interpolate(*[model().draw(1)] * 2, 3, space="x"), "not 'x'"),  # type: ignore[arg-type]
     "fewer than a group": (lambda: model().bits_per_dim(images(3), "own"), "at least 4 images"),

@@ -38,7 +38,7 @@ def measure(base: str, rivals: tuple[str, ...], tell: Callable[[str], object] = 
 
 
 def pair(base: str, rival: str) -> dict[str, float]:
-    """Times two steps in turn: median seconds of each, and the rival's over the base's, median and range of the pairs."""
+    """Times two steps in turn: median seconds of each; the rival's over the base's, median and range of the pairs."""
     enable_compilation_cache()
     steps = [_compiled(model) for model in (base, rival)]
     times = [[step() for step in steps] for _ in range(PAIRS)]

@@ -1,9 +1,16 @@
-"""What each level of a model adds: images decoded with more and more of their levels at zero."""
+"""What each level of a model adds: images decoded with more and more of their levels at zero (Figures 6 and 8)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
-from hcflow_jax import api
+import numpy as np
+
+from hcflow_jax import api, pictures
+from hcflow_jax.analysis.measured import Mean, Tell, mean
 from hcflow_jax.api.images import Images
+from hcflow_jax.errors import InputError
+from hcflow_jax.pictures import Block, Sheet
+
+Labelled = Sequence[tuple[str, Images]]
 
 
 def cumulative_zeroing(model: api.Model, latents: api.Latents) -> Iterator[tuple[str, Images]]:
@@ -20,3 +27,55 @@ def cumulative_zeroing(model: api.Model, latents: api.Latents) -> Iterator[tuple
     for kept in range(len(names) - 1, -1, -1):
         label = "all = 0" if kept == 0 else f"z_{names[kept]} = 0" + ("" if kept == len(names) - 1 else " too")
         yield label, model.decode(model.zero(latents, names[kept:]))
+
+
+def of_models(
+    models: Mapping[str, api.Model], images: Images, tell: Tell = lambda *news: None
+) -> dict[str, list[tuple[str, Images]]]:
+    """`cumulative_zeroing` of the same images by several models.
+
+    Args:
+      models: by name, of any families, all of one resolution R.
+      images: (n, R, R, 3), uint8.
+      tell: is called with "zeroing", the models that are done, and their number.
+
+    Returns:
+      By the model's name, (label, images) pairs as of `cumulative_zeroing`.
+
+    Raises:
+      InputError: there is no model, they have different resolutions, or the images are not theirs.
+    """
+    sizes = {name: model.resolution for name, model in models.items()}
+    if len(set(sizes.values())) != 1:
+        said = ", ".join(f"{name} {size}" for name, size in sizes.items()) or "none"
+        raise InputError(f"models: expected one at least, all of one resolution, to take the same images; got {said}")
+    found = {}
+    for name, model in models.items():
+        found[name] = list(cumulative_zeroing(model, model.encode(images)))
+        tell("zeroing", len(found), len(models))
+    return found
+
+
+def changes(images: Images, rows: Labelled) -> dict[str, Mean]:
+    """How far images with levels at zero are from the images themselves.
+
+    Args:
+      images: (n, R, R, 3), uint8.
+      rows: (label, images) pairs of `cumulative_zeroing`.
+
+    Returns:
+      By label, the root mean square difference of an image's values, in 8-bit levels: its mean over images.
+    """
+    original = np.asarray(images, np.float64)
+    return {label: mean(np.sqrt(((original - zeroed) ** 2).mean((1, 2, 3)))) for label, zeroed in rows}
+
+
+def sheet(images: Images, found: Mapping[str, Labelled]) -> Sheet:
+    """The picture: a block for each model, the images in its first row, then one row for each level.
+
+    Args:
+      images: (n, R, R, 3), uint8: a column each.
+      found: from `of_models`.
+    """
+    (scale,) = pictures.scales([images.shape[1]])
+    return pictures.blocks([Block(name, [("original", images), *rows], scale=scale) for name, rows in found.items()])

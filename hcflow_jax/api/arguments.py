@@ -56,6 +56,13 @@ def known_level(model: ImageModel, level: str) -> str:
     return level
 
 
+def known_space(model: ImageModel, space: str) -> str:
+    """The name of a space in which the model interpolates, or an InputError."""
+    if space not in model.spaces:
+        raise InputError(f"space is {' or '.join(model.spaces)}, not {space!r}")
+    return space
+
+
 def whole(name: str, number: Any, least: int, below: float = math.inf, what: str = "") -> int:
     """A whole number of any type, NumPy's and JAX's too, or an InputError that names the argument.
 

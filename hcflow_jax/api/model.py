@@ -125,8 +125,7 @@ class Model(Coder):
         3
         """
         n = arguments.whole("n", n, 2, what="2 or more: an interpolation has its two ends")
-        if space not in self.image_model.spaces:
-            raise InputError(f"space is {' or '.join(self.image_model.spaces)}, not {space!r}")
+        arguments.known_space(self.image_model, space)
         for name, end in (("a", a), ("b", b)):
             arguments.are_latents(end, name)
         ends = [arguments.known_latents(self.image_model, end) for end in (a, b)]

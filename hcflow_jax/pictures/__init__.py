@@ -1,6 +1,8 @@
 """Arrays in, picture files out: sheets of images, curves, and videos. Knows no models."""
 
+from hcflow_jax.pictures.blocks import Block, beside, blocks, scales
 from hcflow_jax.pictures.curves import Panel, Series, curve, panels
+from hcflow_jax.pictures.maps import colour_bar, coloured
 from hcflow_jax.pictures.png import Sheet, save_png, stream_png, text_of
 from hcflow_jax.pictures.sheet_files import LARGEST, most_in_rows, save_grid, save_rows
 from hcflow_jax.pictures.sheets import Images, Rows, grid, rows, strip
@@ -8,12 +10,17 @@ from hcflow_jax.pictures.videos import check_mp4, save_gif, save_mp4
 
 __all__ = [
     "LARGEST",
+    "Block",
     "Images",
     "Panel",
     "Rows",
     "Series",
     "Sheet",
+    "beside",
+    "blocks",
     "check_mp4",
+    "colour_bar",
+    "coloured",
     "curve",
     "grid",
     "most_in_rows",
@@ -24,6 +31,7 @@ __all__ = [
     "save_mp4",
     "save_png",
     "save_rows",
+    "scales",
     "stream_png",
     "strip",
     "text_of",

@@ -11,7 +11,8 @@ from hcflow_jax.pictures.png import Sheet
 
 Images = UInt8[np.ndarray, "N R R 3"]
 
-_PALE, _INK = 255, (40, 40, 40)
+INK = (40, 40, 40)  # of text
+_PALE = 255
 
 
 def grid(images: Images, columns: int, scale: int = 1, gap: int = 0) -> Sheet:
@@ -59,6 +60,8 @@ class Rows:
 
     Attributes:
       width, height: of the sheet, pixels.
+      margin: where the images begin, pixels from the left.
+      size: of the labels' font, pixels.
     """
 
     GAP = 2  # white pixels between images and between rows, unless it is said otherwise
@@ -72,17 +75,17 @@ class Rows:
           widest: the width of the longest row without its label, pixels.
           gap: white pixels between images, and between rows.
         """
-        self._gap, self._size = gap, int(np.clip(min(heights) / 4, 9, 20))
-        self._font = ImageFont.load_default(self._size)
+        self._gap, self.size = gap, int(np.clip(min(heights) / 4, 9, 20))
+        self._font = ImageFont.load_default(self.size)
         lines = {line for label in set(labels) for line in label.split("\n")}
-        self._margin = int(max(self._font.getbbox(line)[2] for line in lines)) + self._size
-        self.width, self.height = self._margin + widest, sum(heights) + gap * (len(heights) - 1)
+        self.margin = int(max(self._font.getbbox(line)[2] for line in lines)) + self.size
+        self.width, self.height = self.margin + widest, sum(heights) + gap * (len(heights) - 1)
 
     def draw(self, sheet: Image.Image, top: int, row: Sheet, label: str) -> None:
         """Puts a row and its label onto a sheet of this width."""
-        sheet.paste(Image.fromarray(row), (self._margin, top))
-        place = (self._size // 2, top + len(row) / 2)
-        ImageDraw.Draw(sheet).text(place, label, fill=_INK, font=self._font, anchor="lm")
+        sheet.paste(Image.fromarray(row), (self.margin, top))
+        place = (self.size // 2, top + len(row) / 2)
+        ImageDraw.Draw(sheet).text(place, label, fill=INK, font=self._font, anchor="lm")
 
     def row(self, images: Images, label: str, scale: int = 1) -> Sheet:
         """One row of the sheet, over its whole width."""

@@ -1,0 +1,188 @@
+"""What each level of a model decides: how much pixels vary when that level alone is drawn anew (Figure 5)."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from hcflow_jax import api, pictures
+from hcflow_jax.analysis.measured import Mean, Tell, jackknife, left_out, mean
+from hcflow_jax.api.arguments import are_latents, whole
+from hcflow_jax.errors import InputError
+from hcflow_jax.pictures import Block, Sheet
+
+UNIT = "8-bit levels"
+LEVELS = 256  # 8-bit levels that an image's values span
+
+
+@dataclasses.dataclass(frozen=True)
+class Variation:
+    """Maps of pixel standard deviations.
+
+    Attributes:
+      images: (n, R, R, 3) uint8, of the latents as they were given.
+      maps: by level, coarse to fine, (n, R, R): at each pixel the root of the mean over the three channels of the
+        variance over the resamplings, in 8-bit levels.
+      resamplings: how often each level of each image was drawn.
+      seed: of the draws.
+    """
+
+    images: UInt8[np.ndarray, "n R R 3"]
+    maps: Mapping[str, Float[np.ndarray, "n R R"]]
+    resamplings: int
+    seed: int
+
+    def mean_std(self) -> dict[str, Mean]:
+        """The mean pixel standard deviation by level, in 8-bit levels: over pixels, then over images."""
+        return {name: mean(values) for name, values in zip(self.maps, self._by_image().T, strict=True)}
+
+    def ratio(self) -> Mean:
+        """The mean pixel std of the level that has the most over that of the level that has the least.
+
+        1: all levels have the same effect on pixels. Infinite: a level has none. The standard error is that of the
+        jackknife over images.
+        """
+        return self._statistic(_ratio)
+
+    def evenness(self) -> Mean:
+        """How evenly levels share the pixels' variation, from 0 to 1.
+
+        Pielou's evenness: the entropy of the levels' shares, divided by the logarithm of their number. A level's
+        share is its mean pixel std over the sum of all levels'. 1: all levels have the same; 0: one level has all.
+        The number of levels does not matter, so models with different levels can be compared. It is NaN for a model
+        of one level. The standard error is that of the jackknife over images.
+        """
+        return self._statistic(_evenness)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers and what they depend on, for JSON."""
+        return {
+            "mean_pixel_std": {name: each.as_dict() for name, each in self.mean_std().items()},
+            "ratio_largest_to_smallest": self.ratio().as_dict(),
+            "evenness": self.evenness().as_dict(),
+            "protocol": {
+                "unit": UNIT,
+                "std": "root of the mean over channels of the unbiased variance over resamplings",
+                "resamplings": self.resamplings,
+                "sigma": 1.0,
+                "seed": self.seed,
+                "images": len(self.images),
+            },
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The mean pixel std of each image and level, for CSV."""
+        values = self._by_image()
+        return [
+            {"image": i, "level": name, "mean_pixel_std": float(values[i, k])}
+            for i in range(len(values))
+            for k, name in enumerate(self.maps)
+        ]
+
+    def table(self) -> list[str]:
+        """The numbers for a person, a line each."""
+        lines = [f"mean pixel std in {UNIT}, {len(self.images)} images, {self.resamplings} resamplings at sigma 1"]
+        lines += [f"  level {name:<10}{each}" for name, each in self.mean_std().items()]
+        return [*lines, f"largest / smallest  {self.ratio()}", f"evenness            {self.evenness()}"]
+
+    def _by_image(self) -> Float[np.ndarray, "n levels"]:
+        return np.stack([maps.mean((1, 2), dtype=np.float64) for maps in self.maps.values()], 1)
+
+    def _statistic(self, statistic: Any) -> Mean:
+        values = self._by_image()
+        without = left_out(values) if len(values) > 1 else values[:0]
+        return jackknife(statistic(values.mean(0)), np.array([statistic(each) for each in without]))
+
+
+def variation(
+    model: api.Model,
+    latents: api.Latents,
+    resamplings: int = 32,
+    seed: int = 0,
+    tell: Tell = lambda *news: None,
+) -> Variation:
+    """Draws one level of images anew, many times, and keeps their other levels; does so for each level.
+
+    There is no truncation: the level is drawn at sigma 1. The coarser levels are decoded once. Images are decoded as
+    floats and cut to what can be shown, but not rounded. What comes out for an image depends on its place, not on how
+    many it comes with.
+
+    Args:
+      model: from `api.load`, of any family.
+      latents: of n images: `model.encode(images)`, or `model.draw(n, sigma=...)`.
+      resamplings: how often each level is drawn, 2 or more. About so many images are in memory at once, and at least
+        `model.batch_size`.
+      seed: of the draws.
+      tell: is called with "variation", the (image, level) pairs that are done, and their number.
+
+    Raises:
+      InputError: the latents are not this model's, fewer than 2 resamplings, or images that are not finite.
+    """
+    times = whole("resamplings", resamplings, 2)
+    count, names, side = len(are_latents(latents)), model.level_names, model.resolution
+    images = model.decode(latents)
+    maps = {name: np.empty((count, side, side), np.float32) for name in names}
+    several, done = max(1, model.batch_size // times), 0
+    for start in range(0, count, several):
+        some = latents[start : start + several]
+        ones = dict.fromkeys(names, 1.0)
+        drawn = model.draw(len(some) * times, seed, ones, first=start * times)
+        kept = some[np.repeat(np.arange(len(some)), times)]
+        for name in names:
+            coarse = model.decode_coarse(some, name).repeat(times)
+            floats = model.decode_from(coarse, kept.replace(**{name: drawn[name]}), as_float=True)
+            maps[name][start : start + several] = _pixel_std(
+                floats.reshape(len(some), times, *floats.shape[1:]), name
+            )
+            done += len(some)
+            tell("variation", done, count * len(names))
+    return Variation(images, maps, times, seed)
+
+
+def sheet(found: Mapping[str, Variation], top: float | None = None, shown: int = 8) -> Sheet:
+    """The picture: a block for each model; rows are images, columns levels, all on one colour scale with a bar.
+
+    Args:
+      found: by the model's name.
+      top: the std with the last colour, in 8-bit levels; None: the largest of all maps.
+      shown: rows of a block, at most.
+
+    Raises:
+      MissingExtraError: matplotlib is not installed.
+    """
+    largest = max(float(maps[:shown].max()) for each in found.values() for maps in each.maps.values())
+    limit = top or largest or 1.0
+    sizes = pictures.scales([each.images.shape[1] for each in found.values()])
+    parts = []
+    for (name, each), scale in zip(found.items(), sizes, strict=True):
+        colours = [pictures.coloured(maps[:shown], limit) for maps in each.maps.values()]
+        cells = np.stack([each.images[:shown], *colours], 1)
+        stds = each.mean_std()
+        columns = ["image", *(f"level {level}\nmean {stds[level].value:.1f}" for level in each.maps)]
+        parts.append(Block(name, [(str(i), row) for i, row in enumerate(cells)], columns, scale))
+    left = pictures.blocks(parts)
+    bar = pictures.colour_bar(min(len(left), 480), limit, f"pixel std, {UNIT}", clipped=largest > limit)
+    return pictures.beside([left, bar])
+
+
+def _pixel_std(floats: Float[np.ndarray, "n k R R 3"], name: str) -> Float[np.ndarray, "n R R"]:
+    if np.isnan(floats).any():
+        raise InputError(
+            f"level {name}, drawn anew, makes images that are not finite; look at the model's parameters"
+        )
+    variance = np.clip(floats, 0, 1).var(1, ddof=1, dtype=np.float64)
+    return LEVELS * np.sqrt(variance.mean(-1))
+
+
+def _ratio(means: Float[np.ndarray, " levels"]) -> float:
+    return float(means.max() / means.min()) if means.min() > 0 else math.inf
+
+
+def _evenness(means: Float[np.ndarray, " levels"]) -> float:
+    if len(means) < 2 or means.sum() <= 0:
+        return math.nan
+    shares = means[means > 0] / means.sum()
+    return float(-(shares * np.log(shares)).sum() / np.log(len(means)))

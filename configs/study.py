@@ -23,7 +23,7 @@ SETS = {"portraits": "toon-head", "landscapes": "landscape"}
 MODELS = (*"abcdefgh", "glow", "noise")
 ARGUMENTS = tuple(f"{images}_{model}" for images in SETS for model in MODELS)
 RIVALS = tuple(model for model in MODELS if model not in ("a", "noise"))  # noise is a, with other numbers
-STEPS: dict[str, int] = dict.fromkeys(MODELS, 2_800)
+STEPS: dict[str, int] = dict.fromkeys(MODELS, 3_600)
 
 
 def get_config(name: str = "portraits_a") -> ConfigDict:
@@ -39,11 +39,11 @@ def get_config(name: str = "portraits_a") -> ConfigDict:
     config.train.learning_rate.update(rates)
 
     config.data.style = SETS[images]
-    config.data.train_images, config.data.eval_images = 24_000, 10_000
+    config.data.train_images, config.data.eval_images = 30_000, 10_000
 
     train, steps = config.train, STEPS[model]
     train.num_steps = steps
-    train.images_per_epoch = 2_500  # no decay by epochs in so short a run: they fall in its last part
+    train.images_per_epoch = 3_000  # no decay by epochs in so short a run: they fall in its last part
     train.freeze_epoch = 0
     train.final_decay = 0.35
     train.ema_decay = 0.99

@@ -114,12 +114,15 @@ def test_temperatures_are_tuned_once_where_the_plan_says_so(study: Any, monkeypa
         return {"sigma": {"8": 0.5}}
 
     monkeypatch.setattr(runs, "measure_tuned", tuned)
+    monkeypatch.setattr(runs.claims, "of_workdir", lambda workdir, tell: study.done.append("claims") or {"x": 1})
     study.do()
     assert "tune portraits_b-0" not in study.done
     study.do(Run("portraits_b", tuned=True))
     study.do(Run("portraits_b", tuned=True))
     assert study.done.count("tune portraits_b-0") == 1 and len(study.done) == 3
     assert runs.result(Run("portraits_b"))["tuned"] == {"sigma": {"8": 0.5}}
+    study.do(Run("portraits_b", claims=True))
+    assert study.done[-1] == "claims" and runs.result(Run("portraits_b"))["claims"] == {"x": 1}
 
 
 def test_a_divergence_is_a_result(study: Any) -> None:

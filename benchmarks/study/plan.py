@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 
 from hcflow_jax.config import presets
 
+COMPARED = ("a", "glow")  # what the paper compares at equal time
 CURVE_POINTS = 4  # times in a run at which samples are compared with the reals
 
 
@@ -17,12 +18,14 @@ class Run:
       config: what follows the colon in `--config=configs/study.py:...`.
       seed: of training.
       samples: that are compared with the reals in the end.
+      claims: whether what the paper claims besides distances is measured, too (`claims`).
       tuned: whether the temperature of each level is tuned, too, and samples are measured at these.
     """
 
     config: str
     seed: int = 0
     samples: int = 5_000
+    claims: bool = False
     tuned: bool = False
 
     @property
@@ -47,7 +50,8 @@ def _run(config: str, seed: int) -> Run:
     return Run(
         config,
         seed,
-        samples=10_000 if model in ("a", "glow") else 5_000,
+        samples=10_000 if model in COMPARED else 5_000,
+        claims=model in COMPARED,
         tuned=images == "portraits" and model in ("a", "noise") and seed < 2,
     )
 

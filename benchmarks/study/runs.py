@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from benchmarks.study import claims
 from benchmarks.study.plan import Run
 from hcflow_jax import api, checkpoint
 from hcflow_jax.batches import cut
@@ -60,6 +61,8 @@ def do(run: Run, folder: Path, tell: Tell = print) -> None:
             tell(f"{run.name}: its workdir is gone; it is trained again, because its samples were not measured")
             keep(run, training=train(run, workdir, tell))
         keep(run, **measure(run, workdir, tell))
+    if run.claims and "distances" in result(run) and "claims" not in result(run) and workdir.is_dir():
+        keep(run, claims=claims.of_workdir(workdir, tell))
     if run.tuned and "distances" in result(run) and "tuned" not in result(run) and workdir.is_dir():
         keep(run, tuned=measure_tuned(run, workdir, tell))
 
@@ -100,24 +103,25 @@ def _short(value: Any) -> Any:
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
-def measure(run: Run, workdir: Path, tell: Tell, sigma: Any = None) -> dict[str, Any]:
+def measure(run: Run, workdir: Path, tell: Tell, tuned: Any = None) -> dict[str, Any]:
     """Compares samples with all held-out images, by both extractors, and says how fast they were drawn.
 
     Args:
       run: of the plan.
       workdir: has its checkpoint.
       tell: is given a line now and again.
-      sigma: standard deviation of the latents, or one by level; None: the config's.
+      tuned: standard deviations of the latents by level; None: the config's, for samples that are kept.
     """
     model = api.load(workdir)
     config = model.config
-    sigma, denoise = sigma or float(config.sample.sigma), bool(config.eval.denoise)
+    sigma, denoise = tuned or float(config.sample.sigma), bool(config.eval.denoise)
     list(model.sample_batches(model.batch_size, 0, sigma, 0, denoise))  # compiles
     start = time.perf_counter()
     samples = np.concatenate(list(model.sample_batches(run.samples, 0, sigma, 0, denoise)))
     seconds = time.perf_counter() - start
     tell(f"{run.name}: {run.samples:,} samples, {run.samples / seconds:.1f} a second")
-    write(workdir / "samples.npz", lambda file: np.savez(file, arr_0=samples))
+    if tuned is None:
+        write(workdir / "samples.npz", lambda file: np.savez(file, arr_0=samples))
     reals = open_source(config, "eval")
     how = {"sigma": sigma, "seed": 0, "count": run.samples, "dtype": model.dtype, "denoised": denoise}
     distances = {}

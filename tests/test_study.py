@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.study import plan, runs, tables
+from benchmarks.study import curves, plan, runs, sheets, tables
 from benchmarks.study.plan import Run
 from hcflow_jax.config import presets
 
@@ -181,5 +181,40 @@ def test_a_page_keeps_what_stands_around_its_tables() -> None:
 
 def test_the_page_has_a_place_for_every_table() -> None:
     page = (runs.ROOT / "docs" / "study.md").read_text()
-    for name in ("costs", "portraits", "landscapes", "ablations", "beyond"):
+    for name in ("costs", "portraits", "landscapes", "claims", "ablations", "beyond"):
         assert page.count(f"<!-- {name} -->\n") == 1
+
+
+def test_the_table_of_claims_has_samples_and_reals(study: Any) -> None:
+    def claims(value: float) -> dict[str, Any]:
+        lattices = {
+            side: {"lattice": {f"period_{p}": {"value": p * factor} for p in (2, 4, 8)}}
+            for side, factor in (("samples", value), ("reals", 1.0))
+        }
+        return {
+            "spectrum": lattices,
+            "variation": {"ratio_largest_to_smallest": {"value": 6.5}},
+            "midpoints": {how: {"ends": 1.0, "midpoints": m} for how, m in (("linear", 4.0), ("spherical", 3.0))},
+        }
+
+    for seed, value in enumerate((0.5, 1.0)):
+        runs.keep(Run("portraits_a", seed), **_measured(4.5, 10.0), claims=claims(value))
+    (row,) = tables.claims().splitlines()[2:]
+    samples = "1.50 (1.00 to 2.00), 3.00 (2.00 to 4.00), 6.00 (4.00 to 8.00)"
+    assert row.startswith(f"| portraits | a | 2 | {samples} | 2.00 (2.00 to 2.00), ")
+    assert row.endswith("| 6.5 (6.5 to 6.5) | 1.00 (1.00 to 1.00) | 3.00 (3.00 to 3.00) | 4.00 (4.00 to 4.00) |")
+
+
+def test_curves_are_drawn_of_what_there_is(study: Any, tmp_path: Any) -> None:
+    assert curves.draw(tmp_path) == []
+    found = _measured(4.5, 10.0)
+    for step in (4, 8):
+        row = {"step": step, "kind": "measure", "frechet_toon-head": 90.0 / step, "seconds": 60.0 * step}
+        found["training"]["history"].append(row)
+    runs.keep(Run("portraits_a"), **found)
+    assert [path.name for path in curves.draw(tmp_path)] == ["study_ablations.png", "study_glow.png"]
+    assert (tmp_path / "study_glow.png").is_file()
+
+
+def test_without_models_no_sheet_is_drawn(tmp_path: Any) -> None:
+    assert sheets.draw(tmp_path, tmp_path) == []

@@ -3,14 +3,14 @@
 costs   times a training step of each model
 run     trains and measures what is missing, of all runs or of those that are named
 list    says how far each run is
-page    makes the tables and pictures of docs/study.md anew
+page    makes the tables and pictures of docs/study.md anew; sheets need the workdirs of the runs
 """
 
 import argparse
 import json
 from pathlib import Path
 
-from benchmarks.study import costs, curves, plan, runs, tables
+from benchmarks.study import costs, curves, plan, runs, sheets, tables
 from configs.study import RIVALS
 from hcflow_jax.compiling import enable_compilation_cache
 from hcflow_jax.files import write
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, default=Path("runs/study"), help="of the workdirs; default %(default)s"
     )
-    chosen = parser.parse_args()
+    chosen = parser.parse_intermixed_args()
     if chosen.what == "costs":
         _write(runs.RESULTS / "costs.json", json.dumps(costs.measure("a", RIVALS), indent=1) + "\n")
     elif chosen.what == "run":
@@ -38,7 +38,9 @@ def main() -> None:
         for run in plan.find(chosen.names):
             print(f"{run.name:22} {', '.join(runs.result(run)) or 'not begun'}")
     else:
-        curves.draw(PAGE.parent / "pictures")
+        enable_compilation_cache()
+        drawn = [*curves.draw(PAGE.parent / "pictures"), *sheets.draw(chosen.folder, PAGE.parent / "pictures")]
+        print("\n".join(str(path) for path in drawn))
         _write(PAGE, tables.fill(PAGE.read_text(), dict(tables.all_tables())))
 
 

@@ -6,27 +6,33 @@ from pathlib import Path
 from benchmarks.study import tables
 from configs.study import SETS
 from hcflow_jax import pictures
+from hcflow_jax.pictures import Panel, Series
 
 
 def draw(folder: Path) -> list[Path]:
-    """Draws A to H on portraits, and A beside Glow on each set of which there are runs; gives the files."""
-    made = [_curves(folder / "study_ablations.png", "portraits", "abcdefgh", "Ablations on portraits")]
-    for images in SETS:
-        path, title = folder / f"study_{images}.png", f"The paper's model and Glow on {images}"
-        made.append(_curves(path, images, ("a", "glow", "noise"), title))
-    return [path for path in made if path is not None]
+    """Draws the ablations on portraits, and A beside Glow on each set, of what there are runs; gives the files."""
+    made = {
+        "study_ablations.png": [
+            _panel("portraits", "abcdef", "Ablations A to F"),
+            _panel("portraits", "agh", "A, G and H"),
+        ],
+        "study_glow.png": [_panel(images, ("a", "glow"), f"A and Glow, {images}") for images in SETS],
+    }
+    drawn = {folder / name: [panel for panel in row if panel.series] for name, row in made.items()}
+    drawn = {path: row for path, row in drawn.items() if row}
+    for path, row in drawn.items():
+        pictures.panels(path, [row])
+    return list(drawn)
 
 
-def _curves(path: Path, images: str, models: Iterable[str], title: str) -> Path | None:
-    """One line for each run: minutes of training steps, and the Frechet distance of 2,000 samples."""
-    metric, series = f"frechet_{SETS[images]}", {}
-    for run, found in tables.finished().items():
-        measured = [row for row in found["training"]["history"] if row["kind"] == "measure"]
-        if run.config in [f"{images}_{model}" for model in models] and measured:
-            label = f"{run.config.rpartition('_')[2]}, seed {run.seed}"
-            series[label] = ([row["seconds"] / 60 for row in measured], [row[metric] for row in measured])
-    if not series:
-        return None
+def _panel(images: str, models: Iterable[str], title: str) -> Panel:
+    """A line for each run, in its model's colour: minutes of training steps, and the distance of 2,000 samples."""
+    series = []
+    for model in models:
+        for run, found in tables.finished().items():
+            rows = [row for row in found["training"]["history"] if row["kind"] == "measure"]
+            if run.config == f"{images}_{model}" and rows:
+                minutes = [row["seconds"] / 60 for row in rows]
+                series.append(Series(model, minutes, [row[f"frechet_{SETS[images]}"] for row in rows]))
     label = "Frechet distance of attribute features, 2,000 samples"
-    pictures.curve(path, series, title, "minutes of training steps", label)
-    return path
+    return Panel(series, "minutes of training steps", label, title)

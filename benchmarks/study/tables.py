@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from benchmarks.study import runs
-from benchmarks.study.plan import RUNS, Run
+from benchmarks.study.plan import COMPARED, RUNS, Run
 from configs.study import SETS, STEPS
 
 Result = dict[str, Any]
@@ -102,6 +102,29 @@ def _attribute_floor(values: dict[str, Any]) -> str:
     return f"{values['attributes']['attributes']['floor']:.3f}"
 
 
+def claims() -> str:
+    """The table of what is measured besides distances."""
+    columns = ["set", "model", "seeds", "lattice 2, 4, 8", "reals", "largest / smallest level"]
+    columns += ["ends", "spherical midpoints", "linear midpoints"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for images in SETS:
+        for model in COMPARED:
+            every = finished().items()
+            found = [f["claims"] for run, f in every if run.config == f"{images}_{model}" and "claims" in f]
+            if found:
+                lines.append(f"| {images} | {model} | {len(found)} | {' | '.join(_claims(found))} |")
+    return "\n".join(lines)
+
+
+def _claims(found: list[Result]) -> Iterator[str]:
+    for side in ("samples", "reals"):
+        lattices = [each["spectrum"][side]["lattice"] for each in found]
+        yield ", ".join(spread(each[f"period_{period}"]["value"] for each in lattices) for period in (2, 4, 8))
+    yield spread((each["variation"]["ratio_largest_to_smallest"]["value"] for each in found), 1)
+    for how, name in (("spherical", "ends"), ("spherical", "midpoints"), ("linear", "midpoints")):
+        yield spread(each["midpoints"][how][name] for each in found)
+
+
 def costs() -> str:
     """The table of what a step costs, against A's."""
     found = json.loads((runs.RESULTS / "costs.json").read_text())
@@ -134,4 +157,5 @@ def all_tables() -> Iterator[tuple[str, str]]:
     yield "portraits", table("portraits", ("a", "glow"))
     yield "landscapes", table("landscapes", ("a", "glow"))
     yield "ablations", table("portraits", "abcdefgh")
+    yield "claims", claims()
     yield "beyond", table("portraits", ("a", "noise"))

@@ -28,13 +28,20 @@ def test_all_models_see_the_same_images_and_the_papers_rates() -> None:
         config = presets.config(f"study:portraits_{model}")
         data = config.data.to_dict() | ({"noise_std": base.data.noise_std} if model == "noise" else {})
         assert data == base.data.to_dict()
-        for name in ("batch_size", "warmup_steps", "final_decay", "ema_decay", "images_per_epoch", "freeze_epoch"):
+        for name in ("batch_size", "warmup_steps", "final_decay", "ema_decay", "images_per_epoch", "decay_after"):
             assert config.train[name] == base.train[name]
         rates = config.train.learning_rate.to_dict()
         assert rates == ({"all": 5e-3} if model == "glow" else {"encoder": 5e-4, "decoder": 2e-3, "flows": 5e-3})
         assert config.train.num_steps == STUDY.STEPS[model] and config.train.num_steps % plan.CURVE_POINTS == 0
         assert config.train.measure_every * plan.CURVE_POINTS == config.train.num_steps
     assert presets.config("study:landscapes_glow").data.style == "landscape"
+
+
+def test_steps_fill_the_time_of_a_as_it_was_measured() -> None:
+    measured = json.loads((runs.ROOT / "benchmarks" / "results" / "study" / "costs.json").read_text())["rivals"]
+    assert set(measured) == set(STUDY.RIVALS) and STUDY.STEPS["noise"] == STUDY.STEPS["a"]
+    for model, timed in measured.items():
+        assert STUDY.STEPS[model] * timed["ratio"] == pytest.approx(STUDY.STEPS["a"], rel=0.01)
 
 
 def test_a_name_that_no_run_has_is_refused() -> None:

@@ -169,11 +169,13 @@ def test_a_table_has_means_and_spreads_of_what_is_done(study: Any) -> None:
     runs.keep(Run("portraits_b"), **_measured(None, 14.0))
     runs.keep(Run("portraits_c"), training={"diverged": "20 steps in a row were skipped", "history": []})
     head, _, a, b, c, _, floors = tables.table("portraits", "abcd").splitlines()
-    steps = f"{STUDY.STEPS['a']:,}"
+    steps = {model: f"{STUDY.STEPS[model]:,}" for model in "abc"}
     cells = "4.625 (4.500 to 4.750) | 11.00 (10.00 to 12.00) | 30.0 (30.0 to 30.0)"
-    assert a.startswith(f"| a | 2 of 3 | {steps} | 1,487,269 | {cells} |") and a.count("|") == head.count("|")
-    assert b.startswith(f"| b | 1 | {steps} | 1,487,269 | - | 14.00 | 30.0 | 0.500 | 0.250 | 0.750 | 0.125 | 64 |")
-    assert c.startswith(f"| c | 1, 1 diverged | {steps} | - | - |") and c.count("|") == head.count("|")
+    assert a.startswith(f"| a | 2 of 3 | {steps['a']} | 1,487,269 | {cells} |") and a.count("|") == head.count("|")
+    assert b.startswith(
+        f"| b | 1 | {steps['b']} | 1,487,269 | - | 14.00 | 30.0 | 0.500 | 0.250 | 0.750 | 0.125 | 64 |"
+    )
+    assert c.startswith(f"| c | 1, 1 diverged | {steps['c']} | - | - |") and c.count("|") == head.count("|")
     expected = "attributes 0.25 (5,000 each), EfficientNet 1.50 (5,000 each); attribute distance 0.062."
     assert floors == f"Between two halves of the real images: {expected}"
 

@@ -5,6 +5,7 @@
 #   launch/study.sh costs                 times a training step of each model
 #   launch/study.sh run                   whatever is missing
 #   launch/study.sh run portraits_a       the runs whose names begin so
+#   launch/study.sh recipes               the short runs that look for better rates, schedules and optimizers
 #   launch/study.sh page                  makes the tables and pictures of docs/study.md anew
 #   launch/study.sh run --folder=DIR      the runs' workdirs; runs/study by default
 #

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.study import curves, plan, runs, sheets, tables
+from benchmarks.study import curves, plan, recipes, runs, sheets, tables
 from benchmarks.study.plan import Run
 from hcflow_jax.config import presets
 
@@ -190,7 +190,7 @@ def test_a_page_keeps_what_stands_around_its_tables() -> None:
 
 def test_the_page_has_a_place_for_every_table() -> None:
     page = (runs.ROOT / "docs" / "study.md").read_text()
-    for name in ("costs", "portraits", "landscapes", "claims", "ablations", "beyond"):
+    for name in ("costs", "portraits", "landscapes", "claims", "ablations", "recipes", "beyond"):
         assert page.count(f"<!-- {name} -->\n") == 1
 
 
@@ -227,3 +227,22 @@ def test_curves_are_drawn_of_what_there_is(study: Any, tmp_path: Any) -> None:
 
 def test_without_models_no_sheet_is_drawn(tmp_path: Any) -> None:
     assert sheets.draw(tmp_path, tmp_path) == []
+
+
+def test_both_models_have_the_same_trials_and_time(study: Any) -> None:
+    names = [run.name for run in recipes.RUNS]
+    assert len(set(names)) == len(names) == 2 * len(recipes.TRIALS)
+    for name in recipes.TRIALS:
+        own, other = (recipes.trial(model, name).resolved() for model in recipes.MODELS)
+        assert own.train.batch_size == other.train.batch_size
+        steps = own.train.num_steps * STUDY.STEPS["glow"] / STUDY.STEPS["a"]
+        assert other.train.num_steps == pytest.approx(steps, rel=0.01)
+        assert own.train.num_steps * own.train.batch_size == pytest.approx(recipes.BUDGET * 8, rel=0.01)
+    doubled = recipes.trial("a", "x2").resolved().train.learning_rate.to_dict()
+    assert doubled == {"encoder": 1e-3, "decoder": 4e-3, "flows": 1e-2}
+    study.do(recipes.trial("a", "x2"))
+    assert study.done == ["train recipe_a_x2"]
+    history = [{"kind": "eval", "step": 8, "bits_per_dim": 5.0504}]
+    runs.keep(recipes.trial("a", "x2"), training={"diverged": None, "history": history})
+    runs.keep(recipes.trial("glow", "x2"), training={"diverged": "20 steps in a row", "history": []})
+    assert tables.recipe_trials().splitlines()[2:] == ["| x2 | 5.050 | diverged |"]

@@ -1,7 +1,8 @@
-"""Runs the study, or a part of it: `python -m benchmarks.study costs|run|list|page`.
+"""Runs the study, or a part of it: `python -m benchmarks.study costs|run|recipes|list|page`.
 
 costs   times a training step of each model
 run     trains and measures what is missing, of all runs or of those that are named
+recipes trains short runs with other rates, schedules and optimizers
 list    says how far each run is
 page    makes the tables and pictures of docs/study.md anew; sheets need the workdirs of the runs
 """
@@ -10,7 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.study import costs, curves, plan, runs, sheets, tables
+from benchmarks.study import costs, curves, plan, recipes, runs, sheets, tables
 from configs.study import RIVALS
 from hcflow_jax.compiling import enable_compilation_cache
 from hcflow_jax.files import write
@@ -22,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("costs", "run", "list", "page"))
+    parser.add_argument("what", choices=("costs", "run", "recipes", "list", "page"))
     parser.add_argument("names", nargs="*", help="runs, or how their names begin; default: all")
     parser.add_argument(
         "--folder", type=Path, default=Path("runs/study"), help="of the workdirs; default %(default)s"
@@ -34,6 +35,11 @@ def main() -> None:
         enable_compilation_cache()
         for run in plan.find(chosen.names):
             runs.do(run, chosen.folder)
+    elif chosen.what == "recipes":
+        enable_compilation_cache()
+        for run in recipes.RUNS:
+            if not chosen.names or any(run.name.startswith(name) for name in chosen.names):
+                runs.do(run, chosen.folder)
     elif chosen.what == "list":
         for run in plan.find(chosen.names):
             print(f"{run.name:22} {', '.join(runs.result(run)) or 'not begun'}")

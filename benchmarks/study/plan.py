@@ -1,6 +1,7 @@
 """Which runs the study is made of, as data."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -20,6 +21,8 @@ class Run:
       samples: that are compared with the reals in the end.
       claims: whether what the paper claims besides distances is measured, too (`claims`).
       tuned: whether the temperature of each level is tuned, too, and samples are measured at these.
+      overrides: (field, value) of the config that differ.
+      label: what the run's files are called; empty: the config and the seed.
     """
 
     config: str
@@ -27,21 +30,25 @@ class Run:
     samples: int = 5_000
     claims: bool = False
     tuned: bool = False
+    overrides: tuple[tuple[str, Any], ...] = ()
+    label: str = ""
 
     @property
     def name(self) -> str:
         """Of the run's files: "portraits_a-0"."""
-        return f"{self.config}-{self.seed}"
+        return self.label or f"{self.config}-{self.seed}"
 
     @property
     def arguments(self) -> list[str]:
         """What the training command takes, but for the workdir."""
-        return [f"--config=configs/study.py:{self.config}", f"--config.seed={self.seed}"]
+        given = [f"--config.{field}={value}" for field, value in self.overrides]
+        return [f"--config=configs/study.py:{self.config}", f"--config.seed={self.seed}", *given]
 
     def resolved(self) -> ConfigDict:
         """The run's config."""
         config = presets.config(f"study:{self.config}")
         config.seed = self.seed
+        config.update_from_flattened_dict(dict(self.overrides))
         return config
 
 

@@ -56,6 +56,8 @@ def do(run: Run, folder: Path, tell: Tell = print) -> None:
     known = result(run)
     if known["training"]["diverged"]:
         tell(f"{run.name}: diverged")
+    elif not run.samples:
+        tell(f"{run.name}: {known['training']['history'][-1].get('bits_per_dim')} bits/dim held out")
     elif "distances" not in known:
         if not workdir.is_dir():
             tell(f"{run.name}: its workdir is gone; it is trained again, because its samples were not measured")

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from benchmarks.study import runs
+from benchmarks.study import recipes, runs
 from benchmarks.study.plan import COMPARED, RUNS, Run
 from configs.study import SETS, STEPS
 
@@ -102,6 +102,20 @@ def _attribute_floor(values: dict[str, Any]) -> str:
     return f"{values['attributes']['attributes']['floor']:.3f}"
 
 
+def recipe_trials() -> str:
+    """The table of the search for better recipes."""
+    lines = ["| trial | A, bits/dim | Glow, bits/dim |", "|---|---|---|"]
+    for name in recipes.TRIALS:
+        cells = []
+        for model in recipes.MODELS:
+            found = runs.result(recipes.trial(model, name)).get("training")
+            value = None if found is None or found["diverged"] else held_out({"training": found})
+            cells.append("diverged" if found and found["diverged"] else "-" if value is None else f"{value:.3f}")
+        if set(cells) != {"-"}:
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def claims() -> str:
     """The table of what is measured besides distances."""
     columns = ["set", "model", "seeds", "lattice 2, 4, 8", "reals", "largest / smallest level"]
@@ -158,4 +172,5 @@ def all_tables() -> Iterator[tuple[str, str]]:
     yield "landscapes", table("landscapes", ("a", "glow"))
     yield "ablations", table("portraits", "abcdefgh")
     yield "claims", claims()
+    yield "recipes", recipe_trials()
     yield "beyond", table("portraits", ("a", "noise"))

@@ -52,7 +52,7 @@ def get_config(name: str = "portraits_a") -> ConfigDict:
     config.train.learning_rate.update(RATES[config.model.family])
 
     config.data.style = SETS[images]
-    config.data.train_images, config.data.eval_images = 30_000, 10_000
+    config.data.train_images, config.data.eval_images = 20_000, 10_000
 
     train, steps = config.train, STEPS[model]
     train.num_steps = steps

@@ -177,6 +177,11 @@ def test_a_table_has_means_and_spreads_of_what_is_done(study: Any) -> None:
     )
     assert c.startswith(f"| c | 1, 1 diverged | {steps['c']} | - | - |") and c.count("|") == head.count("|")
     expected = "attributes 0.25 (5,000 each), EfficientNet 1.50 (5,000 each); attribute distance 0.062."
+    tuned = {"tuned": {"sigma": {"8": 0.5}, **{k: v for k, v in _measured(4.5, 6.0).items() if k != "training"}}}
+    runs.keep(Run("portraits_a", 0), **tuned)
+    assert tables.table("portraits", "a").splitlines()[2] == a
+    again = tables.table("portraits", "a", tuned=True).splitlines()[3]
+    assert again.startswith(f"| a, tuned | 1 | {steps['a']} | 1,487,269 | 4.500 | 6.00 | 30.0 |")
     assert floors == f"Between two halves of the real images: {expected}"
 
 
@@ -190,7 +195,17 @@ def test_a_page_keeps_what_stands_around_its_tables() -> None:
 
 def test_the_page_has_a_place_for_every_table() -> None:
     page = (runs.ROOT / "docs" / "study.md").read_text()
-    for name in ("costs", "portraits", "landscapes", "claims", "ablations", "recipes", "beyond"):
+    for name in (
+        "state",
+        "costs",
+        "portraits",
+        "landscapes",
+        "claims",
+        "ablations",
+        "recipes",
+        "beyond",
+        *tables.PICTURES,
+    ):
         assert page.count(f"<!-- {name} -->\n") == 1
 
 

@@ -16,8 +16,6 @@ from configs.study import RIVALS
 from hcflow_jax.compiling import enable_compilation_cache
 from hcflow_jax.files import write
 
-PAGE = runs.ROOT / "docs" / "study.md"
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -45,9 +43,10 @@ def main() -> None:
             print(f"{run.name:22} {', '.join(runs.result(run)) or 'not begun'}")
     else:
         enable_compilation_cache()
-        drawn = [*curves.draw(PAGE.parent / "pictures"), *sheets.draw(chosen.folder, PAGE.parent / "pictures")]
+        pictures = tables.PAGE.parent / "pictures"
+        drawn = [*curves.draw(pictures), *sheets.draw(chosen.folder, pictures)]
         print("\n".join(str(path) for path in drawn))
-        _write(PAGE, tables.fill(PAGE.read_text(), dict(tables.all_tables())))
+        _write(tables.PAGE, tables.fill(tables.PAGE.read_text(), dict(tables.all_tables())))
 
 
 def _write(path: Path, text: str) -> None:

@@ -11,6 +11,16 @@ from configs.study import SETS, STEPS
 
 Result = dict[str, Any]
 DEAR = "efficientnet-lite0"
+PAGE = runs.ROOT / "docs" / "study.md"
+PICTURES = {
+    "study_glow.png": "Frechet distance during training, A and Glow",
+    "study_ablations.png": "Frechet distance during training, the ablations",
+    "study_samples_portraits.png": "Samples of A and Glow at the same seed, portraits",
+    "study_samples_landscapes.png": "Samples of A and Glow at the same seed, landscapes",
+    "study_variation_portraits.png": "The pixels that each level decides, portraits",
+    "study_variation_landscapes.png": "The pixels that each level decides, landscapes",
+    "study_zeroing.png": "Levels at zero: A, B, D and E",
+}
 
 
 def finished() -> dict[Run, Result]:
@@ -62,8 +72,14 @@ def _columns(images: str) -> dict[str, tuple[Callable[[Result], float | None], i
     }
 
 
-def table(images: str, models: Iterable[str]) -> str:
-    """A table of the models on a set; a row for each model of which a run is finished."""
+def table(images: str, models: Iterable[str], tuned: bool = False) -> str:
+    """A table of the models on a set; a row for each model of which a run is finished.
+
+    Args:
+      images: the set.
+      models: in the order of the rows.
+      tuned: whether a row with tuned temperatures follows, where there are some.
+    """
     columns, done = _columns(images), finished()
     lines = [
         f"| model | seeds | steps | parameters | {' | '.join(columns)} |",
@@ -80,6 +96,10 @@ def table(images: str, models: Iterable[str]) -> str:
         lost = f", {len(found) - len(whole)} diverged" if len(whole) < len(found) else ""
         size = f"{whole[0]['parameters']:,}" if whole else "-"
         lines.append(f"| {model} | {seeds}{lost} | {STEPS[model]:,} | {size} | {' | '.join(cells)} |")
+        again = [{**each, **each["tuned"]} for each in whole if "tuned" in each]
+        if tuned and again:
+            cells = [spread((value(each) for each in again), digits) for value, digits in columns.values()]
+            lines.append(f"| {model}, tuned | {len(again)} | {STEPS[model]:,} | {size} | {' | '.join(cells)} |")
     floors = _floors(images, done)
     return "\n".join([*lines, *(["", floors] if floors else [])])
 
@@ -165,12 +185,26 @@ def fill(text: str, made: dict[str, str]) -> str:
     return text
 
 
+def state() -> str:
+    """How much of the plan is done."""
+    done = len(finished())
+    return "All runs are finished." if done == len(RUNS) else f"**{done} of {len(RUNS)} runs are finished so far.**"
+
+
+def picture(name: str, text: str) -> str:
+    """A picture, if it was drawn."""
+    return f"![{text}](pictures/{name})" if (PAGE.parent / "pictures" / name).exists() else ""
+
+
 def all_tables() -> Iterator[tuple[str, str]]:
-    """Name and content of each table."""
+    """Name and content of each table, and of each picture."""
+    for name, text in PICTURES.items():
+        yield name, picture(name, text)
+    yield "state", state()
     yield "costs", costs()
     yield "portraits", table("portraits", ("a", "glow"))
     yield "landscapes", table("landscapes", ("a", "glow"))
     yield "ablations", table("portraits", "abcdefgh")
     yield "claims", claims()
     yield "recipes", recipe_trials()
-    yield "beyond", table("portraits", ("a", "noise"))
+    yield "beyond", table("portraits", ("a", "noise"), tuned=True)

@@ -271,7 +271,7 @@ def test_latents_of_a_wrong_shape_are_named():
         model().decode(z.replace(**{"8": z["8"][:1]}))
 
 
-@pytest.mark.parametrize("name", ["loading", "coder", "model"])
+@pytest.mark.parametrize("name", ["loading", "coder", pytest.param("model", marks=pytest.mark.slow)])
 def test_the_examples_of_the_docstrings_run(name, monkeypatch):
     monkeypatch.setattr(api, "load", lambda *_: model())
     monkeypatch.setattr(model(), "statistics", {})

@@ -113,6 +113,7 @@ np.savez(sys.argv[1], **test_devices.everything(model, 7))
 """
 
 
+@pytest.mark.slow
 def test_four_devices_give_what_one_does(model, tmp_path):
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4"
     path = os.pathsep.join([str(TESTS), str(TESTS.parent)])

@@ -32,6 +32,7 @@ def test_a_set_comes_back_as_it_was():
     assert result.as_dict()["worst_error"] == result.worst_error
 
 
+@pytest.mark.slow
 def test_another_arithmetic_does_not_bring_it_back():
     result = round_trip(model(), images(4), dtype="bfloat16")
     assert result.finite and result.worst_error is not None and result.worst_error > 1e-3

@@ -91,6 +91,7 @@ def test_squeeze_has_glows_order() -> None:
         np.testing.assert_array_equal(z[:, i, j, 4 * c + 2 * a + b], x[:, 2 * i + a, 2 * j + b, c])
 
 
+@pytest.mark.slow
 def test_latents_leave_in_order() -> None:
     """Glow's eps: of each half that leaves by its prior, then of the top; the log-det has -sum(logs) of all."""
     case = bijectors.Case(bijectors.glow(3), (8, 8, 1))

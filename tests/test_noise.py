@@ -106,6 +106,7 @@ def of_one_group(gradients: Any) -> Any:
     return gradients(True, "weighted")
 
 
+@pytest.mark.slow
 def test_a_batch_is_its_groups(model: Hierarchy, params: Any, x: Any, eps: noise.Noise, of_one_group: Any) -> None:
     whole = jax.jit(lambda params, x, eps: objective(model, params, x, eps))(params, x, eps)
     halves = [

@@ -185,6 +185,11 @@ def test_a_table_has_means_and_spreads_of_what_is_done(study: Any) -> None:
     assert floors == f"Between two halves of the real images: {expected}"
 
 
+def test_a_table_without_runs_says_so(study: Any) -> None:
+    assert {tables.table("landscapes", "ab"), tables.claims(), tables.recipe_trials()} == {tables.NOTHING}
+    assert tables.state() == f"**0 of {len(plan.RUNS)} runs are finished so far.**"
+
+
 def test_a_page_keeps_what_stands_around_its_tables() -> None:
     page = "before\n<!-- costs -->\nold\n<!-- end -->\nafter\n"
     assert tables.fill(page, {"costs": "new"}) == "before\n<!-- costs -->\n\nnew\n\n<!-- end -->\nafter\n"

@@ -11,6 +11,7 @@ from configs.study import SETS, STEPS
 
 Result = dict[str, Any]
 DEAR = "efficientnet-lite0"
+NOTHING = "No run is finished yet."
 PAGE = runs.ROOT / "docs" / "study.md"
 PICTURES = {
     "study_glow.png": "Frechet distance during training, A and Glow",
@@ -101,7 +102,12 @@ def table(images: str, models: Iterable[str], tuned: bool = False) -> str:
             cells = [spread((value(each) for each in again), digits) for value, digits in columns.values()]
             lines.append(f"| {model}, tuned | {len(again)} | {STEPS[model]:,} | {size} | {' | '.join(cells)} |")
     floors = _floors(images, done)
-    return "\n".join([*lines, *(["", floors] if floors else [])])
+    return _joined([*lines, *(["", floors] if floors else [])])
+
+
+def _joined(lines: list[str]) -> str:
+    """A table's lines; the first two are its head."""
+    return "\n".join(lines) if len(lines) > 2 else NOTHING
 
 
 def _floors(images: str, done: dict[Run, Result]) -> str:
@@ -133,7 +139,7 @@ def recipe_trials() -> str:
             cells.append("diverged" if found and found["diverged"] else "-" if value is None else f"{value:.3f}")
         if set(cells) != {"-"}:
             lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return _joined(lines)
 
 
 def claims() -> str:
@@ -147,7 +153,7 @@ def claims() -> str:
             found = [f["claims"] for run, f in every if run.config == f"{images}_{model}" and "claims" in f]
             if found:
                 lines.append(f"| {images} | {model} | {len(found)} | {' | '.join(_claims(found))} |")
-    return "\n".join(lines)
+    return _joined(lines)
 
 
 def _claims(found: list[Result]) -> Iterator[str]:

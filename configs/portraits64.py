@@ -7,7 +7,7 @@ from hcflow_jax.config import presets
 
 
 def get_config() -> ConfigDict:
-    """A run of about 110 minutes on two cores; go on from it with `--config.train.init_from=WORKDIR`."""
+    """Not trained yet. A further run starts from the weights of one with `--config.train.init_from=WORKDIR`."""
     config = presets.config("portraits")
     config.model.levels = schema.levels(
         {

@@ -128,6 +128,13 @@ def test_two_runs_of_ones_own_by_images_seen(compare, tmp_path):
     assert found["run"] == str(b) and found["step"] == 1100 and one["seeds"] == [0]
     assert one["verdict"]["verdict"].startswith(("behind", "ahead", "on track"))
     assert set(one["tables"]) == {"train/bits_per_dim"}  # held out at 8,800 images, and at 17,600
+    [[by_images, _]] = compare.drawn
+    assert by_images.x_label == "images seen"
+    theirs, ours = (by_images.series[i].xs for i in (0, 1))
+    rows = one["tables"]["train/bits_per_dim"]
+    at = [row["at"] for row in rows if row["value"] is not None]
+    np.testing.assert_allclose(ours[: len(at)], at, atol=0.5)
+    assert max(theirs) < 1100 * 8 and max(ours) > 1100 * 15  # the run is drawn beyond the reference's end
     assert one["tables"]["train/bits_per_dim"][0].keys() >= {"at", "value", "low", "high", "tolerance", "verdict"}
 
 

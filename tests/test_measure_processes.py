@@ -13,9 +13,10 @@ from test_training_processes import _free_port
 RUN = """
 import pathlib, sys
 import jax
+import numpy as np
 import measured_run
 from hcflow_jax import config as schema
-from hcflow_jax.evaluation import extractors, jacobians
+from hcflow_jax.evaluation import extractors, jacobians, shares
 from hcflow_jax.training import distributed, evaluate, loop
 folder, port, process = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 extractors.load = lambda name, weights: measured_run.EXTRACTOR
@@ -32,6 +33,8 @@ if process < 0:
     loop.train(config, folder / "run")
 found = evaluate.evaluate(folder / "run", config)
 assert process < 0 or jax.process_count() == 2
+sent = np.array([[0.1, process], [2.0**-60, 1 / 3]])  # 32 bits do not hold them
+assert process < 0 or (shares.gathered(sent)[2 * process :][:2] == sent).all()
 assert len(computed) == (1 if process >= 0 else 2)  # Jacobians
 """
 

@@ -28,7 +28,15 @@ def test_all_models_see_the_same_images_and_the_papers_rates() -> None:
         config = presets.config(f"study:portraits_{model}")
         data = config.data.to_dict() | ({"noise_std": base.data.noise_std} if model == "noise" else {})
         assert data == base.data.to_dict()
-        for name in ("batch_size", "warmup_steps", "final_decay", "ema_decay", "images_per_epoch", "decay_after"):
+        for name in (
+            "batch_size",
+            "warmup_steps",
+            "final_decay",
+            "ema_decay",
+            "images_per_epoch",
+            "decay_after",
+            "freeze_epoch",
+        ):
             assert config.train[name] == base.train[name]
         rates = config.train.learning_rate.to_dict()
         assert rates == ({"all": 5e-3} if model == "glow" else {"encoder": 5e-4, "decoder": 2e-3, "flows": 5e-3})
@@ -115,6 +123,14 @@ def test_a_run_whose_workdir_is_lost_is_trained_again(study: Any) -> None:
     assert study.done == ["train portraits_b-0", "measure portraits_b-0"]
 
 
+def test_numbers_are_never_of_two_models(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claims are missing and the workdir is lost: the distances are of the lost model, so they are measured again."""
+    monkeypatch.setattr(runs.claims, "of_workdir", lambda workdir, tell: study.done.append("claims") or {})
+    runs.keep(Run("portraits_b"), training={"diverged": None, "history": []}, distances={})
+    study.do(Run("portraits_b", claims=True))
+    assert study.done == ["train portraits_b-0", "measure portraits_b-0", "claims"]
+
+
 def test_temperatures_are_tuned_once_where_the_plan_says_so(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def tuned(run: Run, workdir: Any, tell: Any) -> dict[str, Any]:
         study.done.append(f"tune {run.name}")
@@ -133,7 +149,7 @@ def test_temperatures_are_tuned_once_where_the_plan_says_so(study: Any, monkeypa
 
 
 def test_a_divergence_is_a_result(study: Any) -> None:
-    study.status, study.last = 1, "error: 20 steps in a row were skipped, the last of them step 40: ..."
+    study.status, study.last = 1, f"error: 20 {runs.DIVERGED}, the last of them step 40: ..."
     study.do()
     study.do()
     assert study.done == ["train portraits_b-0"]

@@ -13,6 +13,7 @@ import pytest
 import training_fakes as fakes
 from PIL import Image
 
+from benchmarks.study.runs import DIVERGED
 from hcflow_jax import checkpoint
 from hcflow_jax.data.pipeline import train_batches
 from hcflow_jax.models import Objective
@@ -86,7 +87,7 @@ def test_too_many_in_a_row_end_the_run_unsaved(tmp_path, monkeypatch):
     named = r"^5 steps in a row .* step 5: the loss of level 8 went bad first, in step 1; .*skipped\.jsonl"
     with pytest.raises(NotFiniteError, match=named) as error:
         loop.train(config, tmp_path / "run")
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(error.value) and DIVERGED in str(error.value)  # by which the study knows it
     assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["3"]
     assert [row["step"] for row in rows(tmp_path / "run")] == [1, 2, 3, 4, 5]
     with pytest.raises(NotFiniteError, match="step 5: the loss of level 8 went bad first, in step 1"):

@@ -107,6 +107,12 @@ def test_what_is_stored_is_the_default(model, trained, tmp_path, capsys):
         (trained / "sampling.json").unlink()
 
 
+def test_without_noise_nothing_is_denoised(trained, capsys):
+    assert cli.main(["tune-sigma", "--checkpoint", str(trained), "--denoise"]) == 2
+    assert "denoise: data.noise_std is 0" in capsys.readouterr().err
+    assert not (trained / "sampling.json").exists()
+
+
 def test_a_bundled_model_is_not_changed(capsys):
     assert cli.main(["tune-sigma", "--checkpoint", "portraits"]) == 2
     assert "a bundled model is not changed; copy" in capsys.readouterr().err

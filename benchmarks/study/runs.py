@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 LOG = "training.log"
 CHEAP_AND_DEAR = (None, "efficientnet-lite0")  # extractors; None: the set's attribute classifier
 TUNING_SAMPLES = 2_000
+DIVERGED = "steps in a row were skipped"  # what training says as it ends for that reason
 KEPT = ("step", "kind", "seconds", "bits_per_dim", "standard_error", "loss", "grad_norm", "skipped")
 Tell = Callable[[str], object]
 
@@ -56,17 +57,30 @@ def do(run: Run, folder: Path, tell: Tell = print) -> None:
     known = result(run)
     if known["training"]["diverged"]:
         tell(f"{run.name}: diverged")
-    elif not run.samples:
-        tell(f"{run.name}: {known['training']['history'][-1].get('bits_per_dim')} bits/dim held out")
-    elif "distances" not in known:
-        if not workdir.is_dir():
-            tell(f"{run.name}: its workdir is gone; it is trained again, because its samples were not measured")
-            keep(run, training=train(run, workdir, tell))
-        keep(run, **measure(run, workdir, tell))
-    if run.claims and "distances" in result(run) and "claims" not in result(run) and workdir.is_dir():
-        keep(run, claims=claims.of_workdir(workdir, tell))
-    if run.tuned and "distances" in result(run) and "tuned" not in result(run) and workdir.is_dir():
-        keep(run, tuned=measure_tuned(run, workdir, tell))
+        return
+    wanted = [name for name, is_wanted in _STAGES.items() if is_wanted(run)]
+    missing = [name for name in wanted if name not in known]
+    if missing and not workdir.is_dir():
+        tell(
+            f"{run.name}: its workdir is gone, so it is trained and measured again ({', '.join(missing)} is missing)"
+        )
+        keep(run, training=train(run, workdir, tell))
+        missing = wanted
+    for name in missing:
+        keep(run, **_measured(name, run, workdir, tell))
+
+
+_STAGES: dict[str, Callable[[Run], bool]] = {
+    "distances": lambda run: run.samples > 0,
+    "claims": lambda run: run.claims,
+    "tuned": lambda run: run.tuned,
+}
+
+
+def _measured(name: str, run: Run, workdir: Path, tell: Tell) -> dict[str, Any]:
+    if name == "claims":
+        return {"claims": claims.of_workdir(workdir, tell)}
+    return {"tuned": measure_tuned(run, workdir, tell)} if name == "tuned" else measure(run, workdir, tell)
 
 
 def train(run: Run, workdir: Path, tell: Tell) -> dict[str, Any]:
@@ -81,7 +95,7 @@ def train(run: Run, workdir: Path, tell: Tell) -> dict[str, Any]:
     with (workdir / LOG).open("a") as log:
         status = subprocess.run(command, cwd=ROOT, stdout=log, stderr=log, check=False).returncode
     said = (workdir / LOG).read_text().splitlines()[-1:]
-    diverged = status != 0 and "steps in a row were skipped" in "".join(said)
+    diverged = status != 0 and DIVERGED in "".join(said)
     if status and not diverged:
         raise SystemExit(f"{run.name}: training ended with status {status}: {''.join(said)}; see {workdir / LOG}")
     rows = [json.loads(line) for line in (workdir / HISTORY).read_text().splitlines()]
@@ -94,7 +108,7 @@ def train(run: Run, workdir: Path, tell: Tell) -> dict[str, Any]:
 
 
 def kept(row: dict[str, Any]) -> dict[str, Any]:
-    """What of a row of a run's history is kept: four digits of what is noisy anyway."""
+    """What of a row of a run's history is kept: five digits, since the rest is noise."""
     if row["kind"] == "measure":
         return {name: _short(value) for name, value in row.items()}
     levels = [name for name in row if name.startswith("bits/")] if row["kind"] == "eval" else []

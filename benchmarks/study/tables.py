@@ -49,11 +49,6 @@ def held_out(found: Result) -> float | None:
     return rows[-1].get("bits_per_dim")
 
 
-def training_hours(found: Result) -> float:
-    """Hours of training steps, evaluations aside."""
-    return found["training"]["history"][-1]["seconds"] / 3600
-
-
 def _distance(extractor: str, name: str) -> Callable[[Result], float | None]:
     return lambda found: found["distances"][extractor].get(name)
 

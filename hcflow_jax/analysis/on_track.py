@@ -124,7 +124,7 @@ def compare(run: Run, reference: Run) -> Comparison:
     windows = reference.edges or edges(reference.last_step, int(reference.config.train.log_every))
     theirs = reference.windowed(windows)
     factor = reference.batch_size / run.batch_size
-    ours = run.windowed(tuple(edge * factor for edge in windows))
+    ours = run.windowed(_reaching(tuple(edge * factor for edge in windows), run.last_step))
     bound = comparable.bound(run, reference)
     refused, tables = [], {}
     if reason := comparable.refuse_bound(run, reference, bound):
@@ -148,6 +148,13 @@ def compare(run: Run, reference: Run) -> Comparison:
         tables={name: rows for name, rows in tables.items() if rows},
         speed=mine / fastest if mine and fastest else None,
     )
+
+
+def _reaching(edges: tuple[float, ...], step: int) -> tuple[float, ...]:
+    """Windows, followed by more of the last one's length until a step: for a run that is longer than its reference."""
+    width = edges[-1] - edges[-2]
+    more = math.ceil((step - edges[-1]) / width)
+    return (*edges, *(edges[-1] + width * (i + 1) for i in range(more)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -151,7 +151,7 @@ def compare(run: Run, reference: Run) -> Comparison:
 
 
 def _reaching(edges: tuple[float, ...], step: int) -> tuple[float, ...]:
-    """Windows, followed by more of the last one's length until a step: for a run that is longer than its reference."""
+    """Windows, then more of the last one's length until a step: for a run that is longer than its reference."""
     width = edges[-1] - edges[-2]
     more = math.ceil((step - edges[-1]) / width)
     return (*edges, *(edges[-1] + width * (i + 1) for i in range(more)))

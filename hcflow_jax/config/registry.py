@@ -41,6 +41,7 @@ class Family(Protocol):
     """What the module of a family of models has.
 
     Keep it quick to import: the defaults of a config are made from it. `check` and `build` may import JAX inside.
+    It may also have `outline(model)`, which describes a model for people: see `models.outline`.
 
     Attributes:
       FIELDS: the fields of `config.model`, without `family`, which every model has.

@@ -9,6 +9,7 @@ from hcflow_jax.config.registry import Rate
 
 if TYPE_CHECKING:
     from hcflow_jax.models.glow.model import Glow
+    from hcflow_jax.models.glow.outline import GlowOutline
 
 NAME = "glow"
 ADDITIVE, AFFINE = COUPLINGS = ("additive", "affine")
@@ -67,3 +68,10 @@ def build(config: ConfigDict) -> "Glow":
     from hcflow_jax.models.glow import build as own
 
     return own.build(config)
+
+
+def outline(model: "Glow") -> "GlowOutline":
+    """See `Family`."""
+    from hcflow_jax.models.glow.outline import GlowOutline
+
+    return GlowOutline(model)

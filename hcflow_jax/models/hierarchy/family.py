@@ -8,8 +8,9 @@ from hcflow_jax.models.hierarchy.schema import DEFAULTS, FIELDS, RATES
 
 if TYPE_CHECKING:
     from hcflow_jax.models.hierarchy.model import Hierarchy
+    from hcflow_jax.models.hierarchy.outline import HierarchyOutline
 
-__all__ = ["DEFAULTS", "FIELDS", "RATES", "build", "check"]
+__all__ = ["DEFAULTS", "FIELDS", "RATES", "build", "check", "outline"]
 
 
 def check(config: ConfigDict) -> None:
@@ -24,3 +25,10 @@ def build(config: ConfigDict) -> "Hierarchy":
     from hcflow_jax.models.hierarchy import build
 
     return build.build(config)
+
+
+def outline(model: "Hierarchy") -> "HierarchyOutline":
+    """See `Family`."""
+    from hcflow_jax.models.hierarchy.outline import HierarchyOutline
+
+    return HierarchyOutline(model)

@@ -1,0 +1,78 @@
+"""A model's architecture in pictures: its overview, a flow, and a level's networks (the paper's Figures 2, 3, 12).
+
+What is drawn comes from a config alone: no parameters are made, and nothing is compiled. The family of the model says
+what it is made of (`models.outline`); this module gives it colours.
+"""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from hcflow_jax.errors import InputError
+from hcflow_jax.graphs import Graph
+from hcflow_jax.models.outline import Outline, outline
+from hcflow_jax.pictures.diagrams import Style, diagram
+
+OVERVIEW, FLOW, NETWORKS = VIEWS = ("overview", "flow", "networks")
+
+# Okabe and Ito's colours, which people of any colour vision tell apart.
+_ORANGE, _SKY, _GREEN, _YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
+_BLUE, _VERMILION, _PURPLE, _BLACK = "#0072B2", "#D55E00", "#CC79A7", "#000000"
+STYLES = {
+    # boxes
+    "data": Style(_BLACK, "image, features"),
+    "encoder": Style(_ORANGE, "encoder"),
+    "decoder": Style(_GREEN, "decoder"),
+    "conditional": Style(_GREEN, "conditional map"),
+    "style": Style(_VERMILION, "style and base"),
+    "latent": Style(_PURPLE, "latent"),
+    "coupling": Style(_SKY, "coupling"),
+    "layer": Style(_BLUE, "layer"),
+    "unet": Style(_SKY, "U-Net"),
+    "resample": Style("#888888", "no parameters"),
+    # boxes and arrows
+    "flow": Style(_BLUE, "flow"),
+    # arrows
+    "encode": Style(_ORANGE, "encoding"),
+    "condition": Style(_GREEN, "conditioning"),
+    "skip": Style(_GREEN, "skip", dashed=True),
+    "network": Style("#555555"),
+}
+
+
+def graph(described: Outline, view: str = OVERVIEW, level: str | None = None) -> Graph:
+    """One view of a model.
+
+    Args:
+      described: from `models.outline.outline`.
+      view: "overview"; or "flow" or "networks", of one level.
+      level: the name of that level; None: the finest. The overview has none.
+
+    Raises:
+      InputError: there is no such view or level, the overview is asked for a level, or the family does not
+        describe what is asked for.
+    """
+    if view not in VIEWS:
+        raise InputError(f"no view {view!r}; there are {', '.join(VIEWS)}")
+    if view == OVERVIEW:
+        if level is not None:
+            raise InputError("the overview shows all levels: leave the level out, or ask for the flow or the networks")
+        return described.overview()
+    name = described.model.level_names[-1] if level is None else level
+    return described.flow(name) if view == FLOW else described.networks(name)
+
+
+def draw(path: str | Path, config: ConfigDict, view: str = OVERVIEW, level: str | None = None) -> None:
+    """Draws a view of a config's model as a PNG or a PDF, by the file's ending.
+
+    Raises:
+      ConfigError: there is no model of this config.
+      InputError: as `graph`, or the file has another ending.
+      MissingExtraError: matplotlib is not installed.
+    """
+    save(path, graph(outline(config), view, level))
+
+
+def save(path: str | Path, drawn: Graph) -> None:
+    """Draws a view from `graph`; raises as `draw`."""
+    diagram(path, drawn, STYLES)

@@ -1,0 +1,1 @@
+"""The figures of `hcflow figure NAME`, a module each."""

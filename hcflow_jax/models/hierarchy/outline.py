@@ -1,0 +1,237 @@
+"""The hierarchy described: its overview (the paper's Figure 2), and by `flow` and `networks` its insides."""
+
+import math
+import textwrap
+from typing import Any
+
+from hcflow_jax import flows
+from hcflow_jax.graphs import BOTTOM, LEFT, RIGHT, TOP, Arrow, Graph, Node
+from hcflow_jax.models.flow_graph import affine_note, bijector, flow_graph, steps, summary
+from hcflow_jax.models.hierarchy import networks_graph
+from hcflow_jax.models.hierarchy.level import IMAGE_SCALE, Level
+from hcflow_jax.models.hierarchy.model import Hierarchy
+from hcflow_jax.models.outline import Outline, counted, latent_lines, sized
+from hcflow_jax.nets.coupling_nets import ConvConditioner, UNetConditioner
+from hcflow_jax.nets.encoder import BASE
+
+_WRAP = 36  # characters of a line in a flow's box
+NOISE = "In training, y gets noise: α for its flow, α′ for the next finer decoder, in units of σ(y)."
+FREE = "Given all y, the levels do not depend on one another: training computes them side by side."
+
+
+class HierarchyOutline(Outline):
+    """Columns: the encoder, y, the decoder, the flows, z. Rows: the levels, fine to coarse."""
+
+    model: Hierarchy
+
+    def level_of(self, path: tuple[str, ...]) -> str:
+        """The level; of an encoder stage the one that it leads to, empty for those that lead to y_top."""
+        if path[0] != "encoder":
+            return super().level_of(path)
+        half = int(path[1].removeprefix("from_")) // 2
+        found = [name for name in self.model.level_names[2:] if int(name) <= half]
+        return found[-1] if found else ""
+
+    def overview(self) -> Graph:
+        """Image, encoder, y and z of each level, the flows between them and the decoders that condition them."""
+        names = self.model.level_names[:1:-1]  # the resolutions, fine to coarse
+        nodes, arrows = [self._image()], [Arrow("image", f"y_{names[0]}", "encode")]
+        for i, name in enumerate(names):
+            nodes += self._level(self.model.level(name), 2 * i)
+            nodes.append(self._decoder(name, 2 * i + 1))
+            nodes.append(self._encoder(names[i : i + 2], 2 * i + 1))
+            arrows += [*_level_arrows(name), Arrow(f"decoder {name}", f"flow {name}", "condition", RIGHT, BOTTOM)]
+            above = f"encoder {names[i - 1]}" if i else "image"
+            arrows.append(Arrow(above, f"encoder {name}", "encode", BOTTOM, TOP))
+            if i + 1 < len(names):
+                coarser = names[i + 1]
+                arrows += [
+                    Arrow(f"encoder {name}", f"y_{coarser}", "encode"),
+                    Arrow(f"y_{coarser}", f"decoder {name}", "condition", TOP, LEFT),
+                ]
+                if getattr(self.model.level(coarser).decoder, "skip", 0):
+                    arrows.append(Arrow(f"decoder {coarser}", f"decoder {name}", "skip", TOP, BOTTOM))
+        return self._with_top(nodes, arrows, names[-1], 2 * len(names))
+
+    def _image(self) -> Node:
+        finest = self.model.level_names[-1]
+        return Node(
+            "image", "image x", (sized(self.model.image_shape), f"y_{finest} = {IMAGE_SCALE:g} x"), "data", 0, 0
+        )
+
+    def _level(self, level: Level, row: int) -> list[Node]:
+        """y, flow and z."""
+        symbol, spatial = _symbol(level.name), len(level.shape) > 1
+        noise = (f"α = {level.flow_noise:g}, α′ = {level.decoder_noise:g}",)
+        size = latent_lines(level.shape)
+        finest = level.name == self.model.level_names[-1]
+        prior = "standard normal" if level.prior_std == 1 else f"normal, std {level.prior_std:g}"
+        split = textwrap.wrap(summary(level.flow), _WRAP)
+        lines = (*split, *self._flow_lines(level), *(["conditional affine, first and last"] if spatial else []))
+        count = counted(self.shapes["flows"][level.name])
+        return [
+            Node(f"y_{level.name}", f"y_{symbol}", (size[0], *(() if finest else noise)), "data", row, 1),
+            Node(f"flow {level.name}", f"flow {symbol}", lines, "flow", row, 3, parameters=count),
+            Node(f"z_{level.name}", f"z_{symbol}", (*size, prior), "latent", row, 4),
+        ]
+
+    def _flow_lines(self, level: Level) -> list[str]:
+        own = steps(level.flow)
+        net = bijector(own[0], flows.Coupling).net
+        mixing = bijector(own[0], (flows.Mixing, flows.OrthogonalMixing))
+        kind = "orthogonal" if isinstance(mixing, flows.OrthogonalMixing) else "free-form"
+        return [f"coupling width {net.hidden}, {kind} mixing"]
+
+    def _decoder(self, name: str, row: int) -> Node:
+        decoder: Any = self.model.level(name).decoder
+        start = BASE if decoder.from_base else int(self._coarser(name))
+        doublings = int(math.log2(decoder.resolution // start))
+        path = " → ".join(str(start * 2**i) for i in range(doublings + 1))
+        gives = f"gives condition {decoder.condition}" + (f", skip {decoder.skip}" if decoder.skip else "")
+        extra = [
+            text
+            for text, there in (
+                ("style modulation", decoder.style),
+                ("instance norm", decoder.norm),
+                ("U-Nets at both ends", decoder.end_unets),
+            )
+            if there
+        ]
+        lines = (f"{path} pixels, width {decoder.width}", gives, *([", ".join(extra)] if extra else []))
+        count = counted(self.shapes["decoder"][name])
+        return Node(f"decoder {name}", f"decoder {name}", lines, "decoder", row, 2, parameters=count)
+
+    def _coarser(self, name: str) -> str:
+        names = self.model.level_names
+        return names[names.index(name) - 1]
+
+    def _encoder(self, names: tuple[str, ...], row: int) -> Node:
+        """The stages from a level on to the next one, or from the coarsest to y_top."""
+        size, end = int(names[0]), int(names[1]) if names[1:] else 1
+        widths, path, count = [], [size], 0
+        while size > end:
+            stage = self.shapes["encoder"][f"from_{size}"]
+            widths.append(stage["conv_in"]["w"].shape[-1])
+            count += counted(stage)
+            path.append(size := size // 2)
+        width = f"width {', '.join(map(str, dict.fromkeys(widths)))}"
+        lines = (f"{' → '.join(map(str, path))} pixels", width)
+        return Node(f"encoder {names[0]}", "encoder", lines, "encoder", row, 0, parameters=count)
+
+    def _with_top(self, nodes: list[Node], arrows: list[Arrow], coarsest: str, row: int) -> Graph:
+        """The style vector, the base and the 1x1 levels, from a row on."""
+        model, shapes = self.model, self.shapes
+        prior, y1 = model.level("prior"), model.level("y1")
+        top = prior.dims + y1.dims
+        layers = shapes["style"]
+        style = (
+            f"sees y_top{_without(model.style_masked, top)}",
+            f"{len(layers)} dense layers, width {layers['layer_0']['w'].shape[-1]}",
+        )
+        base: Any = model.base
+        seen = "learned constant" + ("" if base.masked[0] <= 0 and base.masked[1] >= top else " + 1×1 conv")
+        from_top = () if seen == "learned constant" else (f"of y_top{_without(base.masked, top)}",)
+        to_condition = shapes["decoder"]["y1"]
+        count = counted(to_condition)
+        width = to_condition["w"].shape[-1]
+        nodes += [
+            Node(
+                "base",
+                "base",
+                (f"{BASE}×{BASE}×{top}", seen, *from_top),
+                "style",
+                row - 1,
+                1,
+                parameters=counted(shapes["decoder"]["base"]),
+            ),
+            Node("style", "style network", style, "style", row, 2, parameters=counted(layers)),
+            *self._level(y1, row + 1),
+            Node("y_top", "y_top", (f"1×1×{top}", "= [y_prior, y_1]"), "data", row + 2, 0),
+            Node(
+                "decoder y1",
+                "dense layer",
+                (f"{prior.dims} → {width}",),
+                "decoder",
+                row + 2,
+                2,
+                parameters=count,
+            ),
+            *self._level(prior, row + 3),
+        ]
+        arrows += [
+            Arrow(f"encoder {coarsest}", "y_top", "encode", BOTTOM, TOP),
+            Arrow("y_top", "y_y1", "encode"),
+            Arrow("y_top", "y_prior", "encode"),
+            Arrow("y_y1", "style", "style", TOP, LEFT),
+            Arrow("style", f"decoder {coarsest}", "style", TOP, BOTTOM),
+            Arrow("base", f"decoder {coarsest}", "condition"),
+            *_level_arrows("y1"),
+            *_level_arrows("prior"),
+            Arrow("y_prior", "decoder y1", "condition", TOP, LEFT),
+            Arrow("decoder y1", "flow y1", "condition", RIGHT, BOTTOM),
+        ]
+        return Graph(self.title, tuple(nodes), tuple(arrows), (), (NOISE, FREE), "sampling: coarse to fine, z to y")
+
+    def flow(self, level: str) -> Graph:
+        """The steps of a level's flow (Figure 3)."""
+        own = self.model.level(self.check_level(level))
+        symbol = _symbol(level)
+        noisy = ("in training with noise, " + f"α = {own.flow_noise:g}",) if own.flow_noise else ()
+        y = Node("y", f"y_{symbol}", (sized(own.shape), *noisy), "data")
+        z = Node("z", f"z_{symbol}", latent_lines(own.shape), "latent")
+        title = f"Flow of level {level}: {counted(self.shapes['flows'][level]):,} parameters"
+        shapes = self.shapes["flows"][level]
+        return flow_graph(title, own.flow, shapes, (y, z), self._given(own), own.shape, conditioner_lines)
+
+    def _given(self, level: Level) -> dict[str | None, Node]:
+        """What conditions a level's flow, by part."""
+        decoder: Any = level.decoder
+        if decoder is None:
+            return {}
+        if len(level.shape) == 1:
+            return {None: Node("given", "condition", ("of y_prior,", f"{decoder.features} values"), "decoder")}
+        ends = {
+            part: Node(f"given {part}", f"{which} map", (affine_note(level.shape),), "decoder")
+            for part, which in (("start", "first"), ("end", "last"))
+        }
+        shape = sized((*level.shape[:2], decoder.condition))
+        steps = Node("given steps", "condition", (shape, f"from decoder {level.name}"), "decoder")
+        return {**ends, "steps": steps}
+
+    def networks(self, level: str) -> Graph:
+        """The encoder and the decoder of a level (Figure 12)."""
+        return networks_graph.networks(self.model, self.shapes, self.check_level(level))
+
+
+def conditioner_lines(net: ConvConditioner | UNetConditioner) -> tuple[str, ...]:
+    """What a coupling's network is."""
+    if isinstance(net, ConvConditioner):
+        return ("s, b = network(√2 visible,", "condition)", f"plain, width {net.hidden}")
+    widths = [math.floor(net.hidden * net.growth**i) for i in range(net.scales + 1)]
+    return (
+        "s, b = network(√2 visible,",
+        "condition)",
+        f"U-Net, widths {', '.join(map(str, widths))}",
+        f"{2**net.halvings}× smaller each",
+    )
+
+
+def _level_arrows(name: str) -> list[Arrow]:
+    return [
+        Arrow(f"y_{name}", f"flow {name}", "flow", both=True),
+        Arrow(f"flow {name}", f"z_{name}", "flow", both=True),
+    ]
+
+
+def _symbol(name: str) -> str:
+    return "1" if name == "y1" else name
+
+
+def _without(masked: tuple[int, int], top: int) -> str:
+    """The channels of y_top that are left, in words."""
+    first, end = max(0, masked[0]), min(top, masked[1])
+    if first >= end:
+        return ""
+    return f" without [{first}, {end})"
+
+

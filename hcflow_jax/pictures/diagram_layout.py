@@ -1,0 +1,233 @@
+"""Where the boxes, frames and arrows of a diagram lie, from the sizes of their texts. All lengths are points.
+
+A grid's columns are as wide as their widest box and its rows as high as their highest, so that no two boxes touch.
+y runs downwards.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from hcflow_jax.errors import InputError
+from hcflow_jax.graphs import BOTTOM, LEFT, RIGHT, TOP, Arrow, Graph, Node
+
+Measure = Callable[[str, float, bool], float]  # text, font size, bold -> width
+Point = tuple[float, float]
+
+TITLE, TEXT, HEAD = 9.0, 8.0, 12.0  # font sizes
+LINE = 1.35  # height of a line, font sizes
+PAD, GAP_X, GAP_Y = 6.0, 28.0, 18.0  # inside a box, between boxes
+MASK = 34.0  # side of a mask
+FRAME, FRAME_TITLE = 7.0, TITLE * LINE + 3
+_APART = 12.0  # a title and the count behind it
+
+
+@dataclasses.dataclass(frozen=True)
+class Rect:
+    """A rectangle; y is that of its upper edge."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def right(self) -> float:
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> float:
+        return self.y + self.height
+
+    @property
+    def centre(self) -> Point:
+        return self.x + self.width / 2, self.y + self.height / 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where everything lies.
+
+    Attributes:
+      rects: of nodes and groups, by name.
+      paths: the corners of each arrow, in the order of the graph's.
+      width, height: of all of it.
+    """
+
+    rects: dict[str, Rect]
+    paths: tuple[tuple[Point, ...], ...]
+    width: float
+    height: float
+
+
+def is_compact(node: Node) -> bool:
+    """Whether the box is one line: a title, and perhaps the count behind it."""
+    return not node.lines and not node.masks
+
+
+def texts(node: Node) -> list[tuple[str, float, bool]]:
+    """The lines of a box: text, font size, bold. A box of one line has its count beside the title, not here."""
+    if is_compact(node):
+        return [(node.title, TEXT, False)]
+    count = [] if node.parameters is None else [counted(node)]
+    return [(node.title, TITLE, True), *((line, TEXT, False) for line in (*node.lines, *count))]
+
+
+def counted(node: Node) -> str:
+    """How a box says its parameters; empty where it says nothing."""
+    if node.parameters is None:
+        return ""
+    return f"{node.parameters:,}" if is_compact(node) else f"{node.parameters:,} parameters"
+
+
+def size(node: Node, measure: Measure) -> Point:
+    """The least width and height of a box."""
+    lines = texts(node)
+    width = max(measure(*line) for line in lines)
+    height = sum(points * LINE for _, points, _ in lines)
+    if is_compact(node) and node.parameters is not None:
+        width += _APART + measure(counted(node), TEXT, False)
+    if node.masks:
+        width += len(node.masks) * (MASK + PAD)
+        height = max(height, MASK)
+    return width + 2 * PAD, height + 2 * PAD
+
+
+def lay_out(graph: Graph, measure: Measure) -> Layout:
+    """Places all of a graph.
+
+    Raises:
+      InputError: two boxes have one place or name, or an arrow or a group names a box that is not there.
+    """
+    _check(graph)
+    sizes = {node.name: size(node, measure) for node in graph.nodes}
+    named = {node.name: node for node in graph.nodes}
+    frames = [(group, [named[name] for name in group.members]) for group in graph.groups]
+    titles = {group.name: measure(group.title, TITLE, True) + 2 * FRAME for group in graph.groups}
+
+    columns = [
+        (node.column, node.columns, sizes[node.name][0]) for node in graph.nodes
+    ] + [_columns(members, titles[group.name]) for group, members in frames]
+    rows = [(node.row, node.rows, sizes[node.name][1]) for node in graph.nodes]
+    sides = [_columns(members, 0)[:2] for _, members in frames]
+    ends = [_rows(members) for _, members in frames]
+    left, wide = _axis(columns, GAP_X, [(at, n, FRAME, FRAME) for at, n in sides])
+    top, high = _axis(rows, GAP_Y, [(at, n, FRAME + FRAME_TITLE, FRAME) for at, n in ends])
+
+    rects = {}
+    for node in graph.nodes:
+        last = node.column + node.columns - 1
+        x, width = left[node.column], left[last] + wide[last] - left[node.column]
+        last = node.row + node.rows - 1
+        y, height = top[node.row], top[last] + high[last] - top[node.row]
+        if node.rows == 1:  # its own height, in the middle of the row
+            own = sizes[node.name][1]
+            y, height = y + (height - own) / 2, own
+        rects[node.name] = Rect(x, y, width, height)
+    for group, members in frames:
+        (column, n, _), (row, m) = _columns(members, 0), _rows(members)
+        x, y = left[column] - FRAME, top[row] - FRAME - FRAME_TITLE
+        right, bottom = left[column + n - 1] + wide[column + n - 1], top[row + m - 1] + high[row + m - 1]
+        rects[group.name] = Rect(x, y, right + FRAME - x, bottom + FRAME - y)
+    paths = tuple(route(arrow, rects[arrow.source], rects[arrow.target]) for arrow in graph.arrows)
+    return Layout(rects, paths, max(r.right for r in rects.values()), max(r.bottom for r in rects.values()))
+
+
+def _check(graph: Graph) -> None:
+    names = [node.name for node in graph.nodes] + [group.name for group in graph.groups]
+    if not graph.nodes:
+        raise InputError("diagram: it has no boxes")
+    if len(set(names)) < len(names):
+        raise InputError("diagram: two boxes or groups have one name")
+    taken: dict[tuple[int, int], str] = {}
+    for node in graph.nodes:
+        for row in range(node.row, node.row + node.rows):
+            for column in range(node.column, node.column + node.columns):
+                other = taken.setdefault((row, column), node.name)
+                if other != node.name:
+                    raise InputError(f"diagram: {other!r} and {node.name!r} are both at row {row}, column {column}")
+    nodes = {node.name for node in graph.nodes}
+    for group in graph.groups:
+        if not group.members or not nodes.issuperset(group.members):
+            raise InputError(f"diagram: the group {group.name!r} must have members, all of them boxes")
+    for arrow in graph.arrows:
+        for end in (arrow.source, arrow.target):
+            if end not in names:
+                raise InputError(f"diagram: an arrow names {end!r}, which is no box and no group")
+
+
+def _columns(members: Sequence[Node], width: float) -> tuple[int, int, float]:
+    first, end = min(n.column for n in members), max(n.column + n.columns for n in members)
+    return first, end - first, width
+
+
+def _rows(members: Sequence[Node]) -> tuple[int, int]:
+    first, end = min(n.row for n in members), max(n.row + n.rows for n in members)
+    return first, end - first
+
+
+def _axis(
+    needs: Sequence[tuple[int, int, float]],
+    gap: float,
+    frames: Sequence[tuple[int, int, float, float]],
+) -> tuple[list[float], list[float]]:
+    """Where each column (or row) begins, and how wide it is.
+
+    Args:
+      needs: (first, number, width) of what lies in them.
+      gap: between two.
+      frames: (first, number, before, after): room for the edges of a frame.
+    """
+    count = max(first + n for first, n, _ in needs)
+    before, after = [0.0] * count, [0.0] * count
+    for first, n, ahead, behind in frames:
+        before[first] = max(before[first], ahead)
+        after[first + n - 1] = max(after[first + n - 1], behind)
+    sizes = [0.0] * count
+    for first, n, width in sorted(needs, key=lambda need: need[1]):
+        between = sum(after[i] + gap + before[i + 1] for i in range(first, first + n - 1))
+        lacking = width - between - sum(sizes[first : first + n])
+        for i in range(first, first + n):
+            sizes[i] += max(0.0, lacking) / n
+    starts, at = [], 0.0
+    for i in range(count):
+        at += before[i]
+        starts.append(at)
+        at += sizes[i] + after[i] + gap
+    return starts, sizes
+
+
+def route(arrow: Arrow, source: Rect, target: Rect) -> tuple[Point, ...]:
+    """The corners of an arrow: a straight line where the two face each other, else one or two right angles."""
+    along = (LEFT, RIGHT)
+    flat, flat_end = arrow.start in along, arrow.end in along
+    (x, y), (u, v) = source.centre, target.centre
+    if flat == flat_end:  # both ends run the same way: where one lies within the other's side, the line is straight
+        if flat:
+            y, v = _common((source.y, source.bottom, y), (target.y, target.bottom, v))
+        else:
+            x, u = _common((source.x, source.right, x), (target.x, target.right, u))
+    begin, end = _anchor(source, arrow.start, x, y), _anchor(target, arrow.end, u, v)
+    if flat != flat_end:
+        return (begin, (end[0], begin[1]) if flat else (begin[0], end[1]), end)
+    if flat:
+        middle = end[0] + (-GAP_X if arrow.end == LEFT else GAP_X) / 2
+        corners = ((middle, begin[1]), (middle, end[1]))
+    else:
+        middle = end[1] + (-GAP_Y if arrow.end == TOP else GAP_Y) / 2
+        corners = ((begin[0], middle), (end[0], middle))
+    straight = begin[1] == end[1] if flat else begin[0] == end[0]
+    return (begin, end) if straight else (begin, *corners, end)
+
+
+def _common(one: tuple[float, float, float], other: tuple[float, float, float]) -> tuple[float, float]:
+    """Where a line leaves and where it enters, of two (low, high, centre): at one place if a centre allows."""
+    (low, high, centre), (other_low, other_high, other_centre) = one, other
+    narrow_first = high - low <= other_high - other_low
+    for wanted in (centre, other_centre) if narrow_first else (other_centre, centre):
+        if low <= wanted <= high and other_low <= wanted <= other_high:
+            return wanted, wanted
+    return centre, other_centre
+
+
+def _anchor(rect: Rect, side: str, x: float, y: float) -> Point:
+    return {LEFT: (rect.x, y), RIGHT: (rect.right, y), TOP: (x, rect.y), BOTTOM: (x, rect.bottom)}[side]

@@ -20,6 +20,7 @@ class Node:
       rows, columns: how many it covers.
       parameters: how many it has, shown too; None: the box is no part with parameters.
       masks: small pictures beside the text.
+      lane: the rows of each lane have heights of their own, as if the lanes were diagrams side by side.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Node:
     columns: int = 1
     parameters: int | None = None
     masks: tuple[Mask, ...] = ()
+    lane: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

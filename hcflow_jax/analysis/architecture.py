@@ -16,25 +16,24 @@ from hcflow_jax.pictures.diagrams import Style, diagram
 OVERVIEW, FLOW, NETWORKS = VIEWS = ("overview", "flow", "networks")
 
 # Okabe and Ito's colours, which people of any colour vision tell apart.
-_ORANGE, _SKY, _GREEN, _YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
+_ORANGE, _SKY, _GREEN = "#E69F00", "#56B4E9", "#009E73"
 _BLUE, _VERMILION, _PURPLE, _BLACK = "#0072B2", "#D55E00", "#CC79A7", "#000000"
 STYLES = {
     # boxes
-    "data": Style(_BLACK, "image, features"),
+    "data": Style(_BLACK, "image, features", strength=0.05),
     "encoder": Style(_ORANGE, "encoder"),
     "decoder": Style(_GREEN, "decoder"),
-    "conditional": Style(_GREEN, "conditional map"),
     "style": Style(_VERMILION, "style and base"),
     "latent": Style(_PURPLE, "latent"),
     "coupling": Style(_SKY, "coupling"),
     "layer": Style(_BLUE, "layer"),
     "unet": Style(_SKY, "U-Net"),
-    "resample": Style("#888888", "no parameters"),
+    "resample": Style("#999999", "no parameters", strength=0.05),
     # boxes and arrows
     "flow": Style(_BLUE, "flow"),
     # arrows
-    "encode": Style(_ORANGE, "encoding"),
-    "condition": Style(_GREEN, "conditioning"),
+    "encode": Style(_ORANGE),
+    "condition": Style(_GREEN, "condition"),
     "skip": Style(_GREEN, "skip", dashed=True),
     "network": Style("#555555"),
 }

@@ -9,9 +9,10 @@ from hcflow_jax.graphs import BOTTOM, TOP, Arrow, Graph, Group, Mask, Node
 from hcflow_jax.models.outline import Shapes, counted, sized
 
 Describe = Callable[[Any], tuple[str, ...]]  # a network -> the lines that say what it is
-Box = tuple[str, tuple[str, ...], int, tuple[Mask, ...]]  # title, lines, parameters, masks
+Box = tuple[str, tuple[str, ...], int | None, tuple[Mask, ...]]  # title, lines, parameters, masks
 Section = tuple[str, str | None, list[Box]]  # title, the part of the conditioning that it takes, its boxes
 
+KEPT = "\u00a0"  # a space where no line breaks
 _COLUMNS = 3  # of a step's bijectors; what conditions them stands to their left
 _PATCH = 16  # pixels of an image that the mask of a checkerboard shows
 _MOST_CHANNELS = 16  # that a mask shows one by one
@@ -19,6 +20,7 @@ MASKS = (
     "In the masks, what is filled is hidden: the coupling transforms it. What is white is visible: it stays, and the "
     "network sees it. A channel mask shows the channels side by side."
 )
+COUNTS = "Parameters are those of all the steps of a frame together."
 PATCH = f"A checkerboard mask shows {_PATCH}×{_PATCH} pixels or all, and how it alternates from step to step."
 
 
@@ -49,8 +51,8 @@ def flow_graph(
     for row, (name, part, boxes) in enumerate(sections, 1):
         names = [f"{row} {i}" for i in range(len(boxes))]
         if len(boxes) == 1:
-            (text, lines, count, masks), wide, kind = boxes[0], _COLUMNS, "conditional" if part else "flow"
-            nodes.append(Node(names[0], text, lines, kind, row, left, 1, wide, count, masks))
+            text, lines, count, masks = boxes[0]
+            nodes.append(Node(names[0], text, lines, "flow", row, left, 1, _COLUMNS, count, masks))
         else:
             for i, (text, lines, count, masks) in enumerate(boxes):
                 kind = "coupling" if masks else "flow"
@@ -74,7 +76,7 @@ def flow_graph(
         )
     split = [box[3] for _, _, boxes in sections for box in boxes if box[3]]
     checker = any(len(mask) > 1 for masks in split for mask in masks)
-    notes = (*([MASKS] if split else []), *([PATCH] if checker else []))
+    notes = (*([MASKS, COUNTS] if split else []), *([PATCH] if checker else []))
     return Graph(title, tuple(nodes), tuple(arrows), tuple(groups), notes, "sampling: from z to y")
 
 
@@ -85,7 +87,7 @@ def _at(node: Node, row: int, column: int) -> Node:
 def summary(flow: flows.Bijector) -> str:
     """The steps of a flow in a line, data first: "4 steps: 2 channel, 2 checker 2×2"."""
     splits = [_split_name(step) for step in steps(flow)]
-    runs = [f"{len(list(run))} {name}" for name, run in itertools.groupby(splits)]
+    runs = [f"{len(list(run))} {name}".replace(" ", KEPT) for name, run in itertools.groupby(splits)]
     return f"{len(splits)} step{'s' * (len(splits) != 1)}: {', '.join(runs)}"
 
 
@@ -124,7 +126,7 @@ def _sections(
                 _box(each, int(counted(shapes[key]) * share), shape, describe, same, key)
                 for key, each in zip(same[0].names, same[0].bijectors, strict=True)
             ]
-            yield f"{len(same)} step{'s' * (len(same) != 1)}, {name} split", part, boxes
+            yield f"{len(same)} step{'s' * (len(same) != 1)}, split: {name}", part, boxes
     else:
         yield "", part, [_box(flow, counted(shapes), shape, describe, [], "")]
 
@@ -138,7 +140,7 @@ def _box(
         splits = [step.bijectors[step.names.index(key)].split for step in same]  # pyright: ignore
         return f"{_MAPS[each.scale]} coupling", describe(each.net), count, masks(splits, shape)
     if isinstance(each, flows.Injector):
-        return "conditional affine", ("(x − b) exp(−s), with b and s from the decoder alone",), 0, ()
+        return "conditional affine", ("(x − b) exp(−s), with b and s from the decoder alone",), None, ()
     if isinstance(each, flows.FactorOut):
         return "half of the channels leaves as z", describe(each.net), count, ()
     if isinstance(each, flows.Prior):

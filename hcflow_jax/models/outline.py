@@ -143,12 +143,12 @@ def sized(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape))
 
 
-def layer_text(shapes: Shapes, activation: str = "lrelu") -> str:
-    """A layer of w and b in words: "3×3 conv 64 → 128, lrelu"."""
+def layer_text(shapes: Shapes, activation: str = "") -> str:
+    """A layer of w and b in words: "3×3 conv 64 → 128, lrelu"; without an activation, it is linear."""
     *kernel, c_in, c_out = shapes["w"].shape
     kind = f"{kernel[0]}×{kernel[1]} conv" if kernel else "dense"
     bias = "" if "b" in shapes else ", no bias"
-    return f"{kind} {c_in} → {c_out}, {activation}{bias}"
+    return f"{kind} {c_in} → {c_out}{activation and ', '}{activation}{bias}"
 
 
 def latent_lines(shape: tuple[int, ...]) -> tuple[str, ...]:

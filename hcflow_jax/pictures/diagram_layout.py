@@ -102,19 +102,23 @@ def lay_out(graph: Graph, measure: Measure) -> Layout:
     sizes = {node.name: size(node, measure) for node in graph.nodes}
     named = {node.name: node for node in graph.nodes}
     frames = [(group, [named[name] for name in group.members]) for group in graph.groups]
-    titles = {group.name: measure(group.title, TITLE, True) + 2 * FRAME for group in graph.groups}
+    # Twice its title: an arrow that enters a frame from above, in its middle, passes beside the title.
+    titles = {group.name: 2 * (measure(group.title, TITLE, True) + FRAME) for group in graph.groups}
 
     columns = [
         (node.column, node.columns, sizes[node.name][0]) for node in graph.nodes
     ] + [_columns(members, titles[group.name]) for group, members in frames]
-    rows = [(node.row, node.rows, sizes[node.name][1]) for node in graph.nodes]
     sides = [_columns(members, 0)[:2] for _, members in frames]
-    ends = [_rows(members) for _, members in frames]
     left, wide = _axis(columns, GAP_X, [(at, n, FRAME, FRAME) for at, n in sides])
-    top, high = _axis(rows, GAP_Y, [(at, n, FRAME + FRAME_TITLE, FRAME) for at, n in ends])
+    lanes = {}
+    for lane in {node.lane for node in graph.nodes}:
+        rows = [(node.row, node.rows, sizes[node.name][1]) for node in graph.nodes if node.lane == lane]
+        ends = [_rows(members) for _, members in frames if members[0].lane == lane]
+        lanes[lane] = _axis(rows, GAP_Y, [(at, n, FRAME + FRAME_TITLE, FRAME) for at, n in ends])
 
     rects = {}
     for node in graph.nodes:
+        top, high = lanes[node.lane]
         last = node.column + node.columns - 1
         x, width = left[node.column], left[last] + wide[last] - left[node.column]
         last = node.row + node.rows - 1
@@ -124,11 +128,13 @@ def lay_out(graph: Graph, measure: Measure) -> Layout:
             y, height = y + (height - own) / 2, own
         rects[node.name] = Rect(x, y, width, height)
     for group, members in frames:
-        (column, n, _), (row, m) = _columns(members, 0), _rows(members)
+        (column, n, _), (row, m), (top, high) = _columns(members, 0), _rows(members), lanes[members[0].lane]
         x, y = left[column] - FRAME, top[row] - FRAME - FRAME_TITLE
         right, bottom = left[column + n - 1] + wide[column + n - 1], top[row + m - 1] + high[row + m - 1]
         rects[group.name] = Rect(x, y, right + FRAME - x, bottom + FRAME - y)
-    paths = tuple(route(arrow, rects[arrow.source], rects[arrow.target]) for arrow in graph.arrows)
+    paths = tuple(
+        route(arrow, rects[arrow.source], rects[arrow.target], _outer(arrow, graph, rects)) for arrow in graph.arrows
+    )
     return Layout(rects, paths, max(r.right for r in rects.values()), max(r.bottom for r in rects.values()))
 
 
@@ -196,8 +202,22 @@ def _axis(
     return starts, sizes
 
 
-def route(arrow: Arrow, source: Rect, target: Rect) -> tuple[Point, ...]:
-    """The corners of an arrow: a straight line where the two face each other, else one or two right angles."""
+def _outer(arrow: Arrow, graph: Graph, rects: dict[str, Rect]) -> Rect:
+    """What an arrow turns in front of: the target, or the frame around it that it enters."""
+    for group in graph.groups:
+        if arrow.target in group.members and arrow.source not in group.members:
+            return rects[group.name]
+    return rects[arrow.target]
+
+
+def route(arrow: Arrow, source: Rect, target: Rect, outer: Rect) -> tuple[Point, ...]:
+    """The corners of an arrow: a straight line where the two face each other, else one or two right angles.
+
+    Args:
+      arrow: its sides.
+      source, target: the boxes.
+      outer: the target or what is around it; a line of two right angles turns in the gap in front of it.
+    """
     along = (LEFT, RIGHT)
     flat, flat_end = arrow.start in along, arrow.end in along
     (x, y), (u, v) = source.centre, target.centre
@@ -210,10 +230,10 @@ def route(arrow: Arrow, source: Rect, target: Rect) -> tuple[Point, ...]:
     if flat != flat_end:
         return (begin, (end[0], begin[1]) if flat else (begin[0], end[1]), end)
     if flat:
-        middle = end[0] + (-GAP_X if arrow.end == LEFT else GAP_X) / 2
+        middle = outer.x - GAP_X / 2 if arrow.end == LEFT else outer.right + GAP_X / 2
         corners = ((middle, begin[1]), (middle, end[1]))
     else:
-        middle = end[1] + (-GAP_Y if arrow.end == TOP else GAP_Y) / 2
+        middle = outer.y - GAP_Y / 2 if arrow.end == TOP else outer.bottom + GAP_Y / 2
         corners = ((begin[0], middle), (end[0], middle))
     straight = begin[1] == end[1] if flat else begin[0] == end[0]
     return (begin, end) if straight else (begin, *corners, end)

@@ -30,16 +30,18 @@ class Style:
       colour: "#rrggbb" of its line; a box is filled with a light tint of it.
       label: in the legend; empty: it is not there.
       dashed: whether its line is.
+      strength: of the tint, 0 to 1.
     """
 
     colour: str
     label: str = ""
     dashed: bool = False
+    strength: float = 0.16
 
     @property
     def tint(self) -> tuple[float, ...]:
         """The colour of a box's inside."""
-        return tuple(1 - 0.16 * (1 - int(self.colour[i : i + 2], 16) / 255) for i in (1, 3, 5))
+        return tuple(1 - self.strength * (1 - int(self.colour[i : i + 2], 16) / 255) for i in (1, 3, 5))
 
 
 _PLAIN = Style("#777777")
@@ -230,11 +232,12 @@ class _Page:
         kinds = [(kind, True) for kind in dict.fromkeys(node.kind for node in self.graph.nodes)]
         kinds += [(kind, False) for kind in dict.fromkeys(arrow.kind for arrow in self.graph.arrows)]
         made: list[list[tuple[float, Style, bool]]] = []
-        at = width
+        at, labels = width, set()
         for kind, is_box in kinds:
             style = self.styles.get(kind, _PLAIN)
-            if not style.label:
+            if not style.label or style.label in labels:
                 continue
+            labels.add(style.label)
             wide = _SWATCH + 5 + self.measure(style.label, TEXT, False)
             if not made or at + wide > width:
                 made.append([])

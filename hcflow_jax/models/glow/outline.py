@@ -76,11 +76,11 @@ class GlowOutline(Outline):
         one = coupling["coupling"]
         made = [Node("seen", "first half of the channels", kind="data")]
         made += [
-            _layer(f"hidden {i}", one[f"hidden_{i}"], i + 1, 0, "ReLU", "actnorm") for i in range(2)
+            _layer(f"hidden {i}", one[f"hidden_{i}"], i + 1, 0, "actnorm, ReLU") for i in range(2)
         ]
         made.append(_layer("out", one["out"], 3, 0, f"exp({LOG_FACTOR:g} logs), zero at first"))
         gives = ("shift of the second half", "scale and shift of the second half")[net.affine]
-        made.append(Node("given", gives, kind="decoder", row=4))
+        made.append(Node("given", gives, kind="data", row=4))
         chains = [tuple(node.name for node in made)]
         titles = ["network of a coupling"]
         prior = shapes["out"]["conv"] if flow.leaving else shapes["top"]
@@ -88,11 +88,11 @@ class GlowOutline(Outline):
             rest = [
                 Node("on", "half that stays", kind="data", column=1),
                 _layer("prior", prior, 1, 1, f"exp({LOG_FACTOR:g} logs), zero at first"),
-                Node("says", "mean and log-std of the half that leaves", kind="decoder", row=2, column=1),
+                Node("says", "mean and log-std of the half that leaves", kind="data", row=2, column=1),
             ]
         else:
             learned = Node("prior", "learned vectors", kind="layer", column=1, parameters=counted(prior))
-            rest = [learned, Node("says", "mean and log-std of all", kind="decoder", row=1, column=1)]
+            rest = [learned, Node("says", "mean and log-std of all", kind="data", row=1, column=1)]
         chains.append(tuple(node.name for node in rest))
         titles.append("prior of the latent")
         return Graph(
@@ -108,9 +108,8 @@ class GlowOutline(Outline):
         )
 
 
-def _layer(name: str, shapes: Shapes, row: int, column: int, *what: str) -> Node:
-    text = ", ".join((layer_text(shapes, what[0]), *what[1:]))
-    return Node(name, text, kind="layer", row=row, column=column, parameters=counted(shapes))
+def _layer(name: str, shapes: Shapes, row: int, column: int, after: str) -> Node:
+    return Node(name, layer_text(shapes, after), kind="layer", row=row, column=column, parameters=counted(shapes))
 
 
 def _lines(net: CouplingNetwork | SplitPrior | Any) -> tuple[str, ...]:

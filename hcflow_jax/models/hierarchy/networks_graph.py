@@ -19,6 +19,7 @@ class _Column:
 
     def __init__(self, prefix: str, column: int, columns: int) -> None:
         self.prefix, self.column, self.columns, self.row = prefix, column, columns, 0
+        self.lane = int(column > 0)
         self.nodes: list[Node] = []
         self.arrows: list[Arrow] = []
         self.groups: list[Group] = []
@@ -28,13 +29,13 @@ class _Column:
         """A box below the last one."""
         name = f"{self.prefix} {self.row}"
         self.nodes.append(
-            Node(name, title, tuple(lines), kind, self.row, self.column, 1, self.columns, parameters=count)
+            Node(name, title, tuple(lines), kind, self.row, self.column, 1, self.columns, count, lane=self.lane)
         )
         if self.last:
             self.arrows += chained((self.last, name), "network")
         self.last, self.row = name, self.row + 1
 
-    def layer(self, shapes: Shapes, activation: str = "lrelu", before: str = "", after: str = "") -> None:
+    def layer(self, shapes: Shapes, activation: str = "", before: str = "", after: str = "") -> None:
         """A layer with parameters."""
         self.add(f"{before}{layer_text(shapes, activation)}{after}", "layer", (), counted(shapes))
 
@@ -50,8 +51,9 @@ class _Column:
         for i, (title, kind, lines, count) in enumerate(boxes):
             name = f"{self.prefix} fork {self.row} {i}"
             wide = self.columns - len(boxes) + 1 if i == len(boxes) - 1 else 1
+            at = self.column + i
             self.nodes.append(
-                Node(name, title, tuple(lines), kind, self.row, self.column + i, 1, wide, parameters=count)
+                Node(name, title, tuple(lines), kind, self.row, at, 1, wide, count, lane=self.lane)
             )
             if above:
                 self.arrows += chained((above, name), "network")
@@ -75,7 +77,7 @@ def networks(model: "Hierarchy", shapes: Shapes, level: str) -> Graph:
         tuple(node for part in parts for node in part.nodes),
         tuple(arrow for part in parts for arrow in part.arrows),
         tuple(group for part in parts for group in part.groups),
-        (*notes, "All lrelu have slope 0.1. A number at the right of a box is its parameters."),
+        (*notes, "Where no activation is named, a layer is linear. A number at the right of a box is its parameters."),
     )
 
 
@@ -92,15 +94,15 @@ def _encoder(model: "Hierarchy", shapes: Shapes, level: str) -> _Column:
     size = start
     while size > end:
         stage, half, first = shapes[f"from_{size}"], size // 2, len(made.nodes)
-        made.layer(stage["conv_in"])
+        made.layer(stage["conv_in"], "lrelu")
         how = "anti-aliased" if size > COARSEST else "2×2 mean"
         norm = half > 1
         made.add(f"halve ({how})" + (f", {_NORM}" if norm else ""), "resample")
-        made.layer(stage["conv_out"], after=f", {_NORM}" if norm else "")
+        made.layer(stage["conv_out"], "lrelu", after=f", {_NORM}" if norm else "")
         if "hand_over" in stage:
-            made.layer(stage["hand_over"], "linear", after=f", {_NORM}")
+            made.layer(stage["hand_over"], after=f", {_NORM}")
         elif "target" not in stage:
-            made.layer(stage["features"], "linear")
+            made.layer(stage["features"])
         made.group(f"encoder stage {size} → {half}", first)
         size = half
     if top:
@@ -110,8 +112,8 @@ def _encoder(model: "Hierarchy", shapes: Shapes, level: str) -> _Column:
     target, features = stage["target"], stage["features"]
     made.fork(
         [
-            (f"y_{level}", "data", (layer_text(target, "linear") + ",", _NORM), counted(target)),
-            ("to the next stage", "data", (layer_text(features, "linear"),), counted(features)),
+            (f"y_{level}", "data", (layer_text(target) + ",", _NORM), counted(target)),
+            ("to the next stage", "data", (layer_text(features),), counted(features)),
         ]
     )
     return made
@@ -122,7 +124,7 @@ def _decoder(model: "Hierarchy", shapes: Shapes, level: str, column: int) -> _Co
     if level == "y1":
         made = _Column("decoder", column, 1)
         made.add("y_prior", "data", latent_lines(model.level("prior").shape))
-        made.layer(own, "linear")
+        made.layer(own)
         made.add("condition of the couplings of y_1", "decoder")
         return made
     decoder: Any = model.level(level).decoder
@@ -161,9 +163,9 @@ def _predict(made: _Column, own: Shapes, decoder: Any, coarser: str, noise: floa
         (f"U-Net {joined} → {channels}, widths {_widths(unet)}", *norm),
         counted(unet),
     )
-    made.layer(own["predict_0"], before="w ← ")
-    made.layer(own["predict_1"], before="w ← (w + ", after=") / √2")
-    made.layer(own["predict_2"], "linear", before="w ← ")
+    made.layer(own["predict_0"], "lrelu", before="w ← ")
+    made.layer(own["predict_1"], "lrelu", before="w ← (w + ", after=") / √2")
+    made.layer(own["predict_2"], before="w ← ")
     if skip:
         made.add("join [skip, w]", "resample")
     made.group(f"prediction from y_{coarser}", first)
@@ -171,34 +173,34 @@ def _predict(made: _Column, own: Shapes, decoder: Any, coarser: str, noise: floa
 
 def _stage(made: _Column, own: Shapes, decoder: Any, size: int, last: bool) -> None:
     first, norm = len(made.nodes), f", {_NORM}" if decoder.norm else ""
-    made.layer(own["conv_in"], after=norm)
-    made.layer(own["residual_0"], before="residual, ")
+    made.layer(own["conv_in"], "lrelu", after=norm)
+    made.layer(own["residual_0"], "lrelu", before="residual, ")
     made.add(f"double to {2 * size}×{2 * size} (anti-aliased)", "resample")
     for i, name in enumerate(("style_in", "style_out"), 1):
         if name in own:
             dense = own[name]["dense"]
-            text = layer_text(dense, "linear")
+            text = layer_text(dense)
             made.add(f"{_NORM}, style: {text}", "style", (), counted(dense))
         elif decoder.norm:
             made.add(_NORM, "resample")
         end = "" if last or i == 1 else norm
-        made.layer(own[f"residual_{i}"], before="residual, ", after=end)
+        made.layer(own[f"residual_{i}"], "lrelu", before="residual, ", after=end)
     made.group(f"decoder stage {size} → {2 * size}", first)
 
 
 def _head(shapes: Shapes, title: str, where: str) -> tuple[str, str, Sequence[str], int]:
-    return title, "decoder", (where, f"{layer_text(shapes).split(',')[0]},", "linear"), counted(shapes)
+    return title, "decoder", (where, layer_text(shapes)), counted(shapes)
 
 
 def _end(own: Shapes, decoder: Any, name: str, which: str) -> tuple[str, str, Sequence[str], int]:
     """What the first or last affine map gets: b, perhaps with a U-Net, and s."""
     shift, hidden, scale = (own[f"{name}_{part}"] for part in ("shift", "scale_hidden", "scale"))
     parts = [shift, hidden, scale]
-    lines = [f"b: {layer_text(shift, 'linear')}"]
+    lines = [f"b: {layer_text(shift)}"]
     if decoder.end_unets:
         parts.append(own[f"{name}_unet"])
-        lines.append(f"b ← (b + U-Net(b)) / √2, widths {_widths(parts[-1])}")
-    lines += [f"s: {layer_text(hidden)},", f"{layer_text(scale, 'linear')}, clipped to ±3"]
+        lines += ["b ← (b + U-Net(b)) / √2,", f"widths {_widths(parts[-1])}"]
+    lines += [f"s: {layer_text(hidden, 'lrelu')},", f"{layer_text(scale)}, in ±3"]
     return f"{which} affine map", "decoder", lines, sum(map(counted, parts))
 
 

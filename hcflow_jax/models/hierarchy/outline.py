@@ -16,6 +16,7 @@ from hcflow_jax.nets.encoder import BASE
 
 _WRAP = 36  # characters of a line in a flow's box
 NOISE = "In training, y gets noise: α for its flow, α′ for the next finer decoder, in units of σ(y)."
+STOPPED = "No gradient passes from a flow into its y: the encoder learns through the decoders alone."
 FREE = "Given all y, the levels do not depend on one another: training computes them side by side."
 
 
@@ -62,7 +63,8 @@ class HierarchyOutline(Outline):
     def _level(self, level: Level, row: int) -> list[Node]:
         """y, flow and z."""
         symbol, spatial = _symbol(level.name), len(level.shape) > 1
-        noise = (f"α = {level.flow_noise:g}, α′ = {level.decoder_noise:g}",)
+        noisy = level.flow_noise or level.decoder_noise
+        noise = (f"α = {level.flow_noise:g}, α′ = {level.decoder_noise:g}" if noisy else "no noise",)
         size = latent_lines(level.shape)
         finest = level.name == self.model.level_names[-1]
         prior = "standard normal" if level.prior_std == 1 else f"normal, std {level.prior_std:g}"
@@ -78,9 +80,11 @@ class HierarchyOutline(Outline):
     def _flow_lines(self, level: Level) -> list[str]:
         own = steps(level.flow)
         net = bijector(own[0], flows.Coupling).net
+        unets = {each for step in own if isinstance(each := bijector(step, flows.Coupling).net, UNetConditioner)}
         mixing = bijector(own[0], (flows.Mixing, flows.OrthogonalMixing))
         kind = "orthogonal" if isinstance(mixing, flows.OrthogonalMixing) else "free-form"
-        return [f"coupling width {net.hidden}, {kind} mixing"]
+        widths = [f"U-Nets at checkers, widths {_widths(each)}" for each in unets]
+        return [f"coupling width {net.hidden}, {kind} mixing", *widths]
 
     def _decoder(self, name: str, row: int) -> Node:
         decoder: Any = self.model.level(name).decoder
@@ -170,14 +174,18 @@ class HierarchyOutline(Outline):
             Arrow("y_prior", "decoder y1", "condition", TOP, LEFT),
             Arrow("decoder y1", "flow y1", "condition", RIGHT, BOTTOM),
         ]
-        return Graph(self.title, tuple(nodes), tuple(arrows), (), (NOISE, FREE), "sampling: coarse to fine, z to y")
+        return Graph(self.title, tuple(nodes), tuple(arrows), (), self._notes(), "sampling: coarse to fine, z to y")
+
+    def _notes(self) -> tuple[str, ...]:
+        noisy = any(level.flow_noise or level.decoder_noise for level in self.model.levels)
+        return (*([NOISE] if noisy else []), *([STOPPED] if self.model.stop_gradient else []), FREE)
 
     def flow(self, level: str) -> Graph:
         """The steps of a level's flow (Figure 3)."""
         own = self.model.level(self.check_level(level))
         symbol = _symbol(level)
         noisy = ("in training with noise, " + f"α = {own.flow_noise:g}",) if own.flow_noise else ()
-        y = Node("y", f"y_{symbol}", (sized(own.shape), *noisy), "data")
+        y = Node("y", f"y_{symbol}", (latent_lines(own.shape)[0], *noisy), "data")
         z = Node("z", f"z_{symbol}", latent_lines(own.shape), "latent")
         title = f"Flow of level {level}: {counted(self.shapes['flows'][level]):,} parameters"
         shapes = self.shapes["flows"][level]
@@ -207,13 +215,13 @@ def conditioner_lines(net: ConvConditioner | UNetConditioner) -> tuple[str, ...]
     """What a coupling's network is."""
     if isinstance(net, ConvConditioner):
         return ("s, b = network(√2 visible,", "condition)", f"plain, width {net.hidden}")
-    widths = [math.floor(net.hidden * net.growth**i) for i in range(net.scales + 1)]
-    return (
-        "s, b = network(√2 visible,",
-        "condition)",
-        f"U-Net, widths {', '.join(map(str, widths))}",
-        f"{2**net.halvings}× smaller each",
-    )
+    scale = f"{2**net.halvings}× smaller at each"
+    return ("s, b = network(√2 visible,", "condition)", f"U-Net, widths {_widths(net)},", scale)
+
+
+def _widths(net: UNetConditioner) -> str:
+    """The widths of a U-Net, fine to coarse."""
+    return ", ".join(str(math.floor(net.hidden * net.growth**i)) for i in range(net.scales + 1))
 
 
 def _level_arrows(name: str) -> list[Arrow]:

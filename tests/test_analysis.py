@@ -283,12 +283,11 @@ def test_the_programs_of_the_page_run(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     programs = re.findall(r"```python\n(.*?)```", text, re.S)
-    assert len(programs) == 6
+    assert len(programs) == 8
     for i, source in enumerate(programs):
         exec(compile(source, f"docs/analysis.md, program {i}", "exec"), names)
     made = {path.name for path in tmp_path.iterdir() if path.is_file()}
-    assert made == {f"{n}.png" for n in ("variation", "zeroing", "samples", "chosen", "spectrum", "midpoints")} | {
-        "variation.csv"
-    }
+    sheets = ("variation", "zeroing", "samples", "chosen", "spectrum", "midpoints", "rows")
+    assert made == {f"{name}.png" for name in sheets} | {"variation.csv", "mix.pdf"}
     said = capsys.readouterr().out
     assert "evenness" in said and "over reals" in said and "two halves of the reals, 16 each" in said

@@ -55,7 +55,9 @@ def graph(described: Outline, view: str = OVERVIEW, level: str | None = None) ->
         raise InputError(f"no view {view!r}; there are {', '.join(VIEWS)}")
     if view == OVERVIEW:
         if level is not None:
-            raise InputError("the overview shows all levels: leave the level out, or ask for the flow or the networks")
+            raise InputError(
+                "the overview shows all levels: leave the level out, or ask for the flow or the networks"
+            )
         return described.overview()
     name = described.model.level_names[-1] if level is None else level
     return described.flow(name) if view == FLOW else described.networks(name)

@@ -7,6 +7,7 @@ from types import ModuleType
 from ml_collections import ConfigDict
 
 from hcflow_jax import paths
+from hcflow_jax.config.fields import ConfigError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -54,6 +55,33 @@ def load(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def read(given: str) -> ConfigDict:
+    """The config of a file or a preset that a user named.
+
+    Args:
+      given: see `resolve`; what follows a ":" is handed to the file's `get_config`.
+
+    Raises:
+      ConfigError: there is no such file, or it does not make a config; one line.
+      InputError: see `resolve`.
+    """
+    path, _, argument = resolve(given).partition(":")
+    if not Path(path).is_file():
+        raise ConfigError(f"--config {given}: no such config file; the presets are {', '.join(names())}")
+    spec = importlib.util.spec_from_file_location("hcflow_jax_given_config", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"--config {given}: must be a Python file, as those of configs/")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        made = module.get_config(*[argument] if argument else [])
+    except Exception as error:  # whatever a file of the user's raises
+        raise ConfigError(f"--config {given}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    if not isinstance(made, ConfigDict):
+        raise ConfigError(f"--config {given}: its get_config must give a ConfigDict, not {type(made).__name__}")
+    return made
 
 
 def variants(name: str) -> tuple[str, ...]:

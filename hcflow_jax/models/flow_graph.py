@@ -131,9 +131,7 @@ def _sections(
         yield "", part, [_box(flow, counted(shapes), shape, describe, [], "")]
 
 
-def _box(
-    each: Any, count: int, shape: tuple[int, ...], describe: Describe, same: list[flows.Chain], key: str
-) -> Box:
+def _box(each: Any, count: int, shape: tuple[int, ...], describe: Describe, same: list[flows.Chain], key: str) -> Box:
     if isinstance(each, flows.Actnorm):
         return "actnorm", ("(x − b) exp(−s),", "b and s a channel"), count, ()
     if isinstance(each, flows.Coupling):

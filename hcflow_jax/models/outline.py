@@ -4,6 +4,7 @@ A family may have a function `outline(model)` in its module (see `config.registr
 its own. The model of a family without one has `Outline` itself, which knows what every `ImageModel` says.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,12 +26,15 @@ class Outline:
 
     Attributes:
       model: the model.
-      shapes: of its parameters.
     """
 
     def __init__(self, model: ImageModel) -> None:
         self.model = model
-        self.shapes: Shapes = model.shapes()
+
+    @functools.cached_property
+    def shapes(self) -> Shapes:
+        """Of the parameters."""
+        return self.model.shapes()
 
     # What a family may say better
 
@@ -159,6 +163,4 @@ def latent_lines(shape: tuple[int, ...]) -> tuple[str, ...]:
 
 def chained(names: tuple[str, ...], kind: str = "flow", both: bool = False) -> tuple[Arrow, ...]:
     """Arrows down a column of boxes."""
-    return tuple(
-        Arrow(a, b, kind, BOTTOM, TOP, both) for a, b in zip(names, names[1:], strict=False)
-    )
+    return tuple(Arrow(a, b, kind, BOTTOM, TOP, both) for a, b in zip(names, names[1:], strict=False))

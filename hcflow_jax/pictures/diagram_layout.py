@@ -105,9 +105,9 @@ def lay_out(graph: Graph, measure: Measure) -> Layout:
     # Twice its title: an arrow that enters a frame from above, in its middle, passes beside the title.
     titles = {group.name: 2 * (measure(group.title, TITLE, True) + FRAME) for group in graph.groups}
 
-    columns = [
-        (node.column, node.columns, sizes[node.name][0]) for node in graph.nodes
-    ] + [_columns(members, titles[group.name]) for group, members in frames]
+    columns = [(node.column, node.columns, sizes[node.name][0]) for node in graph.nodes] + [
+        _columns(members, titles[group.name]) for group, members in frames
+    ]
     sides = [_columns(members, 0)[:2] for _, members in frames]
     left, wide = _axis(columns, GAP_X, [(at, n, FRAME, FRAME) for at, n in sides])
     lanes = {}

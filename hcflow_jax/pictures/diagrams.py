@@ -3,7 +3,9 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from hcflow_jax import paths
 from hcflow_jax.errors import InputError, MissingExtraError
@@ -11,8 +13,8 @@ from hcflow_jax.files import write
 from hcflow_jax.graphs import Graph, Mask, Node
 from hcflow_jax.pictures import diagram_layout as layout
 from hcflow_jax.pictures.diagram_layout import FRAME, HEAD, LINE, MASK, PAD, TEXT, TITLE, Rect
+from hcflow_jax.pictures.pdf import ENDINGS
 
-ENDINGS = (".png", ".pdf")
 DPI = 120  # of a PNG
 _MARGIN = 14.0  # points, as all lengths here
 _GAP = 12.0  # between the diagram and what is above, below and beside it
@@ -20,6 +22,7 @@ _SWATCH, _APART = 22.0, 16.0  # of the legend: a sample, and what is between two
 _LEAST = 340.0  # width of a page
 _INK, _GREY, _FRAME = "#1a1a1a", "#555555", "#8a8a8a"
 _POINTS_PER_INCH = 72
+_PALETTE = 128  # colours of a PNG
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +70,21 @@ def diagram(path: str | Path, graph: Graph, styles: Mapping[str, Style]) -> None
         figure = drawn(graph, styles)
     except ImportError as error:
         raise MissingExtraError(f"{path}: diagrams need matplotlib: pip install 'hcflow_jax[pictures]'") from error
-    metadata = {"CreationDate": None} if ending == ".pdf" else None  # the same diagram is the same file
-    write(file, lambda opened: figure.savefig(opened, format=ending[1:], metadata=metadata))
+    save = _save_png if ending == ".png" else _save_pdf
+    write(file, lambda opened: save(figure, opened))
+
+
+def _save_pdf(figure: Any, file: BinaryIO) -> None:
+    figure.savefig(file, format="pdf", metadata={"CreationDate": None})  # the same diagram is the same file
+
+
+def _save_png(figure: Any, file: BinaryIO) -> None:
+    """A diagram has few colours: a palette makes its file a third as large."""
+    from PIL import Image
+
+    figure.canvas.draw()
+    image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())
+    image.quantize(_PALETTE, dither=Image.Dither.NONE).save(file, format="PNG", optimize=True)
 
 
 def drawn(graph: Graph, styles: Mapping[str, Style]) -> Any:
@@ -186,9 +202,7 @@ class _Page:
             at += points * LINE
         if layout.is_compact(node) and node.parameters is not None:
             top = rect.y + (rect.height - TEXT * LINE) / 2
-            self._text(
-                rect.right - PAD, top, layout.counted(node), TEXT, right=True, colour=_GREY, name=node.name
-            )
+            self._text(rect.right - PAD, top, layout.counted(node), TEXT, right=True, colour=_GREY, name=node.name)
         for i, mask in enumerate(reversed(node.masks)):
             left = rect.right - (i + 1) * (MASK + PAD)
             self._mask(mask, left, rect.y + (rect.height - MASK) / 2, style.colour)
@@ -197,7 +211,8 @@ class _Page:
         from matplotlib.patches import FancyBboxPatch
 
         shape = "round,pad=0,rounding_size=3"
-        place, look = (rect.x, rect.y), dict(facecolor=inside, edgecolor=edge, lw=line)
+        place = rect.x, rect.y
+        look: Any = dict(facecolor=inside, edgecolor=edge, lw=line)
         self.axes.add_patch(FancyBboxPatch(place, rect.width, rect.height, boxstyle=shape, zorder=above, **look))
 
     def _mask(self, mask: Mask, x: float, y: float, colour: str) -> None:
@@ -206,14 +221,14 @@ class _Page:
         high, wide = MASK / len(mask), MASK / len(mask[0])
         for i, row in enumerate(mask):
             for j, hidden in enumerate(row):
-                look = dict(facecolor=colour if hidden else "white", edgecolor=colour, lw=0.3, zorder=4)
+                look: Any = dict(facecolor=colour if hidden else "white", edgecolor=colour, lw=0.3, zorder=4)
                 self.axes.add_patch(Rectangle((x + j * wide, y + i * high), wide, high, **look))
 
     def _side(self, x: float, y: float) -> None:
         """The tall arrow at the right, and its text."""
         from matplotlib.patches import FancyArrowPatch
 
-        look = dict(arrowstyle="-|>", mutation_scale=12, color=_GREY, lw=1.6)
+        look: Any = dict(arrowstyle="-|>", mutation_scale=12, color=_GREY, lw=1.6)
         self.axes.add_patch(FancyArrowPatch((x, y + self.layout.height), (x, y), shrinkA=0, shrinkB=0, **look))
         self.axes.text(
             x + 6 + TEXT * LINE / 2,

@@ -1,6 +1,5 @@
 """Glow described: its levels one below the other, the steps of a level, and the networks inside."""
 
-
 from typing import Any
 
 import jax
@@ -15,8 +14,11 @@ from hcflow_jax.models.outline import Outline, Shapes, chained, counted, latent_
 _MIXINGS = {flows.Mixing: "free-form", flows.LUMixing: "LU"}
 
 
+_INDICATOR = "3×3 convolutions have one input channel more: it is 1 in the padding and 0 in the image."
+
+
 class GlowOutline(Outline):
-    """From top to bottom: the image and the levels, fine to coarse, each with its squeeze, its flow and its latent."""
+    """From top to bottom: the image, then the levels, fine to coarse: each has a squeeze, a flow and a latent."""
 
     model: Glow
 
@@ -75,9 +77,7 @@ class GlowOutline(Outline):
         coupling = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes["steps"])
         one = coupling["coupling"]
         made = [Node("seen", "first half of the channels", kind="data")]
-        made += [
-            _layer(f"hidden {i}", one[f"hidden_{i}"], i + 1, 0, "actnorm, ReLU") for i in range(2)
-        ]
+        made += [_layer(f"hidden {i}", one[f"hidden_{i}"], i + 1, 0, "actnorm, ReLU") for i in range(2)]
         made.append(_layer("out", one["out"], 3, 0, f"exp({LOG_FACTOR:g} logs), zero at first"))
         gives = ("shift of the second half", "scale and shift of the second half")[net.affine]
         made.append(Node("given", gives, kind="data", row=4))
@@ -86,13 +86,13 @@ class GlowOutline(Outline):
         prior = shapes["out"]["conv"] if flow.leaving else shapes["top"]
         if flow.leaving:
             rest = [
-                Node("on", "half that stays", kind="data", column=1),
+                Node("on", "half that stays", kind="data", column=1, lane=1),
                 _layer("prior", prior, 1, 1, f"exp({LOG_FACTOR:g} logs), zero at first"),
-                Node("says", "mean and log-std of the half that leaves", kind="data", row=2, column=1),
+                Node("says", "mean and log-std of the half that leaves", kind="data", row=2, column=1, lane=1),
             ]
         else:
-            learned = Node("prior", "learned vectors", kind="layer", column=1, parameters=counted(prior))
-            rest = [learned, Node("says", "mean and log-std of all", kind="data", row=1, column=1)]
+            learned = Node("prior", "learned vectors", kind="layer", column=1, parameters=counted(prior), lane=1)
+            rest = [learned, Node("says", "mean and log-std of all", kind="data", row=1, column=1, lane=1)]
         chains.append(tuple(node.name for node in rest))
         titles.append("prior of the latent")
         return Graph(
@@ -104,12 +104,15 @@ class GlowOutline(Outline):
                 f"Each of the level's {len(own)} couplings has a network of its own, with "
                 f"{counted(one):,} parameters.",
                 "A number at the right of a box is its parameters.",
+                *([_INDICATOR] if net.indicator else []),
             ),
         )
 
 
 def _layer(name: str, shapes: Shapes, row: int, column: int, after: str) -> Node:
-    return Node(name, layer_text(shapes, after), kind="layer", row=row, column=column, parameters=counted(shapes))
+    return Node(
+        name, layer_text(shapes, after), kind="layer", row=row, column=column, parameters=counted(shapes), lane=column
+    )
 
 
 def _lines(net: CouplingNetwork | SplitPrior | Any) -> tuple[str, ...]:

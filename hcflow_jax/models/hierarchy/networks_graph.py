@@ -52,9 +52,7 @@ class _Column:
             name = f"{self.prefix} fork {self.row} {i}"
             wide = self.columns - len(boxes) + 1 if i == len(boxes) - 1 else 1
             at = self.column + i
-            self.nodes.append(
-                Node(name, title, tuple(lines), kind, self.row, at, 1, wide, count, lane=self.lane)
-            )
+            self.nodes.append(Node(name, title, tuple(lines), kind, self.row, at, 1, wide, count, lane=self.lane))
             if above:
                 self.arrows += chained((above, name), "network")
         self.row += 1
@@ -69,7 +67,9 @@ def networks(model: "Hierarchy", shapes: Shapes, level: str) -> Graph:
         parts.append(_decoder(model, shapes, level, 2 if parts else 0))
     count = sum(node.parameters or 0 for part in parts for node in part.nodes)
     symbol = "y_top" if level in ("prior", "y1") else f"y_{level}"
-    notes = [] if level != model.level_names[-1] else [f"Level {level} has no encoder: y_{level} is 4 times the image."]
+    notes = (
+        [] if level != model.level_names[-1] else [f"Level {level} has no encoder: y_{level} is 4 times the image."]
+    )
     if level == "prior":
         notes.append("The flow of y_prior has no condition, so that there is no decoder.")
     return Graph(
@@ -77,7 +77,10 @@ def networks(model: "Hierarchy", shapes: Shapes, level: str) -> Graph:
         tuple(node for part in parts for node in part.nodes),
         tuple(arrow for part in parts for arrow in part.arrows),
         tuple(group for part in parts for group in part.groups),
-        (*notes, "Where no activation is named, a layer is linear. A number at the right of a box is its parameters."),
+        (
+            *notes,
+            "Where no activation is named, a layer is linear. A number at the right of a box is its parameters.",
+        ),
     )
 
 
@@ -89,7 +92,11 @@ def _encoder(model: "Hierarchy", shapes: Shapes, level: str) -> _Column:
     end = 1 if top else int(level)
     made = _Column("encoder", 0, 2)
     first_width = shapes[f"from_{start}"]["conv_in"]["w"].shape[-2]
-    given = f"y_{start}, 4 times the image" if str(start) == names[-1] else f"features, {sized((start, start, first_width))}"
+    given = (
+        f"y_{start}, 4 times the image"
+        if str(start) == names[-1]
+        else f"features, {sized((start, start, first_width))}"
+    )
     made.add(given, "data")
     size = start
     while size > end:
@@ -200,7 +207,7 @@ def _end(own: Shapes, decoder: Any, name: str, which: str) -> tuple[str, str, Se
     if decoder.end_unets:
         parts.append(own[f"{name}_unet"])
         lines += ["b ← (b + U-Net(b)) / √2,", f"widths {_widths(parts[-1])}"]
-    lines += [f"s: {layer_text(hidden, 'lrelu')},", f"{layer_text(scale)}, in ±3"]
+    lines += [f"s: {layer_text(hidden, 'lrelu')},", f"{layer_text(scale)},", "clipped to ±3"]
     return f"{which} affine map", "decoder", lines, sum(map(counted, parts))
 
 

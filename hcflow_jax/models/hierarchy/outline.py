@@ -6,7 +6,7 @@ from typing import Any
 
 from hcflow_jax import flows
 from hcflow_jax.graphs import BOTTOM, LEFT, RIGHT, TOP, Arrow, Graph, Node
-from hcflow_jax.models.flow_graph import affine_note, bijector, flow_graph, steps, summary
+from hcflow_jax.models.flow_graph import KEPT, affine_note, bijector, flow_graph, steps, summary
 from hcflow_jax.models.hierarchy import networks_graph
 from hcflow_jax.models.hierarchy.level import IMAGE_SCALE, Level
 from hcflow_jax.models.hierarchy.model import Hierarchy
@@ -16,7 +16,7 @@ from hcflow_jax.nets.encoder import BASE
 
 _WRAP = 36  # characters of a line in a flow's box
 NOISE = "In training, y gets noise: α for its flow, α′ for the next finer decoder, in units of σ(y)."
-STOPPED = "No gradient passes from a flow into its y: the encoder learns through the decoders alone."
+STOPPED = "No gradient passes from a flow into its y: the encoder learns through the conditions alone."
 FREE = "Given all y, the levels do not depend on one another: training computes them side by side."
 
 
@@ -68,7 +68,7 @@ class HierarchyOutline(Outline):
         size = latent_lines(level.shape)
         finest = level.name == self.model.level_names[-1]
         prior = "standard normal" if level.prior_std == 1 else f"normal, std {level.prior_std:g}"
-        split = textwrap.wrap(summary(level.flow), _WRAP)
+        split = [line.replace(KEPT, " ") for line in textwrap.wrap(summary(level.flow), _WRAP)]
         lines = (*split, *self._flow_lines(level), *(["conditional affine, first and last"] if spatial else []))
         count = counted(self.shapes["flows"][level.name])
         return [
@@ -80,10 +80,11 @@ class HierarchyOutline(Outline):
     def _flow_lines(self, level: Level) -> list[str]:
         own = steps(level.flow)
         net = bijector(own[0], flows.Coupling).net
-        unets = {each for step in own if isinstance(each := bijector(step, flows.Coupling).net, UNetConditioner)}
+        nets = [bijector(step, flows.Coupling).net for step in own]
+        unets = dict.fromkeys(_widths(each) for each in nets if isinstance(each, UNetConditioner))
         mixing = bijector(own[0], (flows.Mixing, flows.OrthogonalMixing))
         kind = "orthogonal" if isinstance(mixing, flows.OrthogonalMixing) else "free-form"
-        widths = [f"U-Nets at checkers, widths {_widths(each)}" for each in unets]
+        widths = [f"U-Nets at checkers, widths {each}" for each in unets]
         return [f"coupling width {net.hidden}, {kind} mixing", *widths]
 
     def _decoder(self, name: str, row: int) -> Node:
@@ -129,7 +130,7 @@ class HierarchyOutline(Outline):
         top = prior.dims + y1.dims
         layers = shapes["style"]
         style = (
-            f"sees y_top{_without(model.style_masked, top)}",
+            "sees y_top" + _without(model.style_masked, top),
             f"{len(layers)} dense layers, width {layers['layer_0']['w'].shape[-1]}",
         )
         base: Any = model.base
@@ -167,13 +168,14 @@ class HierarchyOutline(Outline):
             Arrow("y_top", "y_y1", "encode"),
             Arrow("y_top", "y_prior", "encode"),
             Arrow("y_y1", "style", "style", TOP, LEFT),
-            Arrow("style", f"decoder {coarsest}", "style", TOP, BOTTOM),
             Arrow("base", f"decoder {coarsest}", "condition"),
             *_level_arrows("y1"),
             *_level_arrows("prior"),
             Arrow("y_prior", "decoder y1", "condition", TOP, LEFT),
             Arrow("decoder y1", "flow y1", "condition", RIGHT, BOTTOM),
         ]
+        if getattr(model.level(coarsest).decoder, "style", False):
+            arrows.append(Arrow("style", f"decoder {coarsest}", "style", TOP, BOTTOM))
         return Graph(self.title, tuple(nodes), tuple(arrows), (), self._notes(), "sampling: coarse to fine, z to y")
 
     def _notes(self) -> tuple[str, ...]:
@@ -240,6 +242,4 @@ def _without(masked: tuple[int, int], top: int) -> str:
     first, end = max(0, masked[0]), min(top, masked[1])
     if first >= end:
         return ""
-    return f" without [{first}, {end})"
-
-
+    return f" without channels {first} to {end - 1}"

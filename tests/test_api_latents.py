@@ -27,7 +27,9 @@ def same(z: Any, expected: Any) -> None:
     jax.tree.map(np.testing.assert_array_equal, dict(z.items()), dict(expected.items()))
 
 
-@pytest.mark.situation("`latents[i]` of an image that there is: negative, NumPy's or JAX's number, list, mask, slice")
+@pytest.mark.situation(
+    "`latents[i]` of existing images: negative, a number, list, mask or slice of NumPy, JAX or Python"
+)
 @pytest.mark.parametrize(
     ("which", "rows"),
     [
@@ -43,7 +45,7 @@ def test_some_images(which, rows):
     assert len(lists[which]) == len(rows)
 
 
-@pytest.mark.situation("`latents[i]` of an image that there is not, or of something that is no index")
+@pytest.mark.situation("`latents[i]` of an image that does not exist, or of something that is not an index")
 @pytest.mark.parametrize("which", [3, -4, 2**70, [0, 3], np.int64(-4), jnp.array([7])])
 def test_an_image_that_is_not_there(which):
     with pytest.raises(ImageIndexError, match=r"latents\[.*there are 3 images, 0 to 2") as raised:
@@ -54,14 +56,14 @@ def test_an_image_that_is_not_there(which):
 NO_INDEX: Any = [True, np.True_, None, ..., (0, 1), 1.0, [1.0], b"8", ["8"], [[0], [1, 2]], [[0]], [True], object()]
 
 
-@pytest.mark.situation("`latents[i]` of an image that there is not, or of something that is no index")
+@pytest.mark.situation("`latents[i]` of an image that does not exist, or of something that is not an index")
 @pytest.mark.parametrize("which", [*NO_INDEX, slice(None, None, 0), slice(0.5, 2)])
 def test_no_index(which):
     with pytest.raises(InputError, match=r"latents\["):
         latents()[which]
 
 
-@pytest.mark.situation("latents of a level that there is not, or that are no arrays of the same images")
+@pytest.mark.situation("latents of a level that does not exist, or that are not arrays of the same images")
 def test_levels_that_are_not_there():
     with pytest.raises(LevelNameError, match="^no level '4'; there are prior, y1, 8, 16$") as raised:
         latents()["4"]

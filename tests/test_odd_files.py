@@ -71,7 +71,7 @@ def _config(folder: Path):
 
 
 @pytest.mark.situation(
-    "a pipe, a socket, a device, or a link to itself or to nothing, with a picture's name; a file over 1 GiB"
+    "a file with the name of a picture that is a pipe, a socket, a device, a broken or circular link, or over 1 GiB"
 )
 @pytest.mark.parametrize("make", MAKERS)
 def test_preparing_names_and_skips_or_stops(folder, tmp_path, capsys, make):
@@ -132,7 +132,7 @@ def test_a_zip_file_that_is_none(folder, make):
         open_source(config, "train")
 
 
-@pytest.mark.situation("a link to itself without a picture's name")
+@pytest.mark.situation("a circular link without the name of a picture")
 def test_a_link_to_itself_is_one_file_that_is_left_out(folder):
     Path("loop").symlink_to("loop")
     Path("deep").mkdir()

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HOMES = ("hcflow_jax/paths.py", "hcflow_jax/environment.py")  # where `~` is put in: paths, and the user's cache
 
 
-@pytest.mark.situation("a name that begins with `~` and is no user's")
+@pytest.mark.situation("a name that begins with `~` but not with a user's name")
 @pytest.mark.parametrize("name", ["~out.png", "~z/a", "~nobody-has-this-name", "a/~", "a~b", "x ~/y"])
 def test_a_tilde_of_nobody_is_part_of_a_name(name):
     assert paths.local(name) == Path(name)
@@ -38,7 +38,7 @@ def test_without_a_home_a_tilde_is_one_line_and_no_folder(monkeypatch):
     assert paths.local("~a") == Path("~a")
 
 
-@pytest.mark.situation("`gs://`, `s3://` or another scheme where a path is taken")
+@pytest.mark.situation("`gs://`, `s3://` or another scheme where a path is expected")
 @pytest.mark.parametrize(
     "text",
     ["gs://bucket/run", "GS://b", "s3://b/x", "file:///tmp/a", "hf+x://m", "gs:/b/x", Path("gs://b/x")],
@@ -123,7 +123,7 @@ def test_any_text_becomes_a_name(text, tmp_path):
     assert name == text or len(os.fsencode(name)) > 240
 
 
-@pytest.mark.situation("a folder that is called `portraits` or `scenes`, as the models in the box")
+@pytest.mark.situation("a folder that is called `portraits` or `scenes`, like the bundled pretrained models")
 def test_a_folder_does_not_hide_a_model_in_the_box(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     assert box.find("portraits") == box.find(Path("portraits")) == box.weights("portraits")

@@ -76,7 +76,7 @@ def test_levels_that_are_not_there():
         (lambda: latents(y1=1.0)[:1], "level y1 are no array of 3 images"),
         (lambda: latents(y1=[[1], [1, 2], [3]])[:1], "level y1 are no array of 3 images"),
         (lambda: latents(y1=np.zeros((2, 12)))[[2]], "level y1 are no array of 3 images"),
-        (lambda: api.concatenate([]), "parts are no list of Latents"),
+        (lambda: api.concatenate([]), "parts must be a list of Latents"),
         (lambda: api.concatenate([latents(), api.Latents({"8": np.zeros(1)})]), "parts have levels"),
         (lambda: api.concatenate([latents(), latents(y1=np.zeros((3, 11)))]), "parts cannot be joined"),
     ):
@@ -120,7 +120,7 @@ BAD_IMAGES: dict[str, tuple[Any, str]] = {
     "channels first": (images(1).transpose(0, 3, 1, 2), "channels last"),
     "grey": (images(1)[..., :1], r"images have shape \(1, 16, 16, 1\)"),
     "five axes": (images(1)[None], "images have shape"),
-    "ragged": ([images(1)[0], images(1)[0, :8]], "images are no array"),
+    "ragged": ([images(1)[0], images(1)[0, :8]], "images cannot be converted to an array"),
     "empty": (images(0), "there are none"),
     "text": ("a.png", r"images have shape \(\)"),
     "None": (None, r"images have shape \(\)"),

@@ -167,7 +167,7 @@ def test_too_little_room_is_said_before_anything_is_written(pictures, tmp_path, 
         (["--workers", "0"], ["--workers is 0"]),
         (["--on-error", "weep"], ["--on-error", "'weep'"]),
         (["--colour"], ["--colour"]),
-        (["--out", "{pictures}/out"], ["lies in the source"]),
+        (["--out", "{pictures}/out"], ["is inside the source"]),
         (["--out", "{pictures}/000.png/out"], ["cannot be written"]),
     ],
 )

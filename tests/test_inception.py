@@ -157,7 +157,7 @@ def test_no_file_and_no_weights(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="empty: the file is empty"):
         inception_weights.read(tmp_path / "empty")
     (tmp_path / "cut").write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(InputError, match="cut: it is no whole zip file"):
+    with pytest.raises(InputError, match="cut: it is not a complete zip file"):
         inception_weights.read(tmp_path / "cut")
 
 

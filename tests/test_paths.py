@@ -33,7 +33,7 @@ def test_a_tilde_is_the_home(monkeypatch):
 def test_without_a_home_a_tilde_is_one_line_and_no_folder(monkeypatch):
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # what it does without HOME and passwd entry
     for text in ("~", "~/a"):
-        with pytest.raises(InputError, match="--out ~.*: ~ means the home directory, and there is none"):
+        with pytest.raises(InputError, match="--out ~.*: ~ means the home directory, which is unknown"):
             paths.local(text, "--out")
     assert paths.local("~a") == Path("~a")
 
@@ -131,9 +131,7 @@ def test_a_folder_does_not_hide_a_model_in_the_box(tmp_path, monkeypatch, caplog
     assert box.find("portraits") == box.weights("portraits") and not caplog.text
     assert box.find("./portraits") == box.find(Path("./portraits")) == Path("portraits")
     (tmp_path / "portraits" / "checkpoints").mkdir()
-    assert (
-        box.find("portraits") == box.weights("portraits") and "the folder of that name is ./portraits" in caplog.text
-    )
+    assert box.find("portraits") == box.weights("portraits") and "write ./portraits for" in caplog.text
 
 
 @functools.cache

@@ -77,7 +77,7 @@ ATTACKS: dict[str, tuple[Any, str]] = {
     "arguments": (Call(Name("torch._utils", "_rebuild_parameter"), (1,)), "other arguments"),
     "no tensor": (Call(Name("torch._utils", "_rebuild_parameter"), (1, True, None)), "not a tensor"),
     "object dtype": (Call(Name("numpy", "dtype"), ("O8", False, True)), "'O8'"),
-    "codec": (Call(Name("_codecs", "encode"), ("x", "rot13")), "bytes that are no number"),
+    "codec": (Call(Name("_codecs", "encode"), ("x", "rot13")), "bytes that are not a NumPy number"),
     "set of sets": (Call(Name("builtins", "set"), ([()],)), "set of other things"),
     "tuple as key": ({(1, 2): 3}, "for a key"),
     "large key": ({2**61 - 1: 3}, "for a key"),
@@ -112,7 +112,7 @@ def test_a_shell_is_not_run(tmp_path: Path) -> None:
         (b"\x96\xff\xff\xff\xff\x00\x00\x00\x00a.", "damaged"),
         (b"\x95\xff\xff\xff\xff\x00\x00\x00\x00.", "FRAME"),
         (b"N2\x85.", "DUP"),
-        (b"c" + b"a" * 5_000 + b"\nb\n.", "no part of a model"),
+        (b"c" + b"a" * 5_000 + b"\nb\n.", "does not belong to a model"),
         (b"\x82\x01.", "EXT1"),
         (b"(icos\nsystem\n.", "INST"),
         (b"Lnonsense\n.", "damaged"),
@@ -126,7 +126,7 @@ def test_a_shell_is_not_run(tmp_path: Path) -> None:
         (b"\x80\x02)Na.", "adds to a list where tuple is"),
         (b"\x80\x02\xff.", "damaged"),
         (b"\x80\x02X\x02\x00\x00\x00\xff\xfe.", "damaged"),
-        (b"\x80\x02NQ.", "where nothing is"),
+        (b"\x80\x02NQ.", "which does not exist"),
     ],
 )
 def test_bad_instructions(content: bytes, said: str, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ class About:
 
     Attributes:
       config: the whole config, locked; None where neither `CONFIG` nor a checkpoint is there yet.
-      metadata: of the newest checkpoint (see `Checkpoint.metadata`); empty where there is none yet.
+      metadata: the metadata of the newest checkpoint (see `Checkpoint.metadata`); empty where there is none yet.
     """
 
     config: ConfigDict | None
@@ -32,7 +32,8 @@ def read(workdir: Path) -> About:
     """Reads what a workdir says of its run; files that are missing or half-written are passed over.
 
     Args:
-      workdir: of the run. Workdirs of earlier versions have no `CONFIG`: their newest checkpoint tells the config.
+      workdir: the workdir of the run. Workdirs of earlier versions have no `CONFIG`: their newest checkpoint tells
+        the config.
 
     Raises:
       ConfigError: the config's family of models is not registered.

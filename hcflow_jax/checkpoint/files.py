@@ -36,7 +36,7 @@ def seal(directory: Path) -> None:
     """Writes down size and SHA-256 of every file of a step, all at once or not at all.
 
     Args:
-      directory: of a step that is complete: what is written later is not looked at by `check`.
+      directory: the directory of a step that is complete: what is written later is not looked at by `check`.
 
     Raises:
       OSError: a file cannot be read, or the seal not written.

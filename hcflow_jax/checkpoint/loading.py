@@ -66,12 +66,12 @@ def load(path: str | Path, parts: Iterable[str] = ("ema",)) -> Checkpoint:
     finally:
         manager.close()
     if found is None:
-        raise CheckpointError(f"{root}: nothing was saved in it yet; train first, or give another workdir")
+        raise CheckpointError(f"{root}: it has no checkpoint yet; train first, or give another workdir")
     return found
 
 
 def _load_file(path: Path, parts: tuple[str, ...]) -> Checkpoint:
     if other := [part for part in parts if part != "ema"]:
-        raise CheckpointError(f"{path} holds the EMA's weights alone, not {other[0]}: give the workdir it is from")
+        raise CheckpointError(f"{path} contains only the weights of the EMA, not {other[0]}; give its workdir")
     config, params, metadata = weights_file.read_file(path)
     return Checkpoint(int(metadata.get("step", 0)), config, {"ema": params}, metadata)

@@ -47,7 +47,7 @@ def _check_shapes(directory: Path, stored: Any, wanted: Any) -> None:
     if found := parameters.first_difference(stored, wanted):
         name, there, here = found
         raise OtherModelError(
-            f"{directory} is of another model: {name} is {'missing' if there is None else there} there and "
+            f"{directory} belongs to another model: {name} is {'missing' if there is None else there} there and "
             f"{'missing' if here is None else here} in this config; use its own config, or another workdir"
         )
 
@@ -55,8 +55,8 @@ def _check_shapes(directory: Path, stored: Any, wanted: Any) -> None:
 def _check_parts(directory: Path, stored: Iterable[str], template: Any, parts: Iterable[str]) -> None:
     if template is not None and set(stored) == {WEIGHTS}:
         raise OtherModelError(
-            f"{directory} holds weights alone and no state of training to go on from: "
-            f"name another workdir, and start from them with train.init_from={directory.parent.parent}"
+            f"{directory} contains only weights, without a training state to resume from: "
+            f"name another workdir, and start from the weights with train.init_from={directory.parent.parent}"
         )
     for name in parts if template is None else ():
         if name not in stored:
@@ -146,7 +146,7 @@ def read_newest(manager: ocp.CheckpointManager, read: Callable[[int], Checkpoint
             raise
         except CheckpointError as error:
             problems.append(str(error))
-            _log.warning("checkpoint %d cannot be used: %s; trying the one before it", step, error)
+            _log.warning("checkpoint %d cannot be used: %s; trying the previous one", step, error)
     if steps:
         raise CheckpointError(f"{root_of(manager)}: none of its {len(steps)} steps can be read: {problems[0]}")
     return None

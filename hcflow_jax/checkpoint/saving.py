@@ -44,7 +44,7 @@ def _seal(directory: Path) -> None:
         try:
             files.seal(directory)
         except OSError as error:
-            _log.warning("%s has no checksums (%s): damage to it would not be noticed", directory, error)
+            _log.warning("%s has no checksums (%s): damage would not be noticed", directory, error)
 
 
 def _remove_unfinished(root: Path) -> None:
@@ -94,7 +94,7 @@ class Checkpoints:
         Args:
           workdir: the run's.
           keep: how many of the newest steps are kept.
-          keep_every: of the others, the multiples of this are kept too; 0: none.
+          keep_every: checkpoints at multiples of this number of steps are also kept; 0: none.
           tell: is given a line for a save that failed with others to come, see `poll`.
         """
         self.root = paths.local(workdir).absolute() / CHECKPOINTS

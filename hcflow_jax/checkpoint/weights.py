@@ -23,7 +23,7 @@ def check_new(workdir: str | Path) -> Path:
         return target
     if target.exists() or target.is_symlink():
         held = "holds checkpoints" if (target / CHECKPOINTS).is_dir() else "is there already"
-        raise CheckpointError(f"{target} {held}, and nothing is written over: name a new directory")
+        raise CheckpointError(f"{target} {held}, and is not overwritten; name a new directory")
     return target
 
 
@@ -67,4 +67,4 @@ def _save(workdir: Path, params: Any, config: ConfigDict, about: Mapping[str, An
     finally:
         checkpoints.close()
     if not files.is_sealed(workdir / CHECKPOINTS / "0"):
-        raise CheckpointError(f"{workdir}: its checksums could not be written; see to its disk")
+        raise CheckpointError(f"{workdir}: its checksums could not be written; check the disk")

@@ -26,7 +26,7 @@ def save_file(
     """Writes a weights file, all at once or not at all.
 
     Args:
-      path: of the file, ending in .safetensors.
+      path: the path of the file, ending in .safetensors.
       params: the parameters, nested dicts of arrays.
       config: the whole config.
       metadata: plain values: `step`, and whatever else is to be known of the model.
@@ -59,7 +59,7 @@ def amend_file(path: str | Path, metadata: Mapping[str, Any]) -> None:
     """Adds to the metadata of a weights file, all at once or not at all; its tensors keep their bytes.
 
     Args:
-      path: of the file.
+      path: the path of the file.
       metadata: plain values by name, in place of those of the same names.
 
     Raises:
@@ -92,7 +92,9 @@ def read_file(path: Path) -> tuple[ConfigDict, Any, Mapping[str, Any]]:
         with safe_open(path, framework="numpy") as file:
             texts = file.metadata() or {}
             if missing := [key for key in _KEYS if key not in texts]:
-                raise CheckpointError(f"{path} has no {missing[0]} in it: it is not a weights file of this package")
+                raise CheckpointError(
+                    f"{path} does not contain {missing[0]}, so it is not a weights file of this package"
+                )
             config, metadata = config_from_plain(json.loads(texts["config"])), json.loads(texts["metadata"])
             flat: dict[str, Any] = {name: {} for name in json.loads(texts["empty"])}
             flat |= {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118

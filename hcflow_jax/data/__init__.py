@@ -81,4 +81,4 @@ def open_encoded(kind: str, path: str, name: str = "", split: str = "train") -> 
             from hcflow_jax.data.lsun import Lsun
 
             return Lsun(place)
-    raise ConfigError(f"{kind!r} is no kind of set: expected folder, zip, lsun or tfds")
+    raise ConfigError(f"{kind!r} is not a kind of set; expected folder, zip, lsun or tfds")

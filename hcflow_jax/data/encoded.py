@@ -106,9 +106,9 @@ class Pictures:
         self.encoded, self.resolution, self.name = encoded, resolution, encoded.name
         self._names = Names(encoded.names())
         if not len(self):
-            raise DataError(f"{self.name} holds no picture")
+            raise DataError(f"{self.name} contains no picture")
         if str(encoded.left_out):
-            message = f"{self.name}: left out, not taken for pictures: {encoded.left_out}"
+            message = f"{self.name}: left out, not pictures by their endings: {encoded.left_out}"
             images.log_once(message, key=message)
         self.identity = hashlib.sha256(f"{self._names.digest} {resolution}".encode()).hexdigest()
 

@@ -44,7 +44,7 @@ class Folder:
         if not found:
             others = f"; left out: {self.left_out}" if str(self.left_out) else ""
             raise DataError(
-                f"{self.path}: holds no picture ({', '.join(SUFFIXES)}), in its subfolders neither{others}"
+                f"{self.path}: contains no picture ({', '.join(SUFFIXES)}), also not in its subfolders{others}"
             )
 
     def read(self, name: str) -> bytes:
@@ -76,7 +76,9 @@ def _walk(directory: Path, prefix: str, above: tuple[tuple[int, int], ...], left
         status = os.stat(directory)
         here = (status.st_dev, status.st_ino)
         if here in above:
-            raise DataError(f"{directory}: a link to a folder above it, so its pictures have no end; remove it")
+            raise DataError(
+                f"{directory}: a link to a folder above it, so the search for pictures would never end; remove it"
+            )
         with os.scandir(directory) as listing:
             entries = sorted((entry.name, _is_folder(entry)) for entry in listing if not entry.name.startswith("."))
     except OSError as error:
@@ -97,11 +99,11 @@ def open_folder(data: ConfigDict, split: Split) -> Source:
       ConfigError: naming the field, for parts that cannot be: one of two folders may not lie in the other.
     """
     if not data.path:
-        raise ConfigError("data.path is empty: data.source = 'folder' needs the folder of images")
+        raise ConfigError("data.path is empty: data.source = 'folder' needs a folder of images")
     if data.eval_path:
         path, other = (
             Path(os.path.realpath(paths.local(data[name], f"data.{name}"))) for name in ("path", "eval_path")
         )
         if path in other.parents or other in path.parents:
-            raise ConfigError(f"data.eval_path is {data.eval_path!r}: of it and data.path one lies in the other")
+            raise ConfigError(f"data.eval_path is {data.eval_path!r}: it and data.path must not contain each other")
     return held_out(lambda path: Pictures(Folder(path), data.resolution), data, split)

@@ -142,7 +142,7 @@ def to_rgb(
     Of 16 bits, grey is divided by 257 and rounded; of colours Pillow has kept the upper 8 before.
 
     Args:
-      image: of any mode, loaded.
+      image: an image of any mode, loaded.
       tell: called with each conversion's constant.
       clear: pixels that are transparent besides, where the file says so by a colour.
     """

@@ -26,7 +26,7 @@ class LeftOut:
         """Counts a file.
 
         Args:
-          name: of the file, without its folder.
+          name: the name of the file, without its folder.
         """
         ending = os.path.splitext(name)[1].lower() or NONE
         if ending != NONE and not _PLAIN.fullmatch(ending):

@@ -45,7 +45,7 @@ class Lsun:
         try:
             with self._environment.begin() as transaction:
                 if not transaction.stat()["entries"]:
-                    raise DataError(f"{self.path}: holds no picture")
+                    raise DataError(f"{self.path}: contains no picture")
                 for key in transaction.cursor().iternext(keys=True, values=False):
                     yield bytes(key).decode("utf-8", "surrogateescape")
         except lmdb.Error as error:
@@ -88,14 +88,16 @@ def _open(path: Path) -> lmdb.Environment:
                     os.fsencode(path), readonly=True, lock=False, readahead=False, max_spare_txns=16
                 )
             except lmdb.Error as error:
-                raise DataError(f"{file}: no LMDB database ({error}); unpack it again") from error
+                raise DataError(f"{file}: not an LMDB database ({error}); unpack it again") from error
             _environments[key] = environment
     # The database is mapped into memory, where reading past the file's end would kill the process.
     pages = environment.stat()
     used = pages["branch_pages"] + pages["leaf_pages"] + pages["overflow_pages"]
     needed = (2 + used) * pages["psize"]  # two pages describe the database
     if status.st_size < needed:
-        raise DataError(f"{file}: has {status.st_size} bytes of at least {needed}, so it is cut off; unpack it again")
+        raise DataError(
+            f"{file}: has {status.st_size} bytes instead of at least {needed}, so it is cut off; unpack it again"
+        )
     return environment
 
 

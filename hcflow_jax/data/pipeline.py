@@ -150,7 +150,7 @@ def eval_batches(
     Args:
       config: `data` and `eval` are read.
       process_index, process_count, source, while_waiting: as of `train_batches`.
-      batch_unit: of the model; the images of a unit are to differ.
+      batch_unit: the batch unit of the model; the images of a unit are to differ.
 
     Returns:
       An iterator of {"images": uint8 (B/n, R, R, 3), "indices": int64 (B/n,), "valid": bool (B/n,)} with B =

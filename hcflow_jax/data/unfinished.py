@@ -23,7 +23,7 @@ def path(out: Path, digest: str) -> Path:
 
     Args:
       out: the set's directory.
-      digest: of what is to be made, at least 12 hexadecimal digits.
+      digest: the digest of what is to be made, at least 12 hexadecimal digits.
     """
     return hidden(out, f"{digest[:_DIGITS]}{PARTIAL}")
 

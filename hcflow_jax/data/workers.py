@@ -134,7 +134,7 @@ def _ask(worker: subprocess.Popen[bytes], job: dict[str, Any] | None, tell: Repo
         hint = ", perhaps for want of memory" if status == -signal.SIGKILL else ""
         raise _Died(f"was ended by {signal.Signals(-status).name}{hint}")
     if status or job is not None:
-        raise _Died(f"failed with exit status {status}, its message is above")
+        raise _Died(f"failed with exit status {status}; its message is above")
     return False
 
 

@@ -62,7 +62,7 @@ class Zip:
                 self.left_out.add(name.rpartition("/")[2])
         if not names:
             others = f"; left out: {self.left_out}" if str(self.left_out) else ""
-            raise DataError(f"{self.path}: holds no picture ({', '.join(SUFFIXES)}){others}")
+            raise DataError(f"{self.path}: contains no picture ({', '.join(SUFFIXES)}){others}")
         # Folder by folder, as a walk of the unpacked folder meets them; of two members of one name the last counts.
         yield from sorted(names, key=lambda name: name.split("/"))
 

@@ -24,7 +24,7 @@ class Protocol:
     """How a distance is measured.
 
     Attributes:
-      name: of the preset.
+      name: the name of the preset.
       samples: images that the model draws.
       as_many_as_reals: draw fewer if there are fewer reals; else that is an error.
       reals: "all" of them, the "first" `samples`, or as many at "random".
@@ -48,7 +48,7 @@ class Protocol:
 
         Args:
           reals: how many real images there are.
-          name: of their set, for messages.
+          name: the name of their set, for messages.
 
         Raises:
           InputError: there are fewer reals than the protocol needs.
@@ -67,7 +67,7 @@ class Protocol:
 
         Args:
           reals: how many there are.
-          seed: of the choice, for "random".
+          seed: the seed of the choice, for "random".
         """
         if self.reals == "all":
             return np.arange(reals)

@@ -227,7 +227,7 @@ class ImageModel(abc.ABC):
         Args:
           params: raw or prepared.
           x: images.
-          state: of the coarser levels, from `decode_coarse` with the finest level; held fixed.
+          state: the state of the coarser levels, from `decode_coarse` with the finest level; held fixed.
         """
 
     def decode_denoised(self, params: Params, z: ByLevel, noise_std: float) -> Float[Array, "b r r 3"]:

@@ -1,4 +1,4 @@
-"""What depends on the step number: epochs, learning rates, the freeze, the EMA's decay (Section 6 of the paper).
+"""Everything that depends on the step number: epochs, learning rates, freeze, EMA decay (Section 6 of the paper).
 
 An epoch is a fixed number of images; the first has the number 0. Python integers turn the start of an epoch into the
 number of its first step. So step numbers on the device are only compared, never multiplied: int32 products of steps
@@ -22,7 +22,7 @@ class Schedule:
     Attributes:
       train: the config's `train` group.
       images_per_epoch: images; an epoch is floor((step * batch_size + offset) / images_per_epoch).
-      offset: images that earlier steps used beyond `batch_size` each, in a run that was resumed with another.
+      offset: correction for earlier steps that used another batch size, in images.
       frozen_group: the rate group that does not learn from `train.freeze_epoch` on; None: every group always learns.
     """
 
@@ -42,11 +42,11 @@ class Schedule:
         return self.first_step(self.train.freeze_epoch) if freezes else None
 
     def frozen(self, step: int) -> bool:
-        """Whether the frozen group is left alone in this step."""
+        """Whether the frozen group does not learn in this step."""
         return self.freeze_step is not None and step >= self.freeze_step
 
     def learns(self, step: Step, group: str) -> Bool[Array, ""] | bool:
-        """Whether a group learns in a step, whose number may be on the device."""
+        """Whether a group learns in a step. The number of the step may be on the device."""
         return self.freeze_step is None or group != self.frozen_group or step < self.freeze_step
 
     def _decay_steps(self) -> np.ndarray:
@@ -72,7 +72,7 @@ class Schedule:
         if train.warmup_steps > 0:
             factor = factor * jnp.minimum(1.0, step / train.warmup_steps)
         if train.warmup_images > 0:
-            # Steps are divided, not multiplied: a number of images may not fit into 32 bits.
+            # Divide steps instead of multiplying, because a number of images may not fit into 32 bits.
             used = step / (train.warmup_images / train.batch_size) + self.offset / train.warmup_images
             factor = factor * jnp.minimum(1.0, used)
         if train.final_decay > 0:
@@ -96,7 +96,7 @@ def schedule(config: ConfigDict, train_images: int, offset: int = 0, frozen_grou
     Args:
       config: the whole config.
       train_images: images in the training set; the length of an epoch, unless `train.images_per_epoch` is set.
-      offset: see `Schedule`; it holds from the step at which the run was resumed.
+      offset: see `Schedule`; valid from the step at which the run was resumed.
       frozen_group: see `ImageModel`.
     """
     return Schedule(config.train, config.train.images_per_epoch or train_images, offset, frozen_group)

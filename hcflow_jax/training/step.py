@@ -24,34 +24,34 @@ TrainStep = Callable[[TrainState, UInt8[Array, "B R R 3"]], tuple[TrainState, Me
 
 T = TypeVar("T")
 
-# The initialisation's stream: a step number that no run reaches, so that its draws are nobody else's.
+# The random stream of the initialisation: a step number that no run reaches, so nothing else uses its draws.
 INIT_STREAM = 2**32 - 1
 
 
 def sample_keys(key: Key[Array, ""], batch_size: int, first: int | Array = 0) -> Key[Array, " B"]:
-    """Keys of the samples of one step, by position in the global batch: all that is random in a sample uses its key.
+    """Keys of the samples of one step, by position in the global batch. Everything random in a sample uses its key.
 
     Args:
       key: fold_in(key(seed), step).
-      batch_size: B, how many.
-      first: position of the first of them.
+      batch_size: B, the number of samples.
+      first: the position of the first sample.
     """
     return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(batch_size, dtype=jnp.int32))
 
 
 def mean_over_runs(compute: Callable[[Array | int, Array], T], batch: Shaped[Array, "b ..."], runs: int) -> T:
-    """Computes equal runs of a batch one after the other, and gives the mean: for a batch that is too large at once.
+    """Computes equal parts of a batch one after another and returns the mean, for a batch that is too large at once.
 
-    Runs keep the order of the samples. If each run is a multiple of the batch unit, no unit is cut.
+    The parts keep the order of the samples. If each part is a multiple of the batch unit, no unit is split.
 
     Args:
-      compute: (first, run): the run's place in the batch, and its b / runs samples. It gives a tree of float arrays
-        that are means over the samples.
+      compute: (first, part): the place of the part in the batch, and its b / runs samples. It returns a tree of
+        float arrays that are means over the samples.
       batch: b a multiple of `runs`.
       runs: at least 1.
 
     Returns:
-      A tree like that of `compute`: equal to compute(0, batch), up to the rounding of sums.
+      A tree like that of `compute`, equal to compute(0, batch) up to the rounding of sums.
     """
     if runs == 1:
         return compute(0, batch)
@@ -69,7 +69,7 @@ def mean_over_runs(compute: Callable[[Array | int, Array], T], batch: Shaped[Arr
 
 
 def without_gradient(params: Any, model: ImageModel, group: str | None) -> Any:
-    """The parameters; those of one rate group get no gradient."""
+    """The parameters, where those of one rate group get no gradient."""
 
     def cut(leaf: Array, label: str) -> Array:
         return jax.lax.stop_gradient(leaf) if label == group else leaf
@@ -86,22 +86,22 @@ def make_train_step(
     *,
     frozen: bool = False,
 ) -> TrainStep:
-    """The step of Section 5's loss under Section 6's optimizer, jitted, with the state donated.
+    """Makes the training step: the loss of Section 5 with the optimizer of Section 6, jitted; it donates the state.
 
-    Each device of the mesh takes a run of the batch, in `train.accumulate` runs one after the other; gradients and
-    metrics are averaged over all.
+    Each device of the mesh computes a part of the batch, in `train.accumulate` micro-batches one after another.
+    Gradients and metrics are averaged over all.
 
-    A step whose loss or gradient norm is not finite changes nothing but the step number. Likewise a group that does
-    not learn (`Schedule.learns`) keeps its parameters and its moments, and counts for nothing in the gradient's norm.
+    A step whose loss or gradient norm is not finite only changes the step number. A group that does not learn
+    (`Schedule.learns`) keeps its parameters and moments, and does not count in the norm of the gradient.
 
     Args:
       model: the model.
-      optimizer: of its parameters.
+      optimizer: the optimizer of its parameters.
       config: the whole config.
       schedule: rates, freeze and EMA decay by step.
       mesh: from `sharding.make_mesh`.
-      frozen: leave the model's frozen group out of the backward pass. That is a second program, which is worth its
-        compilation in a long run. Without it the group stops learning at the freeze epoch, too.
+      frozen: whether to leave the frozen group out of the backward pass. This is a second program, which is worth
+        compiling in a long run. The group stops learning at the freeze epoch in both cases.
 
     Returns:
       (state, images (B, R, R, 3) uint8) -> (state, metrics): scalars on the device. `loss` (bits, weighted),
@@ -117,13 +117,13 @@ def make_train_step(
         return jnp.mean(result.loss), likelihood.by_name(result)
 
     def of_run(params: Any, step_key: Array, first: Array, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:
-        """Of images at [first, first + b) of the batch."""
+        """Loss, metrics and gradients of the images at [first, first + b) of the batch."""
         keys = sample_keys(step_key, images.shape[0], first)
         (_, result), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, images, keys)
         return packing.pack(grads), {name: jnp.mean(values) for name, values in result.items()}
 
     def gradients(params: Any, step: Array, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:
-        """Of one device's run of the batch, averaged over all."""
+        """The same for one device's part of the batch, averaged over all devices."""
         step_key = jax.random.fold_in(root_key(config.seed), step)
         first = jax.lax.axis_index(sharding.BATCH) * images.shape[0]
         mean = mean_over_runs(
@@ -132,7 +132,7 @@ def make_train_step(
         return jax.lax.pmean(mean, sharding.BATCH)
 
     one, run = PartitionSpec(), PartitionSpec(sharding.BATCH)
-    # Nothing to gain from tracking what varies over the mesh: the only collective is the average at the end.
+    # Tracking which values vary over the mesh is useless: the only collective operation is the average at the end.
     gradients = jax.shard_map(gradients, mesh=mesh, in_specs=(one, one, run), out_specs=(one, one), check_vma=False)
 
     def train_step(state: TrainState, images: UInt8[Array, "B R R 3"]) -> tuple[TrainState, Metrics]:

@@ -1,4 +1,4 @@
-"""Reading a step: its files compared with their seal, its config before its arrays, errors that name a file."""
+"""Reads a step: compares its files with the seal, reads the config before the arrays, and names a bad file."""
 
 import logging
 import re
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class OtherModelError(CheckpointError):
-    """Whole, but of another model, or of weights alone: an older step will not do either."""
+    """The checkpoint is complete, but of another model or only weights, so an older step does not help."""
 
 
 def _handlers() -> dict[str, Any]:
@@ -64,7 +64,7 @@ def _check_parts(directory: Path, stored: Iterable[str], template: Any, parts: I
 
 
 def _placed(tree: Any) -> Any:
-    """Shapes with a place, which is said because a checkpoint may come from other devices."""
+    """Shapes with a device, because the checkpoint may come from other devices."""
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
     def place(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -76,7 +76,7 @@ def _placed(tree: Any) -> Any:
 
 
 def any_config(config: ConfigDict) -> None:
-    """Any config will do."""
+    """Accepts any config."""
 
 
 def read_step(
@@ -94,7 +94,7 @@ def read_step(
       template: a tree of arrays or shapes like the whole state, or a function that gives it for the tree that the
         checkpoint describes; None for some of its parts.
       parts: which, then.
-      accept: is given the step's config before its arrays are read; raises ConfigError if it will not do.
+      accept: is called with the config of the step before its arrays are read; may raise ConfigError.
 
     Raises:
       CheckpointError: it is incomplete, damaged or of another model.
@@ -136,7 +136,7 @@ def reason(error: BaseException) -> str:
 
 
 def read_newest(manager: ocp.CheckpointManager, read: Callable[[int], Checkpoint]) -> Checkpoint | None:
-    """The newest step that can be read, with a warning for each that cannot; None if there is none at all."""
+    """Reads the newest step that can be read, and warns about each that cannot; None if there is no step."""
     steps = sorted(manager.all_steps(), reverse=True)
     problems = []
     for step in steps:

@@ -1,4 +1,4 @@
-"""A model's parameters alone as a workdir that everything but training on can use."""
+"""Makes a workdir that contains only the weights of a model. It can be used for everything except resuming."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +13,10 @@ from hcflow_jax.files import replacing
 
 
 def check_new(workdir: str | Path) -> Path:
-    """A workdir that is to be made, as an absolute path.
+    """Checks that a workdir can be made; returns its absolute path.
 
     Raises:
-      CheckpointError: it is there, and not an empty directory.
+      CheckpointError: it exists and is not an empty directory.
     """
     target = paths.local(workdir).absolute()
     if target.is_dir() and not any(target.iterdir()):

@@ -1,4 +1,4 @@
-"""A model in one file, to be handed on: the EMA's parameters and the config, as safetensors."""
+"""A weights file: the parameters of the EMA and the config in one safetensors file, for sharing a model."""
 
 import json
 from collections.abc import Mapping
@@ -23,13 +23,13 @@ _KEYS = ("config", "metadata", "empty")
 def save_file(
     path: str | Path, params: Any, config: ConfigDict, metadata: Mapping[str, Any], dtype: Any = np.float32
 ) -> None:
-    """Writes a weights file, all at once or not at all.
+    """Writes a weights file, completely or not at all.
 
     Args:
       path: the path of the file, ending in .safetensors.
       params: the parameters, nested dicts of arrays.
       config: the whole config.
-      metadata: plain values: `step`, and whatever else is to be known of the model.
+      metadata: plain values: `step`, and other facts about the model.
       dtype: what the values are stored as; float16 halves the file and keeps 11 bits of each.
 
     Raises:
@@ -56,7 +56,7 @@ def save_file(
 
 
 def amend_file(path: str | Path, metadata: Mapping[str, Any]) -> None:
-    """Adds to the metadata of a weights file, all at once or not at all; its tensors keep their bytes.
+    """Adds to the metadata of a weights file, completely or not at all. The tensors do not change.
 
     Args:
       path: the path of the file.

@@ -26,7 +26,7 @@ class Folder:
     """
 
     def __init__(self, path: Path) -> None:
-        """Names the folder; `names` lists it.
+        """Stores the folder; `names` lists it.
 
         Raises:
           DataError: if it is missing.
@@ -36,7 +36,7 @@ class Folder:
             raise DataError(f"{path}: no such folder; data.path names the folder of images")
 
     def names(self) -> Iterator[str]:
-        """See `Encoded`. A folder's entries are sorted as it is entered: one folder is in memory at a time."""
+        """See `Encoded`. The entries are sorted folder by folder, so one folder is in memory at a time."""
         found, self.left_out = False, LeftOut()
         for name in _walk(self.path, "", (), self.left_out):
             found = True
@@ -65,7 +65,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError as error:
-        # A picture's name is named when it is read. Without one, a link to itself is a file like any other.
+        # A circular link with the name of a picture is reported when it is read. Without one, it is an ordinary file.
         if error.errno == errno.ELOOP or entry.name.lower().endswith(SUFFIXES):
             return False
         raise DataError(f"{entry.path}: cannot be listed ({error.strerror})") from error

@@ -1,4 +1,4 @@
-"""Source: LSUN as it is published, an LMDB database a category and part. It is read without TensorFlow.
+"""Source: LSUN as published, one LMDB database for each category and split. It is read without TensorFlow.
 
 church_outdoor_train_lmdb/data.mdb        key: 40 hexadecimal digits; value: a WebP or JPEG picture
 church_outdoor_val_lmdb/data.mdb          the held-out pictures, for data.eval_path
@@ -20,13 +20,13 @@ from hcflow_jax.data.left_out import LeftOut
 from hcflow_jax.data.source import DataError, Source, Split, held_out
 
 _FILE = "data.mdb"
-# LMDB forbids a process to open one file twice, so all sets of a file share what is open; it stays open.
+# LMDB does not allow a process to open a file twice, so all sets of a file share one open database.
 _environments: dict[tuple[int, int, int], lmdb.Environment] = {}
 _opening = threading.Lock()
 
 
 class Lsun:
-    """The pictures of a database in the order of their keys, which are their names."""
+    """The pictures of a database, in the order of their keys. The keys are the names."""
 
     def __init__(self, path: Path) -> None:
         """Opens the database, read-only; another process opens its own: pickled, a set is its path.
@@ -82,8 +82,8 @@ def _open(path: Path) -> lmdb.Environment:
         environment = _environments.get(key)
         if environment is None:
             try:
-                # Nobody writes, so nothing is locked, and readers need no slots: it may lie on a read-only disk.
-                # Pictures are read in random order, where reading ahead is wasted.
+                # Nothing writes, so no lock is needed, and the database may be on a read-only disk.
+                # Pictures are read in random order, so reading ahead is useless.
                 environment = lmdb.open(
                     os.fsencode(path), readonly=True, lock=False, readahead=False, max_spare_txns=16
                 )

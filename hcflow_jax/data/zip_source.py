@@ -21,9 +21,9 @@ _MAX_BYTES = reading.MOST_BYTES  # of one picture unpacked
 
 
 class Zip:
-    """The PNG, JPEG and WebP pictures in a zip file, named and ordered as in the folder it unpacks to.
+    """The PNG, JPEG and WebP pictures in a zip file, with the names and the order of the unpacked folder.
 
-    Left out is what has a name, or lies in a folder, that begins with a dot, and macOS's `__MACOSX` folder.
+    Files and folders whose names begin with a dot are left out, and macOS's folder `__MACOSX`.
     The file's table of contents is kept in memory, which zipfile needs: about half a kilobyte a member.
     """
 
@@ -46,7 +46,7 @@ class Zip:
         except Exception as error:  # zipfile checks little of what it reads
             with reading.naming(str(path), "not a whole zip file", "fetch or make it again"):
                 raise error
-        # One handle for all threads: another for each would hold the table of contents again, and decode no faster.
+        # All threads share one handle. More handles would need more memory and would not decode faster.
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type["Zip"], tuple[Path]]:

@@ -228,7 +228,7 @@ def _encode(value, dtype, shape=(1, 16, 16, 3)):
 
 
 BAD = {
-    "another resolution": (_encode(0, np.uint8, (2, 8, 8, 3)), "the model takes .n, 16, 16, 3."),
+    "another resolution": (_encode(0, np.uint8, (2, 8, 8, 3)), "the model expects .n, 16, 16, 3."),
     "no images": (_encode(0, np.uint8, (0, 16, 16, 3)), "shape"),
     "integers": (_encode(0, np.int64), "int64; the model expects uint8"),
     "floats beyond 1": (_encode(255, np.float32), r"in \[0, 1\], but these lie in \[255, 255\]"),

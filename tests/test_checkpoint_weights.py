@@ -16,7 +16,7 @@ def test_a_checkpoint_is_not_written_over(tmp_path: Path) -> None:
     params, config = {"encoder": {"w": np.ones(3, np.float32)}}, torch_model.config()
     (tmp_path / "out").mkdir()
     checkpoint.save_weights(tmp_path / "out", params, config)
-    with pytest.raises(CheckpointError, match="out holds checkpoints, and nothing is written over"):
+    with pytest.raises(CheckpointError, match="out holds checkpoints, and is not overwritten"):
         checkpoint.save_weights(tmp_path / "out", params, config)
     with pytest.raises(CheckpointError, match="cannot be written"):
         checkpoint.save_weights(tmp_path / "out" / "checkpoints" / "0" / "seal.json" / "x", params, config)

@@ -46,7 +46,7 @@ def same(z: Any, expected: Any) -> None:
         (latents(y1=np.zeros((3, 12), bool)), "level y1 are bool"),
         (latents(y1=np.full((3, 12), "1")), "level y1 are <U1"),
         (latents(y1=None), "level y1 have shape"),
-        (latents(y1=[[1], [1, 2], [3]]), "level y1 are no array"),
+        (latents(y1=[[1], [1, 2], [3]]), "level y1 are not an array"),
         (latents(y1=np.zeros((3, 11))), r"level y1 have shape \(3, 11\); the model expects \(3, 12\)"),
         (latents(0), "latents: contain no image"),
         (latents().as_dict(), "latents is dict: expected Latents"),

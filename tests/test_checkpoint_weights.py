@@ -27,7 +27,7 @@ def test_weights_alone_are_not_trained_on(tmp_path: Path) -> None:
     params = {"encoder": {"w": np.ones(3, np.float32)}}
     checkpoint.save_weights(tmp_path / "out", params, torch_model.config())
     checkpoints = Checkpoints(tmp_path / "out", 3)
-    with pytest.raises(CheckpointError, match=f"contains only weights .* train.init_from={tmp_path / 'out'}$"):
+    with pytest.raises(CheckpointError, match=f"contains only weights.* train.init_from={tmp_path / 'out'}$"):
         checkpoints.restore_latest({"step": jnp.int32(0), "params": params, "ema": params})
     checkpoints.close()
     with pytest.raises(CheckpointError, match="has no params: it holds ema"):

@@ -128,12 +128,12 @@ def test_a_file_cut_short_anywhere(refused: Any, tmp_path: Path) -> None:
         ({"network_magic": pickled(7)}, "magic number"),
         ({"module": b"PK\x03\x04" + b"\0" * 30}, "zip format"),
         ({"module": b"\x89PNG\r\n\x1a\n"}, "of another format"),
-        ({"settings": b'\x05\0\0\0{"a":'}, "no JSON"),
+        ({"settings": b'\x05\0\0\0{"a":'}, "not JSON"),
         ({"settings": b"\x02\0\0\0[]"}, "not a JSON object"),
-        ({"settings": b'\x0a\0\0\0{"a":1e999'}, "no JSON"),
+        ({"settings": b'\x0a\0\0\0{"a":1e999'}, "not JSON"),
         ({"settings": b"\x02\0\0\0{}"}, "no MODEL_PARAMETERS"),
         ({"settings": b"\x02\0\0\0{}more"}, "4 bytes follow"),
-        ({"settings": torch_file.section(b"[" * 200_000)}, "no JSON"),
+        ({"settings": torch_file.section(b"[" * 200_000)}, "not JSON"),
     ],
 )
 def test_a_file_of_another_kind(changes: dict[str, bytes], said: str, refused: Any) -> None:

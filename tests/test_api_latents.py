@@ -121,7 +121,7 @@ BAD_IMAGES: dict[str, tuple[Any, str]] = {
     "grey": (images(1)[..., :1], r"images have shape \(1, 16, 16, 1\)"),
     "five axes": (images(1)[None], "images have shape"),
     "ragged": ([images(1)[0], images(1)[0, :8]], "images cannot be converted to an array"),
-    "empty": (images(0), "there are none"),
+    "empty": (images(0), "there is no image"),
     "text": ("a.png", r"images have shape \(\)"),
     "None": (None, r"images have shape \(\)"),
 }

@@ -150,7 +150,7 @@ def arrays(path, **named):
             "holds 7 images, and the protocol 'paper' takes",
         ),
         (lambda p: None, ["--samples", "1", "--metrics", "fid"], "a distance needs at least 2"),
-        (lambda p: None, ["--metrics", "beauty"], "'beauty': expected some of bits"),
+        (lambda p: None, ["--metrics", "beauty"], "'beauty': expected any of bits"),
         (lambda p: None, ["--sigma", "16=0.7"], "no level '16'"),
     ],
 )

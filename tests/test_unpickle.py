@@ -123,7 +123,7 @@ def test_a_shell_is_not_run(tmp_path: Path) -> None:
         (b"\x80\x02}Nu.", "not begun"),
         (b"\x80\x02}(X\x01\x00\x00\x00au.", "damaged"),
         (b"\x80\x02Na.", "takes a value where there is none"),
-        (b"\x80\x02)Na.", "adds to a list where tuple is"),
+        (b"\x80\x02)Na.", "adds to a list, but finds tuple"),
         (b"\x80\x02\xff.", "damaged"),
         (b"\x80\x02X\x02\x00\x00\x00\xff\xfe.", "damaged"),
         (b"\x80\x02NQ.", "which does not exist"),

@@ -69,7 +69,9 @@ class Latents:
             try:
                 some[name] = (array if hasattr(array, "shape") else np.asarray(array))[rows]
             except (IndexError, ValueError) as error:
-                raise InputError(f"latents of level {name} are not an array of {len(self)} images ({error})") from error
+                raise InputError(
+                    f"latents of level {name} are not an array of {len(self)} images ({error})"
+                ) from error
         return Latents(some)
 
     def __len__(self) -> int:

@@ -44,6 +44,7 @@ highlight_language = "text"  # of blocks that name no language
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+python_use_unqualified_type_names = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False  # the return type is in the signature
@@ -54,6 +55,7 @@ suppress_warnings = ["ref.python"]  # a type in a signature that two modules off
 html_theme = "furo"
 html_title = f"hcflow_jax {release}"
 html_copy_source = False
+html_show_copyright = False
 html_math_renderer = "mathml"
 html_extra_path = ["_site"]  # its index.html leads to docs/index.html
 

@@ -64,6 +64,7 @@ rerun_on() {
 
 ensure_env dev
 [ "$tier" != full ] || ensure_env peers
+[ "$tier" != full ] || ensure_env docs
 keep_compiled
 export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
 quick_on_cpu

@@ -44,7 +44,7 @@ def test_version_is_the_declared_one():
 
 
 def test_extras_exist():
-    expected = {"demo", "pictures", "eval", "tfds", "cuda12", "cuda13", "tpu", "peers", "dev"}
+    expected = {"demo", "pictures", "eval", "tfds", "cuda12", "cuda13", "tpu", "peers", "docs", "dev"}
     assert expected <= set(PROJECT["optional-dependencies"])
 
 

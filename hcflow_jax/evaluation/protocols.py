@@ -1,10 +1,10 @@
 """How samples and real images are chosen and prepared for a distance: presets by name, printed with the number.
 
-plain     30,000 samples, or as many as there are reals; the reals as they are
-paper     30,000 samples at sigma 0.8 and the first as many reals of the whole set. The reals have `data.bits` bits
-          and the training noise, and are cut to 8 bits; they are not mirrored. The authors' code does this.
-figure7   25,000 samples and as many training images, drawn at random, with the training's augmentations: noise,
-          bits, and mirroring where the config has it (Figure 7)
+- plain: 30,000 samples, or as many as there are reals; the reals as they are.
+- paper: 30,000 samples at sigma 0.8 and the first as many reals of the whole set. The reals have `data.bits` bits
+  and the training noise, and are cut to 8 bits; they are not mirrored. The authors' code does this.
+- figure7: 25,000 samples and as many training images, drawn at random, with the training's augmentations: noise,
+  bits, and mirroring where the config has it (Figure 7).
 """
 
 import dataclasses

@@ -88,7 +88,7 @@ class ImageModel(abc.ABC):
 
     @abc.abstractmethod
     def shapes(self) -> Params:
-        """Shapes and dtypes of the parameters, as `jax.ShapeDtypeStruct`s; nothing is allocated."""
+        """Shapes and dtypes of the parameters, each a `jax.ShapeDtypeStruct`; nothing is allocated."""
 
     def calibrate(self, params: Params, x: Float[Array, "b r r 3"], keys: Key[Array, " b"]) -> Params:
         """Sets the parameters that are initialised from data (actnorms) and leaves the others.

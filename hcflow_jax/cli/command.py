@@ -16,6 +16,7 @@ COMMANDS = {
     "tune-sigma": "the temperature of each level that gives the best samples, stored with the model",
     "features": "features of images, for distances",
     "distance": "how far generated images are from real ones: FID and its relatives",
+    "explore": "a model in the browser: level by level, with sliders",
     "report": "what a run's model does, in pictures and figures",
     "compare": "whether a training run is on track: its curves beside a reference's",
 }

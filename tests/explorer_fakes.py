@@ -6,6 +6,7 @@ from typing import Any
 
 import cli_fakes
 import numpy as np
+from ml_collections import ConfigDict
 
 from hcflow_jax import api
 from hcflow_jax.errors import InputError
@@ -23,8 +24,9 @@ class Model(cli_fakes.Model):
     """Draws with the std that is asked for; remembers in `calls` from which level it decodes."""
 
     sigma: Any = None
+    statistics: Any = {"8": 1.0}
     image_model = SimpleNamespace(scaled_levels=("4", "8"))
-    config = SimpleNamespace(data={"style": "landscape", "bits": 8})
+    config = ConfigDict({"data": {"style": "landscape", "bits": 8}})
 
     def draw(self, n: int, seed: int = 0, sigma: Any = 0.7, first: int = 0) -> api.Latents:
         """By seed and number; a std of 1 is a tenth here."""
@@ -56,6 +58,6 @@ class Model(cli_fakes.Model):
     def bits_per_dim(self, images: Any) -> Any:
         """A share of 1 a level."""
         ones = np.ones(len(images), np.float32)
-        if self.sigma == "without statistics":
+        if not self.statistics:
             raise InputError("the likelihood of 1 images takes statistics")
         return api.Bits({"total": 12 * ones, **dict.fromkeys(LEVELS, ones)}, "stored")

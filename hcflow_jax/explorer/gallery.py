@@ -14,8 +14,7 @@ class Gallery:
         """Encodes nothing yet."""
         self._model, self._lock = model, threading.Lock()
         self._pictures: dict[str, Picture] = {}
-        data = model.config.data if hasattr(model, "config") else {}
-        self.names = bundled.ordered(data.get("style", ""))
+        self.names = bundled.ordered(model.config.data.get("style", ""))
 
     def picture(self, name: str) -> Picture:
         """A picture, encoded.

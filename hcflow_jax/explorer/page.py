@@ -20,7 +20,7 @@ from hcflow_jax.explorer.picker import Picker
 from hcflow_jax.explorer.second import Second
 from hcflow_jax.explorer.stage import Stage
 from hcflow_jax.explorer.state import Picture, Source, State
-from hcflow_jax.explorer.toolkit import heading, nicegui
+from hcflow_jax.explorer.toolkit import copyable, heading, nicegui
 from hcflow_jax.explorer.visit import Visit, as_png
 
 _LEVELS = (
@@ -78,7 +78,7 @@ class Page:
     def _build_controls(self) -> None:
         ui, visit = self._ui, self._visit
         with self._card("Image"):
-            self._pick("first", self._take)
+            self._pick("first", lambda source: self._do(lambda: visit.take(source)))
             self._bits = ui.html("", sanitize=False).mark("bits")
         with self._card("Levels, coarse to fine"):
             ui.label(_LEVELS).classes("quiet help")
@@ -87,10 +87,8 @@ class Page:
             self._pick("second", lambda source: self._do(lambda: visit.choose_second(source)))
             self._second = Second(visit, self._do)
         with self._card("The same image without the explorer"):
-            ui.label("Python lines").classes("quiet")
-            self._python = ui.code("").mark("python")
-            ui.label("Command; hcflow decode reads the downloaded latents").classes("quiet")
-            self._command = ui.code("", language="bash").mark("command")
+            self._python = copyable("Python lines").mark("python")
+            self._command = copyable("Command (hcflow decode reads the downloaded latents)").mark("command")
 
     def _card(self, title: str) -> Any:
         card = self._ui.element("section").classes("card")
@@ -100,14 +98,31 @@ class Page:
         return card
 
     def _pick(self, whose: str, chosen: Callable[[Source], None]) -> None:
+        turns = 0
+
+        def choose(source: Source) -> None:
+            nonlocal turns
+            turns += 1
+            chosen(source)
+
+        async def load(read: Callable[[], Picture]) -> None:
+            nonlocal turns
+            turns += 1
+            turn = turns
+            picture = await self._read(read)
+            if picture is not None and turn == turns:  # else something else was chosen meanwhile
+                choose(picture)
+                if whose == "first":
+                    self._show_bits(picture, await self._computed(lambda: self._bits_of(picture)))
+
         async def picture(name: str) -> None:
-            await self._load(lambda: self._gallery.picture(name), chosen)
+            await load(lambda: self._gallery.picture(name))
 
         async def uploaded(data: bytes, name: str) -> None:
-            await self._load(lambda: self._visit.read(data, name), chosen)
+            await load(lambda: self._visit.read(data, name))
 
         resolution = self._visit.model.resolution
-        Picker(whose, self._gallery.names, resolution, chosen, picture, uploaded, self._say)
+        Picker(whose, self._gallery.names, resolution, choose, picture, uploaded, self._say)
 
     # What the controls do.
 
@@ -120,21 +135,13 @@ class Page:
         self._sync()
         self._latest.ask()
 
-    def _take(self, source: Source) -> None:
-        self._do(lambda: self._visit.take(source))
-
-    async def _load(self, load: Callable[[], Picture], chosen: Callable[[Source], None]) -> None:
-        """Takes a picture that is read and encoded in the pool."""
+    async def _read(self, read: Callable[[], Picture]) -> Picture | None:
+        """A picture that is read and encoded in the pool, with a note of what was done to it."""
         self._stage.say("Reading and encoding the picture")
-        picture = await self._computed(load)
-        if picture is None:
-            self._stage.say("")
-            return
-        if picture.notes:
+        picture = await self._computed(read)
+        if picture is not None and picture.notes:
             self._say(f"{picture.name}: {'; '.join(picture.notes)}")
-        chosen(picture)
-        if chosen == self._take:
-            self._show_bits(picture, await self._computed(lambda: self._bits_of(picture)))
+        return picture
 
     def _bits_of(self, picture: Picture) -> Bits | str:
         try:
@@ -200,8 +207,8 @@ class Page:
         for count in range(len(self._names)):
             decode = lambda count=count: as_png(visit.first_levels(count, state))  # noqa: E731
             yield decode, partial(self._stage.show_first_levels, count)
-        self._python.content = visit.python(state)
-        self._command.content = visit.command(state)
+        self._python.text = visit.python(state)
+        self._command.text = visit.command(state)
         self._stage.say(f"Up to date; the image took {1000 * seconds:.0f} ms")
 
     def _failed(self, error: Exception) -> None:

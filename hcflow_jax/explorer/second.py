@@ -22,7 +22,7 @@ class Second:
         """
         ui = nicegui()
         self._syncing = False
-        self._chosen = ui.label().classes("quiet").mark("second")
+        self._chosen = ui.label().classes("quiet chosen").mark("second")
 
         def changed(operation: Callable[[], None]) -> None:
             if not self._syncing:

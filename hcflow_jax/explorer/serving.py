@@ -43,7 +43,7 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         taken.close()
         raise InputError(
-            f"--port {port}: cannot be taken on {host} ({error.strerror}); name another port, 0 for any that is free, "
+            f"--port {port}: cannot be taken on {host} ({error.strerror}); name another port (0: any that is free), "
             "or --host 127.0.0.1"
         ) from error
     return taken

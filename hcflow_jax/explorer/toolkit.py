@@ -50,3 +50,16 @@ def slider(label: str, most: float, step: float) -> Any:
     element.LOOPBACK = False  # otherwise the server's answer, which comes late, moves it back while it is dragged
     element.props["loopback"] = False
     return element
+
+
+def copyable(title: str) -> Any:
+    """A label for lines of code, under a title with a button that copies them."""
+    ui = nicegui()
+    with ui.element("div").classes("line"):
+        ui.label(title).classes("quiet")
+        button = labelled(ui.button("Copy", icon="content_copy").props("flat dense no-caps"), f"Copy: {title}")
+    code = ui.label().classes("code")
+    # Browsers give pages from other machines no clipboard without https: there the lines are selected.
+    copy = "navigator.clipboard ? navigator.clipboard.writeText(e.innerText) : getSelection().selectAllChildren(e)"
+    button.on("click", js_handler=f"() => {{ const e = getHtmlElement({code.id}); {copy} }}")
+    return code

@@ -27,6 +27,10 @@ _LEVELS = (
     "sigma scales a level's latent: at 1 a picture is as it was encoded and a draw has the prior's spread, at 0 both "
     "are the prior's mean. A locked level keeps its latent whatever is done."
 )
+_ART = (
+    "The pictures of people are remixes of ToonHead by Johan Melin, licensed CC BY 4.0; those of landscapes are "
+    "Landscape by DiceBear, CC0 1.0."
+)
 _log = logging.getLogger(__name__)
 
 
@@ -72,6 +76,7 @@ class Page:
                 self._stage = Stage(self._names, actions)
                 with ui.element("div").classes("controls"):
                     self._build_controls()
+            ui.label(_ART).classes("quiet")
         self._sync()
         self._latest.ask()
 

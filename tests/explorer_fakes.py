@@ -9,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from hcflow_jax import api
+from hcflow_jax.api import latents
 from hcflow_jax.errors import InputError
 
 LEVELS, SIZE = cli_fakes.LEVELS, cli_fakes.SIZE
@@ -36,16 +37,16 @@ class Model(cli_fakes.Model):
         self.calls.append(("draw", seed, by_level))
         return api.Latents({name: np.float32(by_level.get(name, 1)) * unit[name] for name in LEVELS})
 
-    def decode_coarse(self, latents: api.Latents, level: str) -> Coarse:
+    def decode_coarse(self, z: api.Latents, level: str) -> Coarse:
         """Keeps the coarser levels."""
         self.calls.append(("coarse", level))
-        return Coarse(level, latents)
+        return Coarse(level, z)
 
-    def decode_from(self, coarse: Coarse, latents: api.Latents) -> Any:
+    def decode_from(self, coarse: Coarse, z: api.Latents) -> Any:
         """Takes the coarser levels from `coarse` alone."""
         number = LEVELS.index(coarse.level)
         self.calls.append(("from", coarse.level))
-        joined = {name: (coarse.latents if LEVELS.index(name) < number else latents)[name] for name in LEVELS}
+        joined = {name: (coarse.latents if LEVELS.index(name) < number else z)[name] for name in LEVELS}
         images = self.decode(api.Latents(joined))
         self.calls.pop()
         return images
@@ -53,7 +54,7 @@ class Model(cli_fakes.Model):
     def blend(self, a: api.Latents, b: api.Latents, weight: float = 0.5, how: str = "linear") -> api.Latents:
         """The real one's."""
         at = np.array([weight])
-        return api.Latents({m: np.stack([api.latents.between(a[m][0], b[m][0], at, how)[0]]) for m in LEVELS})
+        return api.Latents({m: latents.between(a[m][0], b[m][0], at, how) for m in LEVELS})
 
     def bits_per_dim(self, images: Any) -> Any:
         """A share of 1 a level."""

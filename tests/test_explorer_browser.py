@@ -193,7 +193,7 @@ def test_a_visit(tab: Tab, tmp_path: Path):
     page.screenshot(path=tmp_path / f"{tab.width}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= tab.width
     with Image.open(tmp_path / f"{tab.width}.png") as screenshot:
-        assert screenshot.width == tab.width and len(screenshot.convert("RGB").getcolors(10**6)) > 100
+        assert screenshot.width == tab.width and len(np.unique(np.asarray(screenshot.convert("L")))) > 100
     assert page.locator("img.main").evaluate("e => getComputedStyle(e).imageRendering") == "pixelated"
     assert page.evaluate("[...document.images].every(e => e.complete && e.naturalWidth > 0)")
 

@@ -51,8 +51,8 @@ def bind(host: str, port: int) -> socket.socket:
 
 def address(taken: socket.socket) -> str:
     """The address to type into a browser."""
-    host, port = taken.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    given, port = taken.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(given, str(given))
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

@@ -15,7 +15,7 @@ import pytest
 import two_part_model
 
 from hcflow_jax import api, models
-from hcflow_jax.analysis import measured, midpoints, sheets, variation, zeroing
+from hcflow_jax.analysis import measured, midpoints, samples, variation, zeroing
 from hcflow_jax.evaluation import extractors, protocols, real_features, sets
 from hcflow_jax.evaluation.comparison import moments
 from hcflow_jax.evaluation.frechet import frechet
@@ -132,6 +132,40 @@ def test_values_that_are_not_finite_are_said(monkeypatch):
         variation.variation(broken, latents, 4)
 
 
+def test_images_that_are_not_finite_are_left_out_and_counted(monkeypatch):
+    model = _model(monkeypatch, batch_size=64)
+    latents = model.draw(2, seed=1, sigma=0.5)
+    decode_from, whole = model.decode_from, variation.variation(model, latents, 32, seed=5)
+
+    def sometimes(coarse: Any, drawn: Any, **options: Any) -> Any:
+        floats = np.array(decode_from(coarse, drawn, **options))
+        floats[3, 0, 0, 0] = np.nan  # of the first image; one value is enough
+        return floats
+
+    monkeypatch.setattr(model, "decode_from", sometimes)
+    found = variation.variation(model, latents, 32, seed=5)
+    assert whole.left_out == {"red": 0, "rest": 0} and found.left_out == {"red": 1, "rest": 1}
+    assert found.as_dict()["protocol"]["left_out"] == found.left_out
+    assert "1 of 64 images are not finite" in "".join(found.table())
+    for name in found.maps:
+        np.testing.assert_array_equal(found.maps[name][1], whole.maps[name][1])
+        np.testing.assert_allclose(found.maps[name][0], whole.maps[name][0], rtol=0.2, atol=1e-3)
+
+
+def test_a_video_has_the_images_that_are_measured(monkeypatch):
+    model = _model(monkeypatch, batch_size=8)
+    latents = model.draw(2, seed=1, sigma=0.5)
+    made = variation.resamplings(model, latents, 16, seed=5)
+    maps = variation.variation(model, latents, 16, seed=5).maps
+    for name, images in made.items():
+        stds = np.sqrt(images.astype(float).var(1, ddof=1).mean(-1))
+        np.testing.assert_allclose(stds, maps[name], atol=0.5)  # rounding
+    shown = list(variation.frames(model.decode(latents), made))
+    assert len(shown) == 16 and len({frame.shape for frame in shown}) == 1
+    cell = made["rest"][1, 7].repeat(12, 0).repeat(12, 1)
+    assert (shown[7][-98:-2, -96:] == cell).all()
+
+
 def test_models_zero_the_same_images(monkeypatch):
     both = _two(monkeypatch)
     images, told = two_part_model.images(4), []
@@ -160,25 +194,25 @@ def test_models_zero_the_same_images(monkeypatch):
 def test_models_draw_the_same_seeds(monkeypatch):
     both, told = _two(monkeypatch), []
     tell: Any = lambda *news: told.append(news)  # noqa: E731
-    found = sheets.draw(both, 5, seed=3, sigma=0.5, sigmas={"second": {"rest": 2.0}}, tell=tell)
+    found = samples.draw(both, 5, seed=3, sigma=0.5, sigmas={"second": {"rest": 2.0}}, tell=tell)
     np.testing.assert_array_equal(found.images["first"], both["first"].sample(5, seed=3, sigma=0.5))
     np.testing.assert_array_equal(found.images["second"], both["second"].sample(5, seed=3, sigma={"rest": 2.0}))
     assert found.protocol["sigma"] == {"first": 0.5, "second": {"rest": 2.0}} and told[-1] == ("samples", 10, 10)
     assert json.loads(json.dumps(found.protocol))["count"] == 5
-    chosen = sheets.draw(both, seeds=[4, 9])
+    chosen = samples.draw(both, seeds=[4, 9])
     np.testing.assert_array_equal(chosen.images["second"][1:], both["second"].sample(1, seed=9))
     assert chosen.labels == ["seed 4", "seed 9"] and chosen.protocol["sigma"]["first"] == api.SIGMA
-    for samples, columns, high in ((found, 4, 4 * 96), (chosen, 1, 4 * 96)):
-        sheet = sheets.sheet(samples, columns)
+    for drawn, columns, high in ((found, 4, 4 * 96), (chosen, 1, 4 * 96)):
+        sheet = samples.sheet(drawn, columns)
         assert high < sheet.shape[0] < high + 250
-        large = samples.images["second"][1].repeat(12, 0).repeat(12, 1)
+        large = drawn.images["second"][1].repeat(12, 0).repeat(12, 1)
         assert any(
             (sheet[y : y + 96, x : x + 96] == large).all()
             for y, x in np.argwhere((sheet[:-95, :-95] == large[0, 0]).all(-1)).tolist()
         )
     for bad in (dict(models={}), dict(sigmas={"third": 1.0}), dict(seeds=[])):
         with pytest.raises(ValueError, match="at least|one at least"):
-            sheets.draw(**{"models": both, **bad})
+            samples.draw(**{"models": both, **bad})
 
 
 def test_midpoints_of_a_linear_model_are_means_of_images(monkeypatch, tmp_path):
@@ -249,12 +283,11 @@ def test_the_programs_of_the_page_run(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     programs = re.findall(r"```python\n(.*?)```", text, re.S)
-    assert len(programs) == 6
+    assert len(programs) == 8
     for i, source in enumerate(programs):
         exec(compile(source, f"docs/analysis.md, program {i}", "exec"), names)
     made = {path.name for path in tmp_path.iterdir() if path.is_file()}
-    assert made == {f"{n}.png" for n in ("variation", "zeroing", "samples", "chosen", "spectrum", "midpoints")} | {
-        "variation.csv"
-    }
+    sheets = ("variation", "zeroing", "samples", "chosen", "spectrum", "midpoints", "rows")
+    assert made == {f"{name}.png" for name in sheets} | {"variation.csv", "mix.pdf"}
     said = capsys.readouterr().out
     assert "evenness" in said and "over reals" in said and "two halves of the reals, 16 each" in said

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from configs.study import SETS
 from hcflow_jax import api, pictures
-from hcflow_jax.analysis import sheets, variation, zeroing
+from hcflow_jax.analysis import samples, variation, zeroing
 
 SAMPLES, SHOWN, VARIED = 16, 6, 4  # images of a model on each kind of sheet
 SIGMA = 0.8
@@ -16,7 +16,7 @@ def draw(workdirs: Path, folder: Path) -> list[Path]:
     made = {}
     for images in SETS:
         if len(models := _models(workdirs, images, ("a", "glow"))) == 2:
-            made[f"study_samples_{images}.png"] = sheets.sheet(sheets.draw(models, SAMPLES, sigma=SIGMA))
+            made[f"study_samples_{images}.png"] = samples.sheet(samples.draw(models, SAMPLES, sigma=SIGMA))
             latents = {name: model.draw(VARIED, sigma=SIGMA) for name, model in models.items()}
             found = {name: variation.variation(model, latents[name]) for name, model in models.items()}
             made[f"study_variation_{images}.png"] = variation.sheet(found)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from hcflow_jax import api, pictures
 from hcflow_jax.analysis.measured import Mean, Tell, jackknife, left_out, mean
 from hcflow_jax.api.arguments import are_latents, whole
 from hcflow_jax.errors import InputError
+from hcflow_jax.evaluation import round_trip
 from hcflow_jax.pictures import Block, Sheet
 
 UNIT = "8-bit levels"
@@ -28,12 +29,15 @@ class Variation:
         variance over the resamplings, in 8-bit levels.
       resamplings: how often each level of each image was drawn.
       seed: of the draws.
+      left_out: by level, how many of the n * `resamplings` images have values that are not numbers. A model may make
+        such images where a level is drawn without truncation. They are left out of the variance.
     """
 
     images: UInt8[np.ndarray, "n R R 3"]
     maps: Mapping[str, Float[np.ndarray, "n R R"]]
     resamplings: int
     seed: int
+    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def mean_std(self) -> dict[str, Mean]:
         """The mean pixel standard deviation by level, in 8-bit levels: over pixels, then over images."""
@@ -70,6 +74,7 @@ class Variation:
                 "sigma": 1.0,
                 "seed": self.seed,
                 "images": len(self.images),
+                "left_out": {name: self.left_out.get(name, 0) for name in self.maps},
             },
         }
 
@@ -86,6 +91,12 @@ class Variation:
         """The numbers for a person, a line each."""
         lines = [f"mean pixel std in {UNIT}, {len(self.images)} images, {self.resamplings} resamplings at sigma 1"]
         lines += [f"  level {name:<10}{each}" for name, each in self.mean_std().items()]
+        total = len(self.images) * self.resamplings
+        lines += [
+            f"  level {name}: {count} of {total} images are not finite and are left out"
+            for name, count in self.left_out.items()
+            if count
+        ]
         return [*lines, f"largest / smallest  {self.ratio()}", f"evenness            {self.evenness()}"]
 
     def _by_image(self) -> Float[np.ndarray, "n levels"]:
@@ -121,25 +132,60 @@ def variation(
     Raises:
       InputError: the latents are not this model's, fewer than 2 resamplings, or images that are not finite.
     """
+    are_latents(latents)
     times = whole("resamplings", resamplings, 2)
-    count, names, side = len(are_latents(latents)), model.level_names, model.resolution
+    names, side = model.level_names, model.resolution
     images = model.decode(latents)
-    maps = {name: np.empty((count, side, side), np.float32) for name in names}
-    several, done = max(1, model.batch_size // times), 0
-    for start in range(0, count, several):
-        some = latents[start : start + several]
-        ones = dict.fromkeys(names, 1.0)
-        drawn = model.draw(len(some) * times, seed, ones, first=start * times)
-        kept = some[np.repeat(np.arange(len(some)), times)]
-        for name in names:
-            coarse = model.decode_coarse(some, name).repeat(times)
-            floats = model.decode_from(coarse, kept.replace(**{name: drawn[name]}), as_float=True)
-            maps[name][start : start + several] = _pixel_std(
-                floats.reshape(len(some), times, *floats.shape[1:]), name
-            )
-            done += len(some)
-            tell("variation", done, count * len(names))
-    return Variation(images, maps, times, seed)
+    maps = {name: np.empty((len(images), side, side), np.float32) for name in names}
+    left_out = dict.fromkeys(names, 0)
+    for start, name, floats in _resampled(model, latents, times, seed, tell):
+        for i, each in enumerate(floats, start=start):
+            good = each[~np.isnan(each).any((1, 2, 3))]
+            left_out[name] += times - len(good)
+            maps[name][i] = _pixel_std(good, name)
+    return Variation(images, maps, times, seed, left_out)
+
+
+def resamplings(
+    model: api.Model, latents: api.Latents, count: int = 32, seed: int = 0, tell: Tell = lambda *news: None
+) -> dict[str, UInt8[np.ndarray, "n k R R 3"]]:
+    """The images that `variation` measures, for a video: each level of each image drawn anew, k times.
+
+    Args:
+      model, latents, seed, tell: as in `variation`.
+      count: k, 2 or more.
+
+    Returns:
+      By level, coarse to fine. All of them are in memory.
+
+    Raises:
+      InputError: as `variation`.
+    """
+    are_latents(latents)
+    times, side = whole("count", count, 2), model.resolution
+    made = {name: np.empty((len(latents), times, side, side, 3), np.uint8) for name in model.level_names}
+    for start, name, floats in _resampled(model, latents, times, seed, tell):
+        made[name][start : start + len(floats)] = round_trip.to_values(floats)
+    return made
+
+
+def frames(
+    images: UInt8[np.ndarray, "n R R 3"], resampled: Mapping[str, UInt8[np.ndarray, "n k R R 3"]]
+) -> Iterator[Sheet]:
+    """The video: rows are images, columns levels; in each frame every level is another draw.
+
+    Args:
+      images: the ones that were resampled, in the first column.
+      resampled: from `resamplings`.
+
+    Yields:
+      k sheets of one size.
+    """
+    (scale,) = pictures.scales([images.shape[1]])
+    columns = ["image", *(f"level {name}" for name in resampled)]
+    for k in range(next(iter(resampled.values())).shape[1]):
+        cells = np.stack([images, *(each[:, k] for each in resampled.values())], 1)
+        yield pictures.blocks([Block("", [(str(i), row) for i, row in enumerate(cells)], columns, scale)])
 
 
 def sheet(found: Mapping[str, Variation], top: float | None = None, shown: int = 8) -> Sheet:
@@ -168,12 +214,31 @@ def sheet(found: Mapping[str, Variation], top: float | None = None, shown: int =
     return pictures.beside([left, bar])
 
 
-def _pixel_std(floats: Float[np.ndarray, "n k R R 3"], name: str) -> Float[np.ndarray, "n R R"]:
-    if np.isnan(floats).any():
+def _resampled(
+    model: api.Model, latents: api.Latents, times: int, seed: int, tell: Tell
+) -> Iterator[tuple[int, str, Float[np.ndarray, "b k R R 3"]]]:
+    """For some images at once and a level: the first one's place, the level, and floats with the level drawn anew."""
+    count, names = len(latents), model.level_names
+    several, done = max(1, model.batch_size // times), 0
+    for start in range(0, count, several):
+        some = latents[start : start + several]
+        ones = dict.fromkeys(names, 1.0)
+        drawn = model.draw(len(some) * times, seed, ones, first=start * times)
+        kept = some[np.repeat(np.arange(len(some)), times)]
+        for name in names:
+            coarse = model.decode_coarse(some, name).repeat(times)
+            floats = model.decode_from(coarse, kept.replace(**{name: drawn[name]}), as_float=True)
+            yield start, name, floats.reshape(len(some), times, *floats.shape[1:])
+            done += len(some)
+            tell("variation", done, count * len(names))
+
+
+def _pixel_std(images: Float[np.ndarray, "k R R 3"], name: str) -> Float[np.ndarray, "R R"]:
+    if len(images) < 2:
         raise InputError(
             f"level {name}, drawn anew, makes images that are not finite; look at the model's parameters"
         )
-    variance = np.clip(floats, 0, 1).var(1, ddof=1, dtype=np.float64)
+    variance = np.clip(images, 0, 1).var(0, ddof=1, dtype=np.float64)
     return LEVELS * np.sqrt(variance.mean(-1))
 
 

@@ -58,6 +58,17 @@ number = whole(0, "the number of an image", below=NUMBERS)
 count = whole(1, "a count")
 
 
+def positive(text: str) -> float:
+    """Reads a number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0")
+    return number
+
+
 def seeds(text: str) -> tuple[int, ...]:
     """Reads 0,1,2."""
     return tuple(seed(part) for part in text.split(","))

@@ -1,8 +1,9 @@
 """Which subcommand is meant, and one line and a status for whatever a person can put right."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from hcflow_jax.cli import figures
 from hcflow_jax.commands import Parser, UsageError, run_main
 
 COMMANDS = {
@@ -17,25 +18,38 @@ COMMANDS = {
     "features": "features of images, for distances",
     "distance": "how far generated images are from real ones: FID and its relatives",
     "explore": "a model in the browser: level by level, with sliders",
+    "figure": "the paper's figures: samples, variation, zeroing, curves, neighbours, walks and more",
     "report": "what a run's model does, in pictures and figures",
     "compare": "whether a training run is on track: its curves beside a reference's",
 }
 
 
 def _run(argv: Sequence[str]) -> int:
-    """The arguments' subcommand; only its own file is imported, and jax only once it has read its arguments."""
-    if argv and argv[0] in COMMANDS:
+    if argv[:1] == ["figure"]:
+        about = f"{figures.__doc__}\nhcflow figure NAME --help tells what a figure shows and takes."
+        return _choose(argv[1:], "hcflow figure", about, figures.FIGURES, "NAME")
+    about = "An invertible hierarchical model of images: sample, encode, edit, interpolate."
+    return _choose(argv, "hcflow", about, COMMANDS, "COMMAND")
+
+
+def _choose(argv: Sequence[str], prog: str, about: str, commands: Mapping[str, str], metavar: str) -> int:
+    """Runs the command that the first argument names.
+
+    Only its own file is imported, and jax only once it has read its arguments.
+    """
+    if argv and argv[0] in commands:
         name = argv[0]
-        command = importlib.import_module(f"hcflow_jax.cli.{name.replace('-', '_')}")
-        parser = Parser(f"hcflow {name}", command.__doc__ or "")
+        package = figures.__name__ if commands is figures.FIGURES else __package__
+        command = importlib.import_module(f"{package}.{name.replace('-', '_')}")
+        parser = Parser(f"{prog} {name}", command.__doc__ or "")
         command.add_arguments(parser)
         return command.run(parser.parse_args(argv[1:]))
-    parser = Parser("hcflow", "An invertible hierarchical model of images: sample, encode, edit, interpolate.")
-    which = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, summary in COMMANDS.items():
-        which.add_parser(name, prog=f"hcflow {name}", about="", help=summary)
+    parser = Parser(prog, about)
+    which = parser.add_subparsers(metavar=metavar, required=True)
+    for name, summary in commands.items():
+        which.add_parser(name, prog=f"{prog} {name}", about="", help=summary)
     parser.parse_args(argv)
-    raise UsageError("the subcommand comes first: hcflow COMMAND ...")
+    raise UsageError(f"{metavar} comes first: {prog} {metavar} ...")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,12 +3,14 @@
 from hcflow_jax.pictures.blocks import Block, beside, blocks, scales
 from hcflow_jax.pictures.curves import Panel, Series, curve, panels
 from hcflow_jax.pictures.maps import colour_bar, coloured
+from hcflow_jax.pictures.pdf import ENDINGS, check_pdf, save, save_pdf
 from hcflow_jax.pictures.png import Sheet, save_png, stream_png, text_of
 from hcflow_jax.pictures.sheet_files import LARGEST, most_in_rows, save_grid, save_rows
 from hcflow_jax.pictures.sheets import Images, Rows, grid, rows, strip
 from hcflow_jax.pictures.videos import check_mp4, save_gif, save_mp4
 
 __all__ = [
+    "ENDINGS",
     "LARGEST",
     "Block",
     "Images",
@@ -19,6 +21,7 @@ __all__ = [
     "beside",
     "blocks",
     "check_mp4",
+    "check_pdf",
     "colour_bar",
     "coloured",
     "curve",
@@ -26,9 +29,11 @@ __all__ = [
     "most_in_rows",
     "panels",
     "rows",
+    "save",
     "save_gif",
     "save_grid",
     "save_mp4",
+    "save_pdf",
     "save_png",
     "save_rows",
     "scales",

@@ -89,10 +89,10 @@ def curve(
 
 
 def panels(path: str | Path, rows: Sequence[Sequence[Panel]], title: str = "") -> None:
-    """Draws panels in rows as a PNG, 960 x 600 pixels each; two or more share one legend above them.
+    """Draws panels in rows, 960 x 600 pixels each; two or more share one legend above them.
 
     Args:
-      path: file to write.
+      path: file to write: a PDF if it ends in .pdf, else a PNG.
       rows: of panels, from the top; all of one length.
       title: above all of them.
 
@@ -125,7 +125,11 @@ def panels(path: str | Path, rows: Sequence[Sequence[Panel]], title: str = "") -
         figure.legend(shown.values(), shown.keys(), frameon=False, **where)
     elif len(shown) > 1:
         all_axes[0].legend(shown.values(), shown.keys(), frameon=False)
-    write(paths.local(path), lambda file: figure.savefig(file, format="png"))
+    if Path(path).suffix.lower() == ".pdf":
+        how: dict[str, Any] = {"format": "pdf", "metadata": {"CreationDate": None}}
+    else:
+        how = {"format": "png"}
+    write(paths.local(path), lambda file: figure.savefig(file, **how))
 
 
 def _label(name: str) -> str:

@@ -40,18 +40,25 @@ def initialise(
       programs: what compiles.
       mesh: from `sharding.make_mesh`.
     """
-    params_key, images_key = jax.random.split(jax.random.fold_in(root_key(config.seed), INIT_STREAM))
 
-    def calibrate(params: Any, images: Any) -> Any:
+    def streams(seed: Any) -> Any:
+        return jax.random.split(jax.random.fold_in(root_key(seed), INIT_STREAM))
+
+    def calibrate(
+        params: Any, images: Any, seed: Any
+    ) -> Any:  # the seed is an argument: another compiles nothing anew
+        _, images_key = streams(seed)
         data_keys, noise_keys = likelihood.split_keys(sample_keys(images_key, images.shape[0]))
         x = likelihood.dequantised(images, data_keys, config.data, config.data.flip)
         return model.calibrate(params, x, noise_keys)
 
     everywhere = sharding.replicated(mesh)
-    created = sharding.place(everywhere, model.create(params_key))
+    created = sharding.place(everywhere, model.create(streams(config.seed)[0]))
     groups = len(images) // model.batch_unit
     placed = sharding.place(sharding.split(sharding.over(mesh, groups)), images)
-    params = programs("the initialisation", jax.jit(calibrate, out_shardings=everywhere), created, placed, once=True)
+    seed = sharding.place(everywhere, np.asarray(config.seed % 2**32, np.uint32))
+    jitted = jax.jit(calibrate, out_shardings=everywhere)
+    params = programs("the initialisation", jitted, created, placed, seed, once=True)
     return _create(params, optimizer, mesh)
 
 

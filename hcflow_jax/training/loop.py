@@ -22,7 +22,7 @@ from hcflow_jax.training.programs import Programs
 from hcflow_jax.training.result import RESULT
 from hcflow_jax.training.schedule import schedule
 from hcflow_jax.training.skipped import NotFiniteError, Skipped
-from hcflow_jax.training.step import make_train_step
+from hcflow_jax.training.step import make_train_step, numbers_of
 from hcflow_jax.training.stored import Storage
 from hcflow_jax.training.termination import Interrupted, Termination
 from hcflow_jax.training.trace import Trace
@@ -55,6 +55,7 @@ class _Run:
             termination.votes = distributed.Votes(self.mesh)
         self.state, self.start, self.used = self._take_up(allow_config_change)
         self.schedule = schedule(config, len(self.images), self.next_index(0), self.model.frozen_group)
+        self.numbers = numbers_of(config, self.schedule, self.mesh)
         self.steps = {
             frozen: make_train_step(self.model, self.optimizer, config, self.schedule, self.mesh, frozen=frozen)
             for frozen in (False, True)
@@ -156,7 +157,7 @@ class _Run:
                 self._read(pending)
                 raise
             with self.trace.step(step + 1):
-                self.state, metrics = self.programs(name, self.steps[frozen], self.state, images)
+                self.state, metrics = self.programs(name, self.steps[frozen], self.state, images, self.numbers)
             pending = self._read(pending)
             self.termination.vote()
             self.done = done = step + 1

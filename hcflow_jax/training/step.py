@@ -1,10 +1,12 @@
 """One training step: a jitted function of state and global batch that draws all its noise on the device."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Key, Shaped, UInt8
@@ -13,6 +15,7 @@ from ml_collections import ConfigDict
 from hcflow_jax import likelihood
 from hcflow_jax.keys import root_key
 from hcflow_jax.models import ImageModel
+from hcflow_jax.training import schedule as schedules
 from hcflow_jax.training import sharding
 from hcflow_jax.training.groups import Packed, labels
 from hcflow_jax.training.optimizer import Optimizer, ema_update, select
@@ -20,12 +23,34 @@ from hcflow_jax.training.schedule import Schedule
 from hcflow_jax.training.state import TrainState
 
 Metrics = dict[str, Float[Array, ""]]
-TrainStep = Callable[[TrainState, UInt8[Array, "B R R 3"]], tuple[TrainState, Metrics]]
 
 T = TypeVar("T")
 
 # The initialisation's stream: a step number that no run reaches, so that its draws are nobody else's.
 INIT_STREAM = 2**32 - 1
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """What a training step takes besides state and images.
+
+    Attributes:
+      seed: uint32.
+      schedule: its numbers.
+    """
+
+    seed: Array | np.ndarray
+    schedule: schedules.Numbers
+
+
+TrainStep = Callable[[TrainState, UInt8[Array, "B R R 3"], Numbers], tuple[TrainState, Metrics]]
+
+
+def numbers_of(config: ConfigDict, schedule: Schedule, mesh: Mesh) -> Numbers:
+    """The numbers of a run, on every device of the mesh."""
+    own = Numbers(np.asarray(config.seed % 2**32, np.uint32), schedule.numbers())
+    return sharding.place(sharding.replicated(mesh), own)
 
 
 def sample_keys(key: Key[Array, ""], batch_size: int, first: int | Array = 0) -> Key[Array, " B"]:
@@ -104,7 +129,9 @@ def make_train_step(
         compilation in a long run. Without it the group stops learning at the freeze epoch, too.
 
     Returns:
-      (state, images (B, R, R, 3) uint8) -> (state, metrics): scalars on the device. `loss` (bits, weighted),
+      (state, images (B, R, R, 3) uint8, numbers) -> (state, metrics): scalars on the device. `numbers` are those of
+      `numbers_of`: seed, rates and all other numbers of the schedule are no part of the program, so that runs that
+      differ in them alone share it. `loss` (bits, weighted),
       `bits_per_dim` and `bits/LEVEL` (bits per dim of the image), `grad_norm` (before clipping, of what
       learns) and `grad_norm/GROUP`, `rate/GROUP`, `skipped` (steps of the whole run so far whose update was skipped).
     """
@@ -122,9 +149,9 @@ def make_train_step(
         (_, result), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, images, keys)
         return packing.pack(grads), {name: jnp.mean(values) for name, values in result.items()}
 
-    def gradients(params: Any, step: Array, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:
+    def gradients(params: Any, step: Array, seed: Any, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:
         """Of one device's run of the batch, averaged over all."""
-        step_key = jax.random.fold_in(root_key(config.seed), step)
+        step_key = jax.random.fold_in(root_key(seed), step)
         first = jax.lax.axis_index(sharding.BATCH) * images.shape[0]
         mean = mean_over_runs(
             lambda at, run: of_run(params, step_key, first + at, run), images, config.train.accumulate
@@ -133,22 +160,27 @@ def make_train_step(
 
     one, run = PartitionSpec(), PartitionSpec(sharding.BATCH)
     # Nothing to gain from tracking what varies over the mesh: the only collective is the average at the end.
-    gradients = jax.shard_map(gradients, mesh=mesh, in_specs=(one, one, run), out_specs=(one, one), check_vma=False)
+    gradients = jax.shard_map(
+        gradients, mesh=mesh, in_specs=(one, one, one, run), out_specs=(one, one), check_vma=False
+    )
 
-    def train_step(state: TrainState, images: UInt8[Array, "B R R 3"]) -> tuple[TrainState, Metrics]:
-        grads, means = gradients(state.params, state.step, images)
+    def train_step(
+        state: TrainState, images: UInt8[Array, "B R R 3"], numbers: Numbers
+    ) -> tuple[TrainState, Metrics]:
+        plan = numbers.schedule
+        grads, means = gradients(state.params, state.step, numbers.seed, images)
         old, old_ema = packing.pack(state.params), packing.pack(state.ema)
-        learns = {group: schedule.learns(state.step, group) for group in groups}
+        learns = {group: schedule.learns(state.step, group, plan) for group in groups}
         if frozen and model.frozen_group is not None:
             learns[model.frozen_group] = False
         nothing = jax.tree.map(jnp.zeros_like, grads)
         grads = {group: select(learns[group], grads[group], nothing[group]) for group in groups}
         grad_norm = optax.tree.norm(grads)
-        rates = schedule.rates(state.step)
+        rates = schedule.rates(state.step, plan)
         params, opt_state = optimizer.update(grads, state.opt_state, old, rates)
         params = {group: select(learns[group], params[group], old[group]) for group in groups}
         opt_state = {group: select(learns[group], opt_state[group], state.opt_state[group]) for group in groups}
-        ema = ema_update(old_ema, params, schedule.ema_decay(state.step))
+        ema = ema_update(old_ema, params, schedule.ema_decay(state.step, plan))
 
         good = jnp.isfinite(means["loss"]) & jnp.isfinite(grad_norm)
         new_state = TrainState(
@@ -167,4 +199,6 @@ def make_train_step(
         return new_state, metrics
 
     everywhere, spread = sharding.replicated(mesh), sharding.split(mesh)
-    return jax.jit(train_step, donate_argnums=0, in_shardings=(everywhere, spread), out_shardings=everywhere)
+    return jax.jit(
+        train_step, donate_argnums=0, in_shardings=(everywhere, spread, everywhere), out_shardings=everywhere
+    )

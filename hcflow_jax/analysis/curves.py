@@ -1,0 +1,81 @@
+"""Curves of several runs over steps and over time: the distance of samples during training (Figure 7), or a bound."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hcflow_jax import pictures
+from hcflow_jax.analysis.comparison import label
+from hcflow_jax.analysis.histories import EVAL, MEASURE, TRAIN, Run
+from hcflow_jax.analysis.on_track import band
+from hcflow_jax.errors import InputError
+from hcflow_jax.pictures import Panel, Series
+
+_PREFERRED = (MEASURE, EVAL, TRAIN)  # kinds of quantities: distances, held-out bounds, bounds of training batches
+_UNITS = (("hours", 3600.0), ("minutes", 60.0))
+
+
+def quantities(runs: Sequence[Run]) -> list[str]:
+    """What all runs have points of: distances first, then bounds of held-out images, then of training batches."""
+    each = [{name for seed in run.seeds for name, points in seed.points.items() if len(points)} for run in runs]
+    return sorted(set.intersection(*each), key=lambda name: (_PREFERRED.index(name.split("/")[0]), name))
+
+
+def find(runs: Sequence[Run], wanted: str | None) -> str:
+    """The quantity that is meant: one that all runs have.
+
+    Args:
+      runs: at least one.
+      wanted: its name ("eval/bits_per_dim"), what `label` makes of it ("held-out bits/dim"), or a part of either that
+        fits one only. None: the first of `quantities`.
+
+    Raises:
+      InputError: no quantity fits, or several do; the message lists what there is.
+    """
+    known = quantities(runs)
+    said = ", ".join(label(name) for name in known)
+    if not known:
+        raise InputError("the runs have no quantity in common; give runs that measure the same")
+    if wanted is None:
+        return known[0]
+    exact = [name for name in known if wanted in (name, label(name))]
+    fit = exact or [name for name in known if wanted in name or wanted in label(name)]
+    if len(fit) != 1:
+        raise InputError(f"quantity {wanted!r}: expected one of those that all runs have: {said}")
+    return fit[0]
+
+
+def panels(runs: Mapping[str, Run], quantity: str) -> list[Panel]:
+    """Two panels, by step and by time of training. Runs of several seeds have a band from the least to the greatest.
+
+    Args:
+      runs: by the name in the legend.
+      quantity: that all of them have, from `find`.
+    """
+    bands = {name: band(run, quantity) for name, run in runs.items()}
+    longest = max(float(found.seconds[-1]) for found in bands.values())
+    unit, size = next(((unit, size) for unit, size in _UNITS if longest >= 3 * size), ("seconds", 1.0))
+    by_step, by_time = [], []
+    for name, found in bands.items():
+        edges = (found.low, found.high) if len(runs[name].seeds) > 1 else (None, None)
+        by_step.append(Series(name, found.step, found.median, *edges))
+        by_time.append(Series(name, found.seconds / size, found.median, *edges))
+    what = label(quantity)
+    return [Panel(by_step, "step", what), Panel(by_time, f"training time [{unit}]", what)]
+
+
+def rows(runs: Mapping[str, Run], quantity: str) -> list[dict[str, Any]]:
+    """The points behind the curves, of each seed, for CSV."""
+    return [
+        {"run": name, "seed": seed.seed, "step": step, "seconds": seconds, label(quantity): value}
+        for name, run in runs.items()
+        for seed in run.seeds
+        if quantity in seed.points
+        for step, seconds, value in zip(
+            *(getattr(seed.points[quantity], field).tolist() for field in ("step", "seconds", "value")), strict=True
+        )
+    ]
+
+
+def save(path: Any, runs: Mapping[str, Run], quantity: str) -> None:
+    """Draws the panels into a PNG or a PDF, by the file's ending."""
+    pictures.panels(path, [panels(runs, quantity)])

@@ -17,6 +17,7 @@ COMMANDS = {
     "tune-sigma": "find the temperature of each level that gives the best samples, and store it with the model",
     "features": "compute features of images, for distances",
     "distance": "compare generated images with real images: FID and other distances",
+    "explore": "show a model in the browser: level by level, with sliders",
     "figure": "make the paper's figures: samples, variation, zeroing, curves, neighbours, walks and more",
     "report": "show what the model of a run does, in pictures and numbers",
     "compare": "say whether a training run is on track, compared with reference runs",

@@ -187,7 +187,7 @@ def test_models_zero_the_same_images(monkeypatch):
     fakes: Any = {name: cli_fakes.Model() for name in ("first", "second")}
     zeroing.of_models(fakes, images)
     assert all(fake.calls[0] == ("encode", 4) for fake in fakes.values())  # each by itself
-    with pytest.raises(ValueError, match="all of one resolution.*got none"):
+    with pytest.raises(ValueError, match="one resolution for all; got none"):
         zeroing.of_models({}, images)
 
 

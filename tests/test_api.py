@@ -236,10 +236,10 @@ BAD = {
     "a level that is not there": (lambda: model().decode_coarse(model().draw(1), "32"), "no level '32'"),
     "a missing coarser level": (
         lambda: model().decode_coarse(api.Latents({"8": np.zeros((1, 8, 8, 4))}), "8"),
-        "takes prior, y1",
+        "expects prior, y1",
     ),
     "other statistics": (lambda: model().bits_per_dim(images(4), "mean"), "not 'mean'"),  # type: ignore[arg-type]
-    "no whole group": (lambda: model().measure_statistics(images(3)), "over 4 at least"),
+    "no whole group": (lambda: model().measure_statistics(images(3)), "need at least 4"),
     "no samples": (lambda: model().sample(0), "at least one image"),
     "a level of another model": (lambda: model().sample(1, sigma={"32": 1.0}), "no level '32'"),
     "a negative sigma": (lambda: model().sample(1, sigma=-1.0), "sigma is -1.0"),

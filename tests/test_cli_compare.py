@@ -64,8 +64,7 @@ def test_a_run_is_held_against_the_reference_of_its_config(compare, demo):
     table = out.index("training bits/dim")
     assert out[table + 1].split() == ["step", "run", "reference", "(3", "seeds)", "tolerance", "verdict"]
     rows = out[table + 2 : out.index("", table)]
-    assert len(rows) == 8 and all(row.endswith("on track") for row in rows)
-    assert rows[-1].split()[0] == "1,080"
+    assert len(rows) == 8 and all(row.endswith("on track") for row in rows) and rows[-1].split()[0] == "1,080"
     assert any(line.startswith("speed: 20.0 images/s, 1.02 times demo's 19.6 on cpu") for line in out)
     assert out[-2].startswith("verdict: on track at step 1,100: held-out bits/dim 4.863, demo 4.826 to 4.900 over 3")
     assert out[-1] == "picture: comparison.png" and Path("comparison.png").exists()

@@ -71,7 +71,7 @@ def test_what_is_there_is_never_touched(pictures, tmp_path, capsys, change):
         (pictures / "more.png").write_bytes(b"")
     source = shutil.copytree(pictures, tmp_path / "copy") if change == "path" else pictures
     assert run_prepare(source, out, resolution=4 if change == "resolution" else 8) == 2
-    one_line(capsys, str(out), "something else" if change == "foreign" else f"another {change}")
+    one_line(capsys, str(out), "not a prepared set" if change == "foreign" else f"another {change}")
     assert files(out) == before and not beside(out)
 
 

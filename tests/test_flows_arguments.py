@@ -192,7 +192,7 @@ MISUSE = {
     "no permutation": (lambda: flows.Permute((0, 2)), r"Permute: .* permutation of 0, ..., 1, not \(0, 2\)"),
     "latents that leave what is inverted": (
         lambda: flows.Invert(SPLIT).init(KEY, POINTS),
-        "Invert: .* Chain that latents leave",
+        "Invert: .* Chain that factors out latents",
     ),
     "an empty chain": (lambda: flows.chain(), "chain: it needs"),
     "a class in a chain": (lambda: flows.chain(norm=flows.Actnorm), "chain: norm must be a bijector"),  # pyright: ignore

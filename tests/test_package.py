@@ -44,7 +44,20 @@ def test_version_is_the_declared_one():
 
 
 def test_extras_exist():
-    expected = {"demo", "pictures", "eval", "tfds", "cuda12", "cuda13", "tpu", "peers", "docs", "dev", "explore", "browser"}
+    expected = {
+        "demo",
+        "pictures",
+        "eval",
+        "tfds",
+        "cuda12",
+        "cuda13",
+        "tpu",
+        "peers",
+        "docs",
+        "dev",
+        "explore",
+        "browser",
+    }
     assert expected <= set(PROJECT["optional-dependencies"])
 
 

@@ -109,7 +109,11 @@ def test_ci_starts_with_what_the_readme_says_in_a_place_without_environment(star
     status, calls, _ = start(".ci/run")
     assert status == 0
     installed = [call for call in calls if call.startswith("install")]
-    assert installed == ["install dev into a new .venv", "install dev into .venv", "install peers,browser,docs into .venv"]
+    assert installed == [
+        "install dev into a new .venv",
+        "install dev into .venv",
+        "install peers,browser,docs into .venv",
+    ]
     assert [path.name for path in old.iterdir()] == ["old"]  # it was neither used nor touched
     assert [path.name for path in tmp_path.iterdir()] == ["top"]  # and the copy is gone
 

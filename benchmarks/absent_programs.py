@@ -30,9 +30,15 @@ def whole(config: ConfigDict, mode: str, mesh: Mesh) -> Program:
     params = model.shapes()
     if mode in ("train", "frozen"):
         chosen = Optimizer.of(model, config)
-        run = step.make_train_step(model, chosen, config, schedule(config, 1_000_000), mesh, frozen=mode == "frozen")
+        plan = schedule(config, 1_000_000)
+        run = step.make_train_step(model, chosen, config, plan, mesh, frozen=mode == "frozen")
+        numbers = jax.eval_shape(lambda: step.Numbers(jnp.uint32(0), plan.numbers()))
         abstract = jax.eval_shape(functools.partial(state.create, optimizer=chosen), params)
-        return run, (placed(abstract, mesh), placed(jax.ShapeDtypeStruct(shape, jnp.uint8), mesh, True))
+        return run, (
+            placed(abstract, mesh),
+            placed(jax.ShapeDtypeStruct(shape, jnp.uint8), mesh, True),
+            placed(numbers, mesh),
+        )
     ready = placed(jax.eval_shape(model.prepare, params), mesh)
     if mode == "encode":
         return jax.jit(model.encode), (ready, placed(jax.ShapeDtypeStruct(shape, jnp.float32), mesh, True))

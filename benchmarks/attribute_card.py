@@ -26,7 +26,7 @@ def text(told: Mapping[str, Any], size: int) -> str:
 
 A network that reads the options of a drawing of the style `{style}` from its pixels. Its {attributes.DIMS} features
 are the extractor `{style}` of `hcflow features` and `hcflow distance`. The file has {size / 1e6:.2f} MB, float16. It
-holds no picture.
+contains no picture.
 
 - **Made by** `python -m benchmarks.attributes --style={style}` with jax {training["jax"]} on a CPU.
 - **Trained on** {train_images:,} drawings at {attributes.SIZE} px, seeds `attributes-train-0` to

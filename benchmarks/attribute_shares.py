@@ -27,7 +27,7 @@ def side(name: str, images: np.ndarray, extractor: extractors.Extractor) -> comp
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", choices=box.NAMES, default=box.NAMES[0], help="in the box")
+    parser.add_argument("--model", choices=box.NAMES, default=box.NAMES[0], help="a bundled model")
     parser.add_argument("--count", type=int, default=2_000, help="images of each set")
     parser.add_argument("--sigma", type=float, nargs="+", default=[0.7, 1.0], help="of the latents")
     parser.add_argument("--seed", type=int, default=0, help="of the samples")

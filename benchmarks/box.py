@@ -1,4 +1,4 @@
-"""Puts a trained model in the box: its weights file, and a card whose every figure and picture is made here.
+"""Bundles a trained model with the package: its weights file, and a model card with numbers and pictures.
 
     python -m benchmarks.box --workdir=runs/portraits --name=portraits --notes=NOTES.md
 

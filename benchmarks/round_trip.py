@@ -1,6 +1,6 @@
 """How exactly a model's decoding undoes its encoding, as JSON: on pictures, and on images far from any.
 
-python -m benchmarks.round_trip                             # the model in the box, its held-out pictures
+python -m benchmarks.round_trip                             # the bundled model, its held-out pictures
 python -m benchmarks.round_trip --checkpoint=DIR --count=64 --data source=folder path=PICTURES
 """
 

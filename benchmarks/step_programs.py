@@ -69,8 +69,10 @@ def prepare(config: ConfigDict, what: str) -> tuple[Any, Any, Any]:
     if what in ("step", "frozen"):
         chosen = Optimizer.of(model, config)
         mesh = sharding.make_mesh(config, model.batch_unit)
-        run = step.make_train_step(model, chosen, config, schedule(config, 1_000_000), mesh, frozen=what == "frozen")
-        return run, jax.device_put(state.create(params, chosen), sharding.replicated(mesh)), images
+        plan = schedule(config, 1_000_000)
+        run = step.make_train_step(model, chosen, config, plan, mesh, frozen=what == "frozen")
+        first = jax.device_put(state.create(params, chosen), sharding.replicated(mesh))
+        return run, first, images, step.numbers_of(config, plan, mesh)
     x = jnp.asarray(images / 256 - 0.5, jnp.float32)
     if what == "gradient":
         keys = jax.random.split(jax.random.key(1), batch)

@@ -1,4 +1,4 @@
-"""The first model in the box: illustrated portraits at 32 px. Its card has the two runs that made it."""
+"""The bundled model `portraits`: illustrated portraits at 32 px. Its model card has the two runs that made it."""
 
 from ml_collections import ConfigDict
 

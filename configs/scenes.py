@@ -1,4 +1,4 @@
-"""The second model in the box: illustrated landscapes at 32 px, learnt by the portraits' model in half an hour."""
+"""The bundled model `scenes`: illustrated landscapes at 32 px, trained from `portraits` for half an hour."""
 
 from ml_collections import ConfigDict
 

@@ -18,7 +18,7 @@ FAILED, USAGE_ERROR = 1, 2
 
 
 class UsageError(HcflowError):
-    """Something on the command line that the user has to put right."""
+    """The command line has a mistake that the user can correct."""
 
 
 def as_path(text: str) -> Path:
@@ -30,46 +30,47 @@ def as_path(text: str) -> Path:
 
 
 def model_name(text: str) -> str:
-    """Reads an argument that is a path or the name of a model: as it was written, since ./portraits is a path."""
+    """Reads a path or the name of a model. Returns the text unchanged, because ./portraits is a path."""
     as_path(text)
     return text
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's parser; it raises its errors, and does not accept abbreviated options."""
+    """argparse's parser, except that it raises its errors and does not accept abbreviated options."""
 
     def __init__(self, prog: str, about: str | None, **options: Any) -> None:
         """Args:
         prog: the command's name.
-        about: shown by --help, line by line as it is.
-        **options: argparse's own.
+        about: the text of --help, shown unchanged.
+        **options: those of argparse.
         """
         raw = argparse.RawDescriptionHelpFormatter
         super().__init__(prog=prog, description=about, formatter_class=raw, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         """Raises UsageError."""
-        raise UsageError(f"{message} ({self.prog} --help tells what there is)")
+        raise UsageError(f"{message} ({self.prog} --help lists the options)")
 
 
 def print_any_name() -> None:
-    """Lets stdout and stderr print every name: what their encoding lacks as \\u753b, a byte that is no text as \\xe9.
+    """Lets stdout and stderr print every name: missing characters as \\u753b, bytes that are not text as \\xe9.
 
-    A stream that gives such bytes back as they are, as in the C locale, goes on doing so.
+    A stream that writes such bytes unchanged, as in the C locale, still does so.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors not in (_SHOWN, _GIVEN_BACK):
             stream.reconfigure(errors=_GIVEN_BACK if stream.errors == "surrogateescape" else _SHOWN)
 
 
-_SHOWN, _GIVEN_BACK = "hcflow_jax.shown", "hcflow_jax.given_back"  # how streams treat what they cannot encode
+# What streams do with characters that they cannot encode.
+_SHOWN, _GIVEN_BACK = "hcflow_jax.shown", "hcflow_jax.given_back"
 
 
 def _show(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     character = error.object[error.start]
-    if 0xDC80 <= ord(character) <= 0xDCFF:  # how Python has a byte of a name that is not UTF-8
+    if 0xDC80 <= ord(character) <= 0xDCFF:  # how Python represents a byte of a name that is not UTF-8
         return f"\\x{ord(character) - 0xDC00:02x}", error.start + 1
     return character.encode("ascii", "backslashreplace"), error.start + 1
 
@@ -85,7 +86,7 @@ codecs.register_error(_GIVEN_BACK, _give_back)
 
 
 def fail(error: BaseException | str, status: int = USAGE_ERROR) -> int:
-    """Says in one line on stderr what went wrong; returns the status."""
+    """Prints one line on stderr that says what went wrong; returns the status."""
     streams.say(f"error: {' '.join(line.strip() for line in str(error).splitlines())}", sys.stderr)
     return status
 
@@ -97,13 +98,13 @@ def run_main(
 
     Args:
       function: takes the arguments, returns the exit status.
-      argv: the arguments; None for the process's own, which may then be ended at once (see `stopping`).
-      stopped: what is said if a signal stops the command.
+      argv: the arguments; None for those of the process, which may then be ended at once (see `stopping`).
+      stopped: the line to print if a signal stops the command.
 
     Returns:
-      The exit status of the process: that of the function; 2, after one line on stderr, for this package's own
-      errors, for files that cannot be read or written, and for what the environment has wrong; that of
-      `stopping.run` where a signal stopped it, or where the reader of its output is gone. Any other exception is a
+      The exit status of the process. It is 2, after one line on stderr, for the package's own errors, for files that
+      cannot be read or written, and for wrong environment variables. It is that of `stopping.run` if a signal stopped
+      the command or the reader of its output is gone. Otherwise it is that of the function. Any other exception is a
       fault of this package and is raised with its traceback.
     """
     print_any_name()

@@ -35,7 +35,7 @@ def enable_compilation_cache() -> Path | None:
         except OSError as error:
             reason = f"{directory}: {error.strerror}"
     if directory is None or reason:
-        _log.warning("compiled programs are not kept (%s): %s names a folder for them", reason, _VARIABLE)
+        _log.warning("compiled programs are not kept (%s); set %s to a folder for them", reason, _VARIABLE)
         jax.config.update("jax_compilation_cache_dir", None)
         return None
     writable = "://" in str(given) or os.access(directory, os.W_OK | os.X_OK)

@@ -94,7 +94,7 @@ def write(path: Path, save: Callable[[BinaryIO], object]) -> None:
     """Writes a file with `replacing`; makes the folders above it.
 
     Args:
-      path: of the file.
+      path: the path of the file.
       save: writes to the open file that it is given.
 
     Raises:
@@ -123,7 +123,7 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
     for it then makes a new one.
 
     Args:
-      path: of the file. Its folder must exist.
+      path: the path of the file. Its folder must exist.
       wait: whether to wait for a process that holds it.
 
     Yields:
@@ -140,7 +140,7 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
     except Timeout:
         raise HeldError(path, _holder(path)) from None
     except OSError as error:
-        _log.warning("%s: no locks there (%s): see that nothing else writes", path, error.strerror)
+        _log.warning("%s: locks do not work there (%s); make sure that nothing else writes", path, error.strerror)
     try:
         path.write_text(f"{os.getpid()}\n")
         yield lock.is_locked
@@ -159,7 +159,7 @@ def refuse_special(status: os.stat_result) -> None:
     """Refuses what may block whoever opens it, or do something else then.
 
     Args:
-      status: of the file.
+      status: the status of the file.
 
     Raises:
       OSError: it is a pipe, a socket or a device.

@@ -72,8 +72,8 @@ def evaluation_keys(seed: int, indices: Int[Array, " B"], draw: int | Array = 0)
     """The keys of held-out images: fold_in(key(seed), index), whatever JAX's default generator.
 
     Args:
-      seed: of the noise.
-      indices: of the images.
+      seed: the seed of the noise.
+      indices: the indices of the images.
       draw: which draw of the noise. Further draws replace key(seed) by fold_in(key(seed), 2^32 - draw): no image has
         that index.
     """

@@ -17,11 +17,11 @@ from hcflow_jax.commands import fail, run_main
 from hcflow_jax.config import ConfigError, check_paths, presets
 from hcflow_jax.errors import HcflowError
 
-_STOPPED = "stopped; what was saved before is whole"
+_STOPPED = "stopped; everything that was saved is complete"
 
 
 def _with_presets(argv: Sequence[str]) -> list[str]:
-    """The arguments, with the path of the preset where --config names one: demo, or configs/demo.py elsewhere."""
+    """The arguments, with the path of a preset in place of its name: --config=demo, or configs/demo.py anywhere."""
     made = list(argv)
     for i, argument in enumerate(argv):
         flag, equals, value = argument.partition("=")
@@ -38,60 +38,60 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
     config_flags.DEFINE_config_file(
         "config",
         None,
-        f"A config file, or one of {', '.join(presets.names())}; --config.FIELD=VALUE, after it, overrides a field.",
+        f"A config file, or one of {', '.join(presets.names())}. --config.FIELD=VALUE after it changes a field.",
         flag_values=values,
         sys_argv=argv,
     )
-    flags.DEFINE_string("workdir", None, "Where checkpoints, samples and metrics go.", flag_values=values)
+    flags.DEFINE_string("workdir", None, "The folder for checkpoints, samples and metrics.", flag_values=values)
     flags.DEFINE_enum(
         "mode",
         "train",
         ["train", "eval"],
-        "train: from the newest checkpoint in the workdir, if there is one. eval: the held-out bound of it.",
+        "train: train, or continue from the newest checkpoint in the workdir. eval: measure the newest checkpoint.",
         flag_values=values,
     )
     flags.DEFINE_string(
         "profile",
         None,
-        "FIRST:LAST: trace these steps, counted from 1, into profile/ of the workdir.",
+        "FIRST:LAST: write a trace of these steps to profile/ in the workdir. Steps count from 1.",
         flag_values=values,
     )
     flags.DEFINE_bool(
         "allow_config_change",
         False,
-        "Train on from a checkpoint of a config that differs in more than may (see docs/training.md).",
+        "Continue although fields differ from the checkpoint that may not change on resume (docs/training.md).",
         flag_values=values,
     )
-    several = "For several processes, where no cluster is detected: "
+    several = "For several processes, if no cluster is detected: "
     flags.DEFINE_string("coordinator_address", None, f"{several}HOST:PORT of process 0.", flag_values=values)
-    flags.DEFINE_integer("num_processes", None, f"{several}how many there are.", flag_values=values)
-    flags.DEFINE_integer("process_id", None, f"{several}which this is, from 0.", flag_values=values)
+    flags.DEFINE_integer("num_processes", None, f"{several}the number of processes.", flag_values=values)
+    flags.DEFINE_integer("process_id", None, f"{several}the number of this process, from 0.", flag_values=values)
     flags.DEFINE_integer(
         "heartbeat_seconds",
         60,
-        "Of several processes: without a sign of life for so long one counts as dead, and the others end.",
+        "For several processes: if one is silent for this long, it counts as dead and the others end.",
         flag_values=values,
     )
-    flags.DEFINE_bool("help", False, "Show this and stop.", flag_values=values)
+    flags.DEFINE_bool("help", False, "Show this text.", flag_values=values)
     rest = values(argv)[1:]
     if rest:
         raise flags.UnrecognizedFlagError(rest[0])
     if values.help:
         return values
     if values.workdir is None:
-        raise ConfigError("--workdir is missing: where are checkpoints, samples and metrics to go?")
+        raise ConfigError("--workdir is missing: name the folder for checkpoints, samples and metrics")
     if values.config is None and values.mode == "train":
         raise ConfigError("--config is missing: name a file of configs/")
     if values.profile is not None and values.mode == "eval":
-        raise ConfigError("--profile traces steps of training; --mode=eval takes none")
+        raise ConfigError("--profile traces training steps, so it cannot be used with --mode=eval")
     paths.local(values.workdir, "--workdir")
     if values.config is not None:
-        check_paths(values.config)  # here a config file that is not there says so, too
+        check_paths(values.config)  # this also reports a missing config file
     return values
 
 
 def _one_line(error: BaseException, argv: Sequence[str]) -> str:
-    """What a person needs of an error of the flags or of the config file."""
+    """One line that says what is wrong with the flags or the config file."""
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
     text = text.replace("\\n", "\n").replace("\\'", "'")
     meant = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text)
@@ -100,7 +100,7 @@ def _one_line(error: BaseException, argv: Sequence[str]) -> str:
         given = [arg.split("=")[0] for arg in argv if re.search(rf"\.{wrong}\b", arg)]
         where = given[0] if given else "the config file"
         return f"{where}: no field {wrong!r} in the config; did you mean {right!r}?"
-    if "Traceback" in text:  # of a config file: its last line says what went wrong
+    if "Traceback" in text:  # the config file raised an error; the last line says what went wrong
         where = text.split(":", 1)[0] if text.startswith("flag ") else "the config file"
         return f"{where}: {text.strip().splitlines()[-1]}"
     return " ".join(text.split())[:300]
@@ -121,7 +121,7 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _help(values: flags.FlagValues) -> str:
-    """The text for --help; at absl's own width where COLUMNS is too small for its indents."""
+    """The text for --help. If COLUMNS is too small for absl, absl's own width is used."""
     try:
         return values.get_help()
     except ValueError:
@@ -132,7 +132,7 @@ def _help(values: flags.FlagValues) -> str:
 
 def _act(values: flags.FlagValues) -> int:
     """Trains or evaluates; returns the exit status."""
-    # Imported here: a misspelt flag should not wait for jax.
+    # Imported here, so that a misspelt flag is reported without importing jax.
     from jax.errors import JaxRuntimeError
 
     from hcflow_jax.compiling import enable_compilation_cache
@@ -157,7 +157,7 @@ def _act(values: flags.FlagValues) -> int:
         distributed.leave(fail(error))
     except HcflowError:  # some of them are ValueErrors
         raise
-    except (JaxRuntimeError, ValueError) as error:  # jax raises either, as a collective is waited for or dispatched
+    except (JaxRuntimeError, ValueError) as error:  # jax raises one of these when a collective operation fails
         if stopping.came() or (said := distributed.lost(error)) is None:
             raise
         distributed.leave(fail(said))

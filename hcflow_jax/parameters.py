@@ -71,7 +71,7 @@ def draw(key: Array, create: Callable[[Array], Any], dtype: Any = np.float32) ->
     Args:
       key: typed key.
       create: key -> a tree of `Drawn` boxes and plain leaves.
-      dtype: of the boxed leaves, float32 or float64.
+      dtype: the dtype of the boxed leaves, float32 or float64.
 
     Returns:
       The tree without boxes. Its plain leaves are as `create` gives them.
@@ -98,7 +98,7 @@ def draw_all(key: Array, boxed: Any, dtype: Any = np.float32) -> Any:
     Args:
       key: typed key.
       boxed: tree of `Drawn` boxes and plain leaves; only shapes are read, so `jax.eval_shape` may have made it.
-      dtype: of the result, float32 or float64 (which jax must have enabled).
+      dtype: the dtype of the result, float32 or float64 (which jax must have enabled).
 
     Returns:
       The same tree without boxes, numpy arrays.

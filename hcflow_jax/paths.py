@@ -44,7 +44,7 @@ def local(given: Given, what: str = "") -> Path:
     scheme = _SCHEME.match(text)
     if scheme and (scheme[2] == "//" or not os.path.isdir(f"{scheme[1]}:")):
         raise InputError(
-            f"{named}: {scheme[1]}:// is not on this machine's file systems; mount the bucket or copy what is in it, "
+            f"{named}: {scheme[1]}:// is not on this machine's file systems; mount the bucket or copy its files, "
             "and name that folder"
         )
     try:
@@ -53,7 +53,7 @@ def local(given: Given, what: str = "") -> Path:
         raise InputError(f"{named!a}: file names cannot have these characters here; set LC_ALL=C.UTF-8") from None
     expanded = os.path.expanduser(text)
     if expanded == "~" or expanded.startswith("~/"):
-        raise InputError(f"{named}: ~ means the home directory, and there is none; write the path out, or set HOME")
+        raise InputError(f"{named}: ~ means the home directory, which is unknown; write the full path, or set HOME")
     return Path(expanded)
 
 

@@ -144,7 +144,7 @@ def run(function: Callable[[], int], line: str = "stopped", *, owns: bool = Fals
             return status
         if isinstance(hindered, BrokenPipeError):
             return READER_GONE
-        streams.say(f"error: what was printed could not be written ({hindered.strerror})", sys.stderr)
+        streams.say(f"error: the output could not be written ({hindered.strerror})", sys.stderr)
         return FAILED
 
 

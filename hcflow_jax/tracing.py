@@ -33,8 +33,8 @@ def traced_once(function: Callable[..., Any], about: str) -> Callable[..., Any]:
     """A function, compiled; its traced program is read from the compilation cache if a process wrote it there before.
 
     Args:
-      function: of trees of arrays (dicts, lists, tuples), without gradients, for one device. What it closes over must
-        follow from `about`.
+      function: a function of trees of arrays (dicts, lists, tuples), without gradients, for one device. What it
+        closes over must follow from `about`.
       about: the function's name, and what it depends on besides this package's source.
 
     Returns:
@@ -83,7 +83,7 @@ def _read(file: Path) -> export.Exported | None:
     except FileNotFoundError:
         return None
     except Exception as error:  # another's file, or half a one: as good as none
-        _log.warning("%s cannot be read (%s): tracing again", file, error)
+        _log.warning("%s cannot be read (%s); tracing again", file, error)
         return None
 
 
@@ -97,5 +97,5 @@ def _write(file: Path, exported: export.Exported) -> export.Exported:
         with replacing(file) as partial:
             partial.write_bytes(hashlib.sha256(program).digest() + program)
     except OSError as error:
-        _log.warning("%s cannot be written (%s): the next start traces again", file, error.strerror)
+        _log.warning("%s cannot be written (%s); the next start will trace again", file, error.strerror)
     return exported

@@ -4,6 +4,7 @@
 #   ensure_env EXTRA       makes .venv if need be and installs hcflow_jax[EXTRA]; sets PY to its Python
 #   use_venv NAME          the directory in the repository that holds the environment, instead of .venv
 #   find_release X.Y       prints a Python of that release, on PATH or pyenv's; its status is 1 where there is none
+#   ensure_browser         finds Chromium for tests, or installs Debian's where it may; its status is 1 without
 #   quick_on_cpu           settles threads and memory for a run on the CPU
 #   keep_compiled          lets JAX keep compiled programs between runs
 #
@@ -120,6 +121,22 @@ ensure_env() {
     install_extra "$1"
   ) 9>"$VENV/.install-lock" || exit 1
 }
+
+# Playwright's own browser would be a download from elsewhere; the system's package is as good.
+ensure_browser() {
+  find_browser && return
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    say "installing chromium"
+    logged apt-get update
+    logged env DEBIAN_FRONTEND=noninteractive \
+      apt-get -o DPkg::Lock::Timeout=600 install -y --no-install-recommends chromium
+    find_browser && return
+  fi
+  say "no browser: install chromium (on Debian: apt install chromium)"
+  return 1
+}
+
+find_browser() { command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1; }
 
 # What a run on the CPU wants of the machine's libraries; without effect elsewhere.
 quick_on_cpu() {

@@ -6,7 +6,7 @@
 #   WORKDIR=/tmp/mine launch/demo.sh                      results elsewhere
 #   launch/demo.sh --config.train.num_steps=200           arguments go to hcflow_jax.main
 #
-# Stop it whenever you like: the next start goes on from the last checkpoint, and one that is done only reports.
+# You can stop it at any time: the next start continues from the last checkpoint. A finished run only reports.
 set -euo pipefail
 here="$PWD"
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
@@ -38,6 +38,6 @@ cd "$ROOT"
 
 "$PY" -m hcflow_jax.main --config=configs/demo.py --workdir="$workdir" ${arguments[@]+"${arguments[@]}"}
 "$PY" -m hcflow_jax report --workdir="$workdir"
-say "and faces of the model in the box, which learnt for longer (hcflow_jax/box/portraits.md):"
+say "and samples of the bundled pretrained model, which trained longer (hcflow_jax/box/portraits.md):"
 "$PY" -m hcflow_jax sample --count=64 --out="$workdir/report/box.png"
 say "done in $((SECONDS / 60)) min $((SECONDS % 60)) s; results: $workdir"

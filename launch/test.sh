@@ -3,7 +3,7 @@
 #
 #   launch/test.sh                        the fast tier: what to run while working; at most 10 minutes on 2 cores
 #   launch/test.sh --full                 what continuous integration runs after it: tests that are slow (marker
-#                                         `slow`), start processes or need PyTorch (marker `full`); about half an hour
+#                                         `slow`), start processes, need PyTorch or a browser (marker `full`); about half an hour
 #                                         on 2 cores
 #   launch/test.sh --all                  what fits into neither: tests that take minutes (marker `all`); the fast tier
 #                                         and the slow tests on Python 3.12 and 3.13, and with 64 bits enabled those
@@ -63,7 +63,7 @@ rerun_on() {
 }
 
 ensure_env dev
-[ "$tier" != full ] || ensure_env peers
+[ "$tier" != full ] || ensure_env peers,browser,docs
 keep_compiled
 export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
 quick_on_cpu
@@ -75,6 +75,7 @@ case "$tier" in
     attempt "tests of the fast tier" tests "$FAST"
     ;;
   full)
+    attempt "Chromium for the tests of the explorer" ensure_browser
     attempt "types, PyTorch's too" bash launch/checks.sh pyright
     attempt "tests marked slow or full" tests "$FULL"
     ;;

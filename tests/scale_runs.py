@@ -65,12 +65,13 @@ def run(mesh: Mesh, accumulate: int) -> dict[str, np.ndarray]:
         return np.asarray(ravel_pytree(sharding.fetch(tree))[0])
 
     start = vector(state.params)
-    train = step.make_train_step(model, optimizer, found, schedule(found, 1000), mesh)
+    plan = schedule(found, 1000)
+    train, numbers = step.make_train_step(model, optimizer, found, plan, mesh), step.numbers_of(found, plan, mesh)
     losses, gradient = [], None
     own = BATCH // jax.process_count()
     for number in range(STEPS):
         batch = images(1 + number, BATCH)[jax.process_index() * own :][:own]
-        state, metrics = programs("the step", train, state, sharding.spread(mesh, batch), once=True)
+        state, metrics = programs("the step", train, state, sharding.spread(mesh, batch), numbers, once=True)
         losses.append(float(metrics["loss"]))
         if gradient is None:
             # Adam's first moment after one step is the (clipped) gradient, but for a factor.

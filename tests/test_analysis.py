@@ -128,7 +128,7 @@ def test_values_that_are_not_finite_are_said(monkeypatch):
     with pytest.raises(ValueError, match="resamplings is 1: "):
         variation.variation(model, latents, 1)
     broken = model.with_params({"scale": np.float32(np.nan), "shift": np.float32(0)})
-    with pytest.raises(ValueError, match="level red, drawn anew, makes images that are not finite"):
+    with pytest.raises(ValueError, match="level red, drawn again, makes images that are not finite"):
         variation.variation(broken, latents, 4)
 
 
@@ -187,7 +187,7 @@ def test_models_zero_the_same_images(monkeypatch):
     fakes: Any = {name: cli_fakes.Model() for name in ("first", "second")}
     zeroing.of_models(fakes, images)
     assert all(fake.calls[0] == ("encode", 4) for fake in fakes.values())  # each by itself
-    with pytest.raises(ValueError, match="all of one resolution.*got none"):
+    with pytest.raises(ValueError, match="one resolution for all; got none"):
         zeroing.of_models({}, images)
 
 
@@ -211,7 +211,7 @@ def test_models_draw_the_same_seeds(monkeypatch):
             for y, x in np.argwhere((sheet[:-95, :-95] == large[0, 0]).all(-1)).tolist()
         )
     for bad in (dict(models={}), dict(sigmas={"third": 1.0}), dict(seeds=[])):
-        with pytest.raises(ValueError, match="at least|one at least"):
+        with pytest.raises(ValueError, match="at least"):
             samples.draw(**{"models": both, **bad})
 
 
@@ -254,7 +254,7 @@ def test_a_blend_is_half_way_in_each_space(monkeypatch):
     sheet = midpoints.sheet(model, latents, title="a line")
     assert sheet.shape[0] > 3 * 96 and sheet.shape[1] > 2 * 96
     for call, message in (
-        (lambda: midpoints.sheet(model, latents[:1]), "two at least"),
+        (lambda: midpoints.sheet(model, latents[:1]), "at least two"),
         (lambda: model.blend(a, b, space="x"), "space is z or doubled, not 'x'"),
         (lambda: model.blend(a, b, how="cubic"), "not 'cubic'"),  # type: ignore[arg-type]
     ):

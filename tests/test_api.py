@@ -228,18 +228,18 @@ def _encode(value, dtype, shape=(1, 16, 16, 3)):
 
 
 BAD = {
-    "another resolution": (_encode(0, np.uint8, (2, 8, 8, 3)), "the model takes .n, 16, 16, 3."),
+    "another resolution": (_encode(0, np.uint8, (2, 8, 8, 3)), "the model expects .n, 16, 16, 3."),
     "no images": (_encode(0, np.uint8, (0, 16, 16, 3)), "shape"),
-    "integers": (_encode(0, np.int64), "int64; the model takes uint8"),
-    "floats beyond 1": (_encode(255, np.float32), r"in \[0, 1\], these in \[255, 255\]"),
+    "integers": (_encode(0, np.int64), "int64; the model expects uint8"),
+    "floats beyond 1": (_encode(255, np.float32), r"in \[0, 1\], but these lie in \[255, 255\]"),
     "not a number": (_encode(np.nan, np.float32), "nan"),
     "a level that is not there": (lambda: model().decode_coarse(model().draw(1), "32"), "no level '32'"),
     "a missing coarser level": (
         lambda: model().decode_coarse(api.Latents({"8": np.zeros((1, 8, 8, 4))}), "8"),
-        "takes prior, y1",
+        "expects prior, y1",
     ),
     "other statistics": (lambda: model().bits_per_dim(images(4), "mean"), "not 'mean'"),  # type: ignore[arg-type]
-    "no whole group": (lambda: model().measure_statistics(images(3)), "over 4 at least"),
+    "no whole group": (lambda: model().measure_statistics(images(3)), "need at least 4"),
     "no samples": (lambda: model().sample(0), "at least one image"),
     "a level of another model": (lambda: model().sample(1, sigma={"32": 1.0}), "no level '32'"),
     "a negative sigma": (lambda: model().sample(1, sigma=-1.0), "sigma is -1.0"),

@@ -34,7 +34,7 @@ def same(z: Any, expected: Any) -> None:
     jax.tree.map(np.testing.assert_array_equal, dict(z.items()), dict(expected.items()))
 
 
-@pytest.mark.situation("latents that are not finite, of another dtype that is no number, or none")
+@pytest.mark.situation("latents that are not finite, of a dtype that is not numeric, or empty")
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -46,9 +46,9 @@ def same(z: Any, expected: Any) -> None:
         (latents(y1=np.zeros((3, 12), bool)), "level y1 are bool"),
         (latents(y1=np.full((3, 12), "1")), "level y1 are <U1"),
         (latents(y1=None), "level y1 have shape"),
-        (latents(y1=[[1], [1, 2], [3]]), "level y1 are no array"),
-        (latents(y1=np.zeros((3, 11))), r"level y1 have shape \(3, 11\); the model takes \(3, 12\)"),
-        (latents(0), "latents: of no image"),
+        (latents(y1=[[1], [1, 2], [3]]), "level y1 are not an array"),
+        (latents(y1=np.zeros((3, 11))), r"level y1 have shape \(3, 11\); the model expects \(3, 12\)"),
+        (latents(0), "latents: contain no image"),
         (latents().as_dict(), "latents is dict: expected Latents"),
         (None, "latents is NoneType"),
     ],
@@ -74,7 +74,7 @@ def test_latents_of_other_kinds():
     np.testing.assert_allclose(taken(half)["y1"], z["y1"], rtol=1e-2)
 
 
-@pytest.mark.situation("counts, seeds and numbers of images: NumPy's and JAX's whole numbers are taken")
+@pytest.mark.situation("counts, seeds and numbers of images: whole numbers of NumPy and JAX")
 def test_whole_numbers_of_any_type():
     for two in (2, np.int64(2), np.uint8(2), np.array(2), jnp.array(2)):
         assert arguments.numbers(two, two) == range(2, 4)
@@ -105,7 +105,7 @@ def test_other_counts():
         (lambda: model().vary(a, "16", 2.5), "n is 2.5: "),
         (lambda: model().export_sampler("file", 2.5), "n is 2.5: "),
         (lambda: model().export_sampler(3), "path is 3: "),
-        (lambda: model().interpolate(a, latents(0), 2), "b: of no image"),
+        (lambda: model().interpolate(a, latents(0), 2), "b: contain no image"),
         (lambda: model().interpolate(None, b, 2), "a is NoneType"),
         (lambda: model().encode(images(1), progress=3), "progress is 3: "),
         (lambda: model().decode_from(a, a), "coarse is Latents"),
@@ -117,7 +117,7 @@ def test_other_counts():
 BAD_SIGMA: Any = ["0.7", True, np.nan, np.inf, 1e300, [0.7], np.array([0.7]), 1j, {"8": None}, {"8": "a"}, -1]
 
 
-@pytest.mark.situation("a sigma that is no number, not finite, negative, or of a level that there is not")
+@pytest.mark.situation("a sigma that is not a number, not finite, negative, or of a level that does not exist")
 @pytest.mark.parametrize("sigma", [*BAD_SIGMA, {8: 1.0}, {"4": 1.0}])
 def test_no_sigma(sigma):
     with pytest.raises(InputError, match="^(sigma is|levels are named by text|no level '4')"):
@@ -138,7 +138,7 @@ def test_sigmas_of_any_number_type():
 NO_LEVELS: Any = [8, None, b"8", [8], "32", ["8", None], [["8"]], np.array([8, 16]), 3.5, "", ["8", "32"]]
 
 
-@pytest.mark.situation("levels that are no text, or that there are not")
+@pytest.mark.situation("levels that are not text, or that do not exist")
 @pytest.mark.parametrize("levels", NO_LEVELS)
 def test_no_levels(levels):
     for call in (model().zero, model().resample):

@@ -27,7 +27,9 @@ def same(z: Any, expected: Any) -> None:
     jax.tree.map(np.testing.assert_array_equal, dict(z.items()), dict(expected.items()))
 
 
-@pytest.mark.situation("`latents[i]` of an image that there is: negative, NumPy's or JAX's number, list, mask, slice")
+@pytest.mark.situation(
+    "`latents[i]` of existing images: negative, a number, list, mask or slice of NumPy, JAX or Python"
+)
 @pytest.mark.parametrize(
     ("which", "rows"),
     [
@@ -43,7 +45,7 @@ def test_some_images(which, rows):
     assert len(lists[which]) == len(rows)
 
 
-@pytest.mark.situation("`latents[i]` of an image that there is not, or of something that is no index")
+@pytest.mark.situation("`latents[i]` of an image that does not exist, or of something that is not an index")
 @pytest.mark.parametrize("which", [3, -4, 2**70, [0, 3], np.int64(-4), jnp.array([7])])
 def test_an_image_that_is_not_there(which):
     with pytest.raises(ImageIndexError, match=r"latents\[.*there are 3 images, 0 to 2") as raised:
@@ -54,14 +56,14 @@ def test_an_image_that_is_not_there(which):
 NO_INDEX: Any = [True, np.True_, None, ..., (0, 1), 1.0, [1.0], b"8", ["8"], [[0], [1, 2]], [[0]], [True], object()]
 
 
-@pytest.mark.situation("`latents[i]` of an image that there is not, or of something that is no index")
+@pytest.mark.situation("`latents[i]` of an image that does not exist, or of something that is not an index")
 @pytest.mark.parametrize("which", [*NO_INDEX, slice(None, None, 0), slice(0.5, 2)])
 def test_no_index(which):
     with pytest.raises(InputError, match=r"latents\["):
         latents()[which]
 
 
-@pytest.mark.situation("latents of a level that there is not, or that are no arrays of the same images")
+@pytest.mark.situation("latents of a level that does not exist, or that are not arrays of the same images")
 def test_levels_that_are_not_there():
     with pytest.raises(LevelNameError, match="^no level '4'; there are prior, y1, 8, 16$") as raised:
         latents()["4"]
@@ -71,10 +73,10 @@ def test_levels_that_are_not_there():
         (lambda: api.Latents(3), "by_level is int"),
         (lambda: api.Latents({8: np.zeros(3)}), "names a level 8"),
         (lambda: len(api.Latents({"8": 3.0})), "level 8 are a single number"),
-        (lambda: latents(y1=1.0)[:1], "level y1 are no array of 3 images"),
-        (lambda: latents(y1=[[1], [1, 2], [3]])[:1], "level y1 are no array of 3 images"),
-        (lambda: latents(y1=np.zeros((2, 12)))[[2]], "level y1 are no array of 3 images"),
-        (lambda: api.concatenate([]), "parts are no list of Latents"),
+        (lambda: latents(y1=1.0)[:1], "level y1 are not an array of 3 images"),
+        (lambda: latents(y1=[[1], [1, 2], [3]])[:1], "level y1 are not an array of 3 images"),
+        (lambda: latents(y1=np.zeros((2, 12)))[[2]], "level y1 are not an array of 3 images"),
+        (lambda: api.concatenate([]), "parts must be a list of Latents"),
         (lambda: api.concatenate([latents(), api.Latents({"8": np.zeros(1)})]), "parts have levels"),
         (lambda: api.concatenate([latents(), latents(y1=np.zeros((3, 11)))]), "parts cannot be joined"),
     ):
@@ -118,8 +120,8 @@ BAD_IMAGES: dict[str, tuple[Any, str]] = {
     "channels first": (images(1).transpose(0, 3, 1, 2), "channels last"),
     "grey": (images(1)[..., :1], r"images have shape \(1, 16, 16, 1\)"),
     "five axes": (images(1)[None], "images have shape"),
-    "ragged": ([images(1)[0], images(1)[0, :8]], "images are no array"),
-    "empty": (images(0), "there are none"),
+    "ragged": ([images(1)[0], images(1)[0, :8]], "images cannot be converted to an array"),
+    "empty": (images(0), "there is no image"),
     "text": ("a.png", r"images have shape \(\)"),
     "None": (None, r"images have shape \(\)"),
 }

@@ -16,7 +16,7 @@ def test_a_weights_file_holds_the_model(tmp_path):
     assert config_to_plain(loaded.config) == config_to_plain(config())
     found = checkpoint.load(tmp_path / "least.safetensors")
     assert found.step == 7
-    with pytest.raises(CheckpointError, match="EMA's weights alone, not params"):
+    with pytest.raises(CheckpointError, match="only the weights of the EMA, not params"):
         checkpoint.load(tmp_path / "least.safetensors", ("params",))
 
 

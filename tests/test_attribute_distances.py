@@ -66,5 +66,5 @@ def test_the_floor_is_that_of_two_draws_of_the_same_counts() -> None:
 
 
 def test_an_empty_set_is_refused() -> None:
-    with pytest.raises(InputError, match="no image"):
+    with pytest.raises(InputError, match="one of the two sets is empty"):
         attribute_distances(_set([0, 0, 0], [0, 0]), _set([1, 0, 0], [1, 0]), (HAIR, SKIN))

@@ -141,13 +141,13 @@ def test_features_and_distances_by_command(tmp_path: Path, monkeypatch, capsys) 
     Path("real.npy.json").write_text(json.dumps({**about, "weights_sha256": "others"}))
     Path("mean.npy.json").write_text(json.dumps({**about, "weights_sha256": "others"}))
     assert cli.main(["distance", "mean.npy", "real.npy"]) == 2
-    assert "features of other weights of landscape" in capsys.readouterr().err
+    assert "made with other weights of landscape" in capsys.readouterr().err
 
 
 def test_what_is_refused(tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(InputError, match="style 'micah'; there are toon-head, landscape"):
         attributes.read("micah")
-    with pytest.raises(InputError, match="toon-head takes neither a file of weights"):
+    with pytest.raises(InputError, match="toon-head accepts neither a file of weights"):
         extractors.load("toon-head", "weights.pth")
     with pytest.raises(InputError, match=r"\(3, 5\): expected \(n, 64\) for landscape"):
         attributes.read("landscape").predict(np.zeros((3, 5)))

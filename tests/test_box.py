@@ -1,4 +1,4 @@
-"""What is in the box, and how it is put there."""
+"""The bundled pretrained models, and how they are made."""
 
 import json
 import sys

@@ -107,7 +107,7 @@ def _with(config, path):
     return config
 
 
-@pytest.mark.situation("an empty path, as of an unset variable")
+@pytest.mark.situation("an empty path, for example from an unset variable")
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 def test_an_empty_path_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

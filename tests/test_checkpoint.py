@@ -206,7 +206,9 @@ def test_another_models_checkpoint_is_refused_not_skipped(tmp_path):
     template = state(0)
     template["params"]["flows"]["b"] = np.zeros(4, "f")
     checkpoints = Checkpoints(tmp_path, 3)
-    with pytest.raises(CheckpointError, match=r"5 is of another model: params/flows/b is \(3,\) there and \(4,\)"):
+    with pytest.raises(
+        CheckpointError, match=r"5 belongs to another model: params/flows/b is \(3,\) there and \(4,\)"
+    ):
         checkpoints.restore_latest(template)
     checkpoints.close()
 
@@ -217,7 +219,7 @@ def test_missing_places_say_what_to_give(tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoints/ in it"):
         checkpoint.load(tmp_path)
     (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(CheckpointError, match="nothing was saved in it yet"):
+    with pytest.raises(CheckpointError, match="it has no checkpoint yet"):
         checkpoint.load(tmp_path)
 
 

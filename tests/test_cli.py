@@ -150,7 +150,7 @@ def test_pictures_of_any_size_are_cropped_and_it_is_said_once(hcflow, tmp_path):
     paths = fakes.pictures(tmp_path, 3, size=(24, 16))
     status, _, err = hcflow("reconstruct", *paths)
     assert status == 0
-    assert err == [f"note: {paths[0]}: cropped to the square at its centre and resized to 8 pixels (said once)"]
+    assert err == [f"note: {paths[0]}: cropped to its central square and resized to 8 pixels (said once)"]
     Image.new("L", (8, 8)).save("grey.png")
     _, _, err = hcflow("interpolate", "grey.png", paths[0], "--out", "way.png")
     assert [line.split(": ")[1] for line in err] == ["grey.png", str(paths[0])]

@@ -64,8 +64,7 @@ def test_a_run_is_held_against_the_reference_of_its_config(compare, demo):
     table = out.index("training bits/dim")
     assert out[table + 1].split() == ["step", "run", "reference", "(3", "seeds)", "tolerance", "verdict"]
     rows = out[table + 2 : out.index("", table)]
-    assert len(rows) == 8 and all(row.endswith("on track") for row in rows)
-    assert rows[-1].split()[0] == "1,080"
+    assert len(rows) == 8 and all(row.endswith("on track") for row in rows) and rows[-1].split()[0] == "1,080"
     assert any(line.startswith("speed: 20.0 images/s, 1.02 times demo's 19.6 on cpu") for line in out)
     assert out[-2].startswith("verdict: on track at step 1,100: held-out bits/dim 4.863, demo 4.826 to 4.900 over 3")
     assert out[-1] == "picture: comparison.png" and Path("comparison.png").exists()
@@ -101,7 +100,9 @@ def test_where_no_config_fits_the_run_is_shown_alone(compare, tmp_path):
     run = runs.write(tmp_path / "run", runs.rows(steps=200), runs.config(train__clip_norm=1.0))
     status, out, err = compare(run, "--out", "a/alone.png")
     assert (status, err) == (0, [])
-    assert out[1] == f"no reference has its config; --reference names one ({', '.join(histories.names())}) or a run"
+    assert (
+        out[1] == f"no reference has this run's config; give --reference: a run, or {' or '.join(histories.names())}"
+    )
     assert "training bits/dim" in out and "held-out bits/dim" in out and "training loss" not in out
     assert "verdict" not in "".join(out) and Path("a/alone.png").exists()
 
@@ -173,11 +174,11 @@ def test_without_matplotlib_the_table_is_there(compare, demo, monkeypatch):
     [
         ("absent", "absent: no such folder; give the workdir of a run"),
         ("empty", "empty: no history.jsonl in it; give the workdir of a run"),
-        ("fresh", "no step of training is logged yet; one is every train.log_every steps"),
-        ("run --reference absent", "absent: no reference of that name (demo"),
+        ("fresh", "no training step is logged yet; a row is written every train.log_every steps"),
+        ("run --reference absent", "absent: no reference has this name (demo"),
         ("run --reference empty", "empty: no history.jsonl in it"),
         ("run --reference noisy", "bits/dim cannot be compared: data.noise_std is 0.005 here and 0.02 in noisy"),
-        ("early --reference run", "early: no steps in common with run yet"),
+        ("early --reference run", "early: has no steps in common with run yet"),
         ("run --out a.jpg", "--out a.jpg: must end in .png"),
         ("run --json a.txt", "--json a.txt: must end in .json"),
         ("gs://b/run", "is not on this machine's file systems"),

@@ -45,13 +45,13 @@ def test_features_of_others(folder: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_statistics_of_others_need_a_protocol(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["distance", "a.npy", "b.npz"]) == 2
-    assert "b.npz: statistics that do not say how the images were resized" in capsys.readouterr().err
+    assert "b.npz: the statistics do not say how the images were resized" in capsys.readouterr().err
     found = _json("a.npy", "b.npz", "--reference-protocol", "clean-fid")
     assert found["fid"] == pytest.approx(float(VECTORS["fid"]), rel=2e-6)
     assert found["protocol"]["reference_protocol"] == "clean-fid" and "kid" not in found
     assert "reference protocol: clean-fid" in capsys.readouterr().out
     assert cli.main(["distance", "a.npy", "b.npz", "--reference-protocol", "tf1", "--metrics", "frechet,kid"]) == 2
-    assert "error: b.npz: holds statistics only; KID need" in capsys.readouterr().err
+    assert "error: b.npz: contains only statistics; KID need" in capsys.readouterr().err
 
 
 @pytest.mark.full
@@ -81,16 +81,16 @@ def test_pictures_have_a_distance_of_its_own_name(folder: Path, capsys: pytest.C
     "argv, said",
     [
         (["distance", "gone", "b.npy"], "gone: cannot be read (No such file or directory)"),
-        (["distance", "empty", "b.npy"], "empty: holds no picture"),
+        (["distance", "empty", "b.npy"], "empty: contains no picture"),
         (["distance", "a.npy", "b.npy", "--metrics", "is"], "'is': expected frechet, kid or prc"),
         (["distance", "a.npy", "b.npy", "--json", "out.txt"], "--json out.txt: must end in .json"),
-        (["distance", "mixed", "b.npy"], "mixed/b.png: is 9 x 9 pixels, the set's first 8 x 8"),
-        (["distance", "oblong", "b.npy"], "oblong/a.png: is 8 x 9 pixels; the images to compare are squares"),
+        (["distance", "mixed", "b.npy"], "mixed/b.png: is 9 x 9 pixels, but the first image is 8 x 8"),
+        (["distance", "oblong", "b.npy"], "oblong/a.png: is 8 x 9 pixels; the images must be square"),
         (["distance", "single", "b.npy"], "single: holds 1 image; distances need at least 2"),
-        (["features", "--samples", "b.npz", "--out", "f.npy"], "--samples b.npz: holds no images"),
+        (["features", "--samples", "b.npz", "--out", "f.npy"], "--samples b.npz: contains no images"),
         (["features", "--samples", "single", "--out", "f.npz"], "--out f.npz: must end in .npy"),
         (["features", "--samples", "single", "--out", "f.npy", "--extractor", "vgg"], "no extractor 'vgg'"),
-        (["features", "--samples", "single", "--out", "f.npy", "--extractor", "inception"], "weights are not here"),
+        (["features", "--samples", "single", "--out", "f.npy", "--extractor", "inception"], "weights are not known"),
     ],
 )
 def test_what_cannot_be_compared(
@@ -110,5 +110,5 @@ def test_what_cannot_be_compared(
 def test_resizing_that_is_not_there(folder: Path) -> None:
     with pytest.raises(extractors.InputError, match="no resizing 'lanczos'; there are tf1, pytorch-fid, clean-fid"):
         extractors.load("inception", "weights", "lanczos")
-    with pytest.raises(extractors.InputError, match="takes neither"):
+    with pytest.raises(extractors.InputError, match="accepts neither"):
         extractors.load("efficientnet-lite0", "weights")

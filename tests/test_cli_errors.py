@@ -52,7 +52,7 @@ A, B = "picture0.png", "picture1.png"
         ("sample --sigma -1", "--sigma: '-1': expected a number that is not negative"),
         ("sample --sigma nan", "--sigma: 'nan': expected a number"),
         ("sample --sigma 8=0.5,16", "--sigma: '8=0.5,16': expected a number"),
-        ("sample --sigma 8=1,8=2", "--sigma: '8=1,8=2': expected a number, or one a level"),
+        ("sample --sigma 8=1,8=2", "--sigma: '8=1,8=2': expected a number, or one for each level"),
         ("sample --sigma 16=0.5", "--sigma: no level '16'; this model has prior, y1, 4, 8"),
         ("sample --dtype float16", "--dtype: invalid choice: 'float16'"),
         ("encode a.png --out z.npz --dtype bfloat16", "unrecognized arguments: --dtype bfloat16"),
@@ -92,7 +92,7 @@ def test_mistakes_give_one_line(refused, arguments, message, tmp_path):
 
 def test_a_missing_model_is_named(refused):
     assert "--checkpoint: " in (line := refused("sample", "--checkpoint", "absent", model=False))
-    assert "absent: no such directory or file, and no model in the box (portraits" in line
+    assert "absent: no such directory or file, and not a bundled model (portraits" in line
     assert "absent: no such directory" in refused("report", "--workdir", "absent", model=False)
 
 
@@ -116,13 +116,13 @@ def _latents(**changed):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (dict(images=None), "has no 'images', so it is no file of latents"),
+        (dict(images=None), "has no 'images', so it is not a file of latents"),
         (dict(checkpoint=np.zeros(3)), "has no 'checkpoint'"),
         ({name: None for name in fakes.LEVELS}, "has no latents"),
         ({"4": np.zeros((3, 4, 4, 3), "f")}, "level '4' is float32 (3, 4, 4, 3) for 2 images"),
         ({"4": np.zeros((2, 4, 4, 3), int)}, "level '4' is int64"),
         ({"4": np.full((2, 4, 4, 3), np.nan)}, "level '4' has values that are not finite"),
-        ({"4": np.zeros((2, 5, 5, 3), "f")}, "level 4 have shape (2, 5, 5, 3); --checkpoint names another model"),
+        ({"4": np.zeros((2, 5, 5, 3), "f")}, "level 4 have shape (2, 5, 5, 3); give another model with --checkpoint"),
         ({"4": np.array([_Payload()] * 2)}, "cannot be read as a file of latents"),
     ],
 )

@@ -92,17 +92,17 @@ def test_decoding_goes_on_and_keeps_what_is_finished(hcflow, tmp_path, monkeypat
     assert sorted(first) == ["picture0.png", "picture1.png", "picture2.png"]
     go_on()
     status, out, _ = hcflow("decode", "z.npz", "--out", "a")
-    assert (status, out) == (0, ["a: 8 images of 8 pixels; 3 were finished before and are kept"])
+    assert (status, out) == (0, ["a: 8 images of 8 pixels; 3 images were finished before and are kept"])
     assert len(_times("a")) == 8 and first.items() <= _times("a").items()
     for path in paths:
         np.testing.assert_array_equal(fakes.read(Path("a", path.name)), fakes.read(path))
     all_times, decoded = _times("a"), len(hcflow.model.calls)
     assert hcflow("decode", "z.npz", "--out", "a")[1] == [
-        "a: 8 images of 8 pixels; 8 were finished before and are kept"
+        "a: 8 images of 8 pixels; 8 images were finished before and are kept"
     ]
     assert _times("a") == all_times and len(hcflow.model.calls) == decoded
     Path("a/picture4.png").unlink()
-    assert "7 were finished" in hcflow("decode", "z.npz", "--out", "a")[1][0]
+    assert "7 images were finished" in hcflow("decode", "z.npz", "--out", "a")[1][0]
 
 
 @pytest.mark.situation("PNGs of another model, of other latents or cut off, where `hcflow decode` writes")
@@ -115,7 +115,7 @@ def test_decoding_replaces_what_is_of_something_else(hcflow, tmp_path, monkeypat
     Path("a/picture0.png").write_bytes(b"")
     Path("a/picture1.png").write_bytes(content[:-5])
     Path("a/picture2.png").write_bytes(content)
-    assert hcflow("decode", "z.npz", "--out", "a")[1] == [f"{whole[0]}; 2 were finished before and are kept"]
+    assert hcflow("decode", "z.npz", "--out", "a")[1] == [f"{whole[0]}; 2 images were finished before and are kept"]
     for path in paths:
         np.testing.assert_array_equal(fakes.read(Path("a", path.name)), fakes.read(path))
     assert hcflow("decode", "z.npz", "--out", "a", "--dtype", "bfloat16")[1] == whole
@@ -133,13 +133,16 @@ def test_encoding_goes_on(hcflow, tmp_path, monkeypatch):
     go_on()
     hcflow.model.calls.clear()
     status, out, _ = hcflow("encode", *paths, "--out", "z.npz")
-    assert (status, out) == (0, ["z.npz: 8 images, levels prior, y1, 4, 8; 6 were finished before and are kept"])
+    assert (status, out) == (
+        0,
+        ["z.npz: 8 images, levels prior, y1, 4, 8; 6 images were finished before and are kept"],
+    )
     assert hcflow.model.calls == [("encode", 2)]
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
     with np.load("whole.npz") as expected, np.load("z.npz") as found:
         for name in expected.files:
             np.testing.assert_array_equal(found[name], expected[name])
-    assert hcflow("encode", *paths, "--out", "z.npz")[1][0].endswith("; 8 were finished before and are kept")
+    assert hcflow("encode", *paths, "--out", "z.npz")[1][0].endswith("; 8 images were finished before and are kept")
     assert hcflow.model.calls == [("encode", 2)]
 
 
@@ -158,7 +161,7 @@ def test_encoding_goes_on_after_what_is_the_same(hcflow, tmp_path, monkeypatch):
         Path("z.npz").unlink()
         return line.partition(";")[2]
 
-    assert stopped_and_repeated(*paths[:4], *paths[5:], paths[4]) == " 3 were finished before and are kept"
+    assert stopped_and_repeated(*paths[:4], *paths[5:], paths[4]) == " 3 images were finished before and are kept"
     assert stopped_and_repeated(*paths[::-1]) == ""
     go_on = _stop_after(monkeypatch, hcflow.model, "encode", 2)
     hcflow("encode", *paths, "--out", "z.npz")
@@ -179,9 +182,9 @@ def test_what_was_encoded_before_a_bad_picture_is_kept(hcflow, tmp_path):
         status, _, [line] = hcflow(name, *paths, "--out", out)
         assert status == 2 and "picture6.png: cannot be read" in line and not Path(out).exists()
     paths[6].write_bytes(good)
-    assert hcflow("encode", *paths, "--out", "z.npz")[1][0].endswith("; 6 were finished before and are kept")
+    assert hcflow("encode", *paths, "--out", "z.npz")[1][0].endswith("; 6 images were finished before and are kept")
     assert hcflow("reconstruct", *paths, "--out", "r.png")[1][-1] == (
-        "r.png: 7 images; 6 were finished before and are kept"
+        "r.png: 7 images; 6 images were finished before and are kept"
     )
 
 
@@ -206,7 +209,7 @@ def test_reconstructing_goes_on_and_its_sheet_has_an_end(hcflow, tmp_path, monke
     go_on()
     status, out, _ = hcflow("reconstruct", *paths, "--out", "r.png")
     assert status == 0 and out[:2] == whole[:2]
-    assert out[2] == "r.png: 20 images; 9 were finished before and are kept"
+    assert out[2] == "r.png: 20 images; 9 images were finished before and are kept"
     np.testing.assert_array_equal(fakes.read(Path("r.png")), fakes.read(Path("whole.png")))
     images = np.stack([fakes.read(path) for path in paths])
     rows = [images[i : i + 8] for i in (0, 0, 8, 8, 16, 16)]

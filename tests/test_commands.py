@@ -52,5 +52,5 @@ def test_options_have_whole_names_and_errors_are_raised():
     parser.add_argument("--number", type=int)
     assert parser.parse_args(["--number", "3"]).number == 3
     assert "  about\n    it" in parser.format_help()
-    with pytest.raises(UsageError, match=r"unrecognized arguments: --num 3 \(command --help tells"):
+    with pytest.raises(UsageError, match=r"unrecognized arguments: --num 3 \(command --help lists"):
         parser.parse_args(["--num", "3"])

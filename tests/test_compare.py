@@ -258,7 +258,7 @@ def test_a_run_without_a_checkpoint_has_its_config_and_fields_for_its_images(tmp
     assert young.images is None
     assert comparable.differences(young, make("run")) == {"data.style": ("landscape", "toon-head")}
     (folder / about.CONFIG).unlink()
-    with pytest.raises(InputError, match="its config is not known .*wait for its first checkpoint"):
+    with pytest.raises(InputError, match="its config is unknown .*wait for its first checkpoint"):
         histories.read_run(folder)
 
 

@@ -130,7 +130,7 @@ def test_damaged_file_is_named(tmp_path, damage, suffix):
 def test_missing_and_empty_folders_are_named(tmp_path):
     with pytest.raises(DataError, match=r"none: no such folder; data\.path"):
         open_source(_config(tmp_path / "none"), "train")
-    with pytest.raises(DataError, match=f"{tmp_path}: holds no picture"):
+    with pytest.raises(DataError, match=f"{tmp_path}: contains no picture"):
         open_source(_config(tmp_path), "train")
     with pytest.raises(ConfigError, match=r"data\.path is empty"):
         open_source(_config(""), "train")
@@ -205,5 +205,5 @@ def test_encoded_is_rebuilt_from_its_description(tmp_path):
     _save(tmp_path / "x.png", (1, 2, 3))
     again = open_encoded(**open_encoded("folder", str(tmp_path)).describe())
     assert list(again.names()) == ["x.png"] and again.read("x.png") == (tmp_path / "x.png").read_bytes()
-    with pytest.raises(ConfigError, match=r"'web' is no kind of set: expected folder, zip, lsun or tfds"):
+    with pytest.raises(ConfigError, match=r"'web' is not a kind of set; expected folder, zip, lsun or tfds"):
         open_encoded("web", str(tmp_path))

@@ -132,7 +132,7 @@ def test_cut_off_database_is_refused_before_it_is_read(tmp_path):
         (path / "data.mdb").write_bytes(content[:kept])
         assert str(path / "data.mdb") in _error(path) and "unpack it again" in _error(path)
     (path / "data.mdb").write_bytes(b"hello" * 9000)
-    assert f"{path}/data.mdb: no LMDB database (" in _error(path)
+    assert f"{path}/data.mdb: not an LMDB database (" in _error(path)
 
 
 def test_what_is_no_database_says_what_is_expected(church, tmp_path):
@@ -143,7 +143,7 @@ def test_what_is_no_database_says_what_is_expected(church, tmp_path):
     assert _error(tmp_path).endswith("holds databases and is none; name one of them: church_outdoor_train_lmdb")
     with pytest.raises(ConfigError, match=r"data\.path is empty"):
         open_source(_config(""), "train")
-    assert "holds no picture" in _error(_write(tmp_path / "empty_lmdb", {}))
+    assert "contains no picture" in _error(_write(tmp_path / "empty_lmdb", {}))
 
 
 def test_directory_that_disappears_or_is_replaced(church):

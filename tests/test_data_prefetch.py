@@ -227,4 +227,4 @@ def test_a_hanging_read_does_not_keep_the_process():
     )
     root = str(Path(__file__).parents[1])
     run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60)
-    assert run.returncode == 1 and run.stderr.splitlines()[-1].endswith("start again once it does")
+    assert run.returncode == 1 and run.stderr.splitlines()[-1].endswith("start again when it does")

@@ -71,7 +71,7 @@ def test_what_is_there_is_never_touched(pictures, tmp_path, capsys, change):
         (pictures / "more.png").write_bytes(b"")
     source = shutil.copytree(pictures, tmp_path / "copy") if change == "path" else pictures
     assert run_prepare(source, out, resolution=4 if change == "resolution" else 8) == 2
-    one_line(capsys, str(out), "something else" if change == "foreign" else f"another {change}")
+    one_line(capsys, str(out), "not a prepared set" if change == "foreign" else f"another {change}")
     assert files(out) == before and not beside(out)
 
 
@@ -167,7 +167,7 @@ def test_too_little_room_is_said_before_anything_is_written(pictures, tmp_path, 
         (["--workers", "0"], ["--workers is 0"]),
         (["--on-error", "weep"], ["--on-error", "'weep'"]),
         (["--colour"], ["--colour"]),
-        (["--out", "{pictures}/out"], ["lies in the source"]),
+        (["--out", "{pictures}/out"], ["is inside the source"]),
         (["--out", "{pictures}/000.png/out"], ["cannot be written"]),
     ],
 )

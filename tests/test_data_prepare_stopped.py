@@ -100,7 +100,7 @@ def test_stopped_by_a_signal_is_one_line(pictures, tmp_path, number, status):
     os.killpg(run.pid, number)
     _, said = run.communicate()
     assert len(workers) == 2 and not any(Path(f"/proc/{worker}").exists() for worker in workers)
-    assert run.returncode == status and said.splitlines()[-1] == "stopped; the same command goes on"
+    assert run.returncode == status and said.splitlines()[-1] == "stopped; the same command continues"
     assert "Traceback" not in said and not (tmp_path / "out").exists()
 
 

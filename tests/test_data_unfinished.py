@@ -23,7 +23,7 @@ def _content(directory) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
-@pytest.mark.situation("two sets in one folder of which one's name begins with the other's")
+@pytest.mark.situation("two sets in one folder, where the name of one begins with the name of the other")
 @pytest.mark.parametrize(
     "other", ["mine.train", "mine.0123456789ab", "mine.listing", "mine.", "m*", "[a-z]ine", "mine"]
 )
@@ -49,7 +49,7 @@ def test_names_that_are_patterns_match_no_other(pictures, tmp_path, monkeypatch)
         assert left.is_dir() and files(tmp_path / name)
 
 
-@pytest.mark.situation("an unfinished set without the marker that says of which set it is")
+@pytest.mark.situation("an unfinished set without the marker that says which set it belongs to")
 def test_without_a_marker_nothing_is_removed(pictures, tmp_path, monkeypatch):
     foreign = tmp_path / ".out.0123456789ab.partial"
     foreign.mkdir()

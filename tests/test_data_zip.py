@@ -129,6 +129,6 @@ def test_files_that_are_no_zip(tmp_path):
     for content in (b"", b"hello" * 100, whole[: len(whole) - 30]):
         (tmp_path / "bad.zip").write_bytes(content)
         assert _error(tmp_path / "bad.zip").startswith(f"{tmp_path}/bad.zip: not a whole zip file (")
-    assert "holds no picture (.png" in _error(_write(tmp_path / "c.zip", {"a.txt": b""}))
+    assert "contains no picture (.png" in _error(_write(tmp_path / "c.zip", {"a.txt": b""}))
     with pytest.raises(ConfigError, match=r"data\.path is empty"):
         open_source(_config(""), "train")

@@ -125,7 +125,7 @@ def test_the_files_sampler_denoises(tmp_path: Path) -> None:
 
 
 def test_without_noise_there_is_none_to_remove(tmp_path: Path) -> None:
-    model, refused = toy(0.0), "^denoise: data.noise_std is 0: "
+    model, refused = toy(0.0), "^denoise: data.noise_std is 0, "
     for call in (
         lambda: model.sample(1, denoise=True),
         lambda: model.sample_batches(1, denoise=True),

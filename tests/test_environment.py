@@ -86,7 +86,7 @@ def test_the_users_cache(monkeypatch, home, cache, expected):
     assert environment.user_cache() == (expected and Path(expected))
 
 
-@pytest.mark.situation("a cache folder that cannot be made, or only be read")
+@pytest.mark.situation("a cache folder that cannot be made, or that can only be read")
 def test_a_cache_that_cannot_be_made_costs_one_line(cache_settings, monkeypatch, tmp_path, caplog):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "file" / "cache"))
@@ -96,7 +96,7 @@ def test_a_cache_that_cannot_be_made_costs_one_line(cache_settings, monkeypatch,
     assert [str(tmp_path / "file") in said for said in caplog.messages] == [True]
 
 
-@pytest.mark.situation("a cache folder that cannot be made, or only be read")
+@pytest.mark.situation("a cache folder that cannot be made, or that can only be read")
 def test_from_a_cache_that_cannot_be_written_programs_are_read(cache_settings, monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
@@ -110,7 +110,7 @@ def test_from_a_cache_that_cannot_be_written_programs_are_read(cache_settings, m
 # JAX
 
 
-@pytest.mark.situation("`JAX_PLATFORMS` or `JAX_PLATFORM_NAME` names what is not there")
+@pytest.mark.situation("`JAX_PLATFORMS` or `JAX_PLATFORM_NAME` names a platform that does not exist here")
 @pytest.mark.parametrize(
     ("platforms", "platform", "error", "parts"),
     [
@@ -147,7 +147,7 @@ def test_a_plugin_that_fails_is_told_in_one_line(caplog):
     assert record.getMessage().endswith("RuntimeError: cuInit failed") and not record.exc_info
 
 
-@pytest.mark.situation("`XLA_FLAGS` that XLA does not take")
+@pytest.mark.situation("`XLA_FLAGS` that XLA does not accept")
 @pytest.mark.parametrize("flags", ["--xla_no_such_flag=1", "xla_cpu"])
 def test_flags_that_xla_does_not_take(monkeypatch, flags):
     monkeypatch.setenv("XLA_FLAGS", flags)
@@ -157,7 +157,7 @@ def test_flags_that_xla_does_not_take(monkeypatch, flags):
     devices.start()
 
 
-@pytest.mark.situation("a `JAX_...` variable with a value that JAX does not take")
+@pytest.mark.situation("a `JAX_...` variable with a value that JAX does not accept")
 @pytest.mark.parametrize(
     ("raised", "expected"),
     [
@@ -225,7 +225,9 @@ def test_a_number_of_tasks_that_is_none():
         pytest.param(
             given,
             expected,
-            marks=pytest.mark.situation("`JAX_PLATFORMS` or `JAX_PLATFORM_NAME` names what is not there"),
+            marks=pytest.mark.situation(
+                "`JAX_PLATFORMS` or `JAX_PLATFORM_NAME` names a platform that does not exist here"
+            ),
         )
         for given, expected in (
             ({"JAX_PLATFORMS": "cuda"}, "JAX_PLATFORMS=cuda"),
@@ -237,7 +239,7 @@ def test_a_number_of_tasks_that_is_none():
         pytest.param(
             {"JAX_ENABLE_X64": "maybe"},
             "JAX_ENABLE_X64=maybe",
-            marks=pytest.mark.situation("a `JAX_...` variable with a value that JAX does not take"),
+            marks=pytest.mark.situation("a `JAX_...` variable with a value that JAX does not accept"),
         ),
     ],
 )

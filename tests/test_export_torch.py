@@ -67,9 +67,9 @@ def test_a_base_that_is_all_masked_has_a_kernel_of_zeros() -> None:
     ("out", "said"),
     [
         ("x.bin", "ends in .safetensors or .pt"),
-        ("there.pt", "is there already"),
-        ("no/x.pt", "no is no directory"),
-        ("no/x.safetensors", "no is no directory"),
+        ("there.pt", "exists already"),
+        ("no/x.pt", "no is not a directory"),
+        ("no/x.safetensors", "no is not a directory"),
     ],
 )
 def test_mistakes_give_one_line(out: str, said: str, workdir: Path, tmp_path: Path, capsys: Any) -> None:

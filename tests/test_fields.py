@@ -178,7 +178,7 @@ def test_rate_groups_that_the_family_does_not_declare_are_a_fault(toy: types.Sim
 
 def test_a_name_is_registered_once(toy: types.SimpleNamespace) -> None:
     schema.register("toy", "toy_family")
-    with pytest.raises(ConfigError, match="^model.family 'hierarchy' is hcflow_jax.* already"):
+    with pytest.raises(ConfigError, match="^model.family 'hierarchy' is already hcflow_jax.*"):
         schema.register("hierarchy", "toy_family")
 
 

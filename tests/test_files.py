@@ -111,7 +111,7 @@ def test_a_file_system_without_locks_is_said(
     monkeypatch.setattr(fcntl, "flock", flock)
     with locked(tmp_path / "lock", wait=wait) as held:
         assert not held
-    assert "no locks there (no locks)" in caplog.text
+    assert "locks do not work there (no locks)" in caplog.text
 
 
 def test_a_lock_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_actnorm_init_runs_through_steps_in_forward_order() -> None:
     ids=["kind", "hyperparameter", "split"],
 )
 def test_repeat_refuses_unlike_steps(steps: tuple[flows.Bijector, ...]) -> None:
-    with pytest.raises(ValueError, match="must be alike"):
+    with pytest.raises(ValueError, match="may differ only in constants"):
         flows.Repeat(steps).create(jax.random.key(0), jnp.zeros((1, 2, 2, 4)))
 
 

@@ -144,11 +144,11 @@ MISUSE = {
     ),
     "conditioning of actnorm": (
         lambda: flows.Actnorm().init(KEY, POINTS, IMAGES),
-        r"Actnorm: it takes no conditioning, .* given: \(2, 4, 4, 3\)",
+        r"Actnorm: it has no conditioning, .* given: \(2, 4, 4, 3\)",
     ),
     "conditioning of a chain that takes none": (
         lambda: flows.chain(norm=flows.Actnorm(), mix=flows.Mixing()).init(KEY, POINTS, POINTS),
-        r"Chain: it takes no conditioning, .* given: \(2, 4\)",
+        r"Chain: it has no conditioning, .* given: \(2, 4\)",
     ),
     "extra conditioning of a network": (
         lambda: CHAIN.forward(_points(CHAIN), POINTS, POINTS),
@@ -192,7 +192,7 @@ MISUSE = {
     "no permutation": (lambda: flows.Permute((0, 2)), r"Permute: .* permutation of 0, ..., 1, not \(0, 2\)"),
     "latents that leave what is inverted": (
         lambda: flows.Invert(SPLIT).init(KEY, POINTS),
-        "Invert: .* Chain that latents leave",
+        "Invert: .* Chain that factors out latents",
     ),
     "an empty chain": (lambda: flows.chain(), "chain: it needs"),
     "a class in a chain": (lambda: flows.chain(norm=flows.Actnorm), "chain: norm must be a bijector"),  # pyright: ignore

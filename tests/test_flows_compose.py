@@ -172,5 +172,5 @@ def test_linen_modules_with_other_variables_are_refused() -> None:
             self.variable("notes", "n", jnp.zeros, ())
             return x, x
 
-    with pytest.raises(ValueError, match="Coupling: its network may have parameters alone, but it also has notes"):
+    with pytest.raises(ValueError, match="Coupling: its network may only have parameters, but it also has notes"):
         flows.Coupling(Noted(), flows.ChannelSplit()).init(jax.random.key(0), X)

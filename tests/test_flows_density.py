@@ -81,7 +81,7 @@ def blocks(page: str, section: str = "") -> list[str]:
 
 @pytest.mark.slow
 def test_readme_ends_in_a_trained_density() -> None:
-    source = blocks("README.md", "## Build on the pieces")[0]
+    source = blocks("README.md", "## Build your own flows")[0]
     assert len(source.splitlines()) < 25
     names: dict[str, Any] = {}
     exec(compile(source, "README.md", "exec"), names)

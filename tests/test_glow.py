@@ -136,7 +136,7 @@ def test_what_the_model_does_not_have_is_refused(model: Any, params: Any, z: Any
         model.draw(jax.random.key(0), 1, {"16": 0.5})
     with pytest.raises(InputError, match="no space 'y_top'; there are z"):
         model.to_space(params, z, "y_top")
-    with pytest.raises(InputError, match=r"x has shape \(3, 8, 8, 3\); the model takes \('batch', 16, 16, 3\)"):
+    with pytest.raises(InputError, match=r"x has shape \(3, 8, 8, 3\); the model expects \('batch', 16, 16, 3\)"):
         model.encode(params, images(8))
 
 

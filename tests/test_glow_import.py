@@ -209,7 +209,7 @@ def test_lu_tensors_that_are_none_are_refused() -> None:
     config = cases.least(8, levels=1, steps=1, mixing="lu")
     flat = glow_names.to_flat(drawn(config), config)
     p, sign = "flow.layers.1.invconv.p", "flow.layers.1.invconv.sign_s"
-    with pytest.raises(glow.InputError, match=f"{p}: it is no permutation matrix"):
+    with pytest.raises(glow.InputError, match=f"{p}: it is not a permutation matrix"):
         glow.convert({**flat, p: np.ones((12, 12), np.float32)}, 8)
     with pytest.raises(glow.InputError, match=f"{sign}: it has a sign"):
         glow.convert({**flat, sign: np.full(12, 0.5, np.float32)}, 8)
@@ -222,10 +222,10 @@ def test_a_damaged_npz_is_refused(command: Any, tmp_path: Path, capsys: pytest.C
         file.write_bytes(content)
         arguments = [str(file), "--family", "glow", "--resolution", "16", "--out", str(tmp_path / "out")]
         assert import_torch.main(arguments) == 2
-        assert f"{file}: it is no whole .npz" in capsys.readouterr().err
+        assert f"{file}: it is not a complete .npz" in capsys.readouterr().err
     pickled = tmp_path / "pickled.npz"
     np.savez(pickled, a=np.array([{}], dtype=object))
-    with pytest.raises(glow.InputError, match="no whole .npz"):
+    with pytest.raises(glow.InputError, match="not a complete .npz"):
         glow.read(pickled)
 
 

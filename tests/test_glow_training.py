@@ -38,8 +38,10 @@ def two_devices() -> None:
     for mesh in (sharding.make_mesh(config, model.batch_unit), in_a_row(jax.devices()[:1])):
         state = initialise.initialise(model, optimizer, config, images, Programs(Clock()), mesh)
         first = jax.device_get(state.params)
-        train_step = step.make_train_step(model, optimizer, config, schedule(config, 8), mesh)
-        state, metrics = train_step(state, sharding.spread(mesh, images[2:6]))
+        plan = schedule(config, 8)
+        train_step = step.make_train_step(model, optimizer, config, plan, mesh)
+        numbers = step.numbers_of(config, plan, mesh)
+        state, metrics = train_step(state, sharding.spread(mesh, images[2:6]), numbers)
         made.append((first, jax.device_get(metrics["loss"]), mesh.size))
     (first, loss, size), (other, other_loss, other_size) = made
     assert (size, other_size) == (2, 1)

@@ -99,4 +99,4 @@ def test_an_imported_model_is_evaluated_and_not_trained_on(tmp_path: Path) -> No
     assert json.loads((out / "eval.json").read_text())["step"] == 0
     done = run("-m", "hcflow_jax.main", f"--workdir={out}", f"--config={given}")
     assert done.returncode == 2
-    assert "weights alone and no state of training to go on from" in done.stderr.splitlines()[-1]
+    assert "only weights, without a training state to resume from" in done.stderr.splitlines()[-1]

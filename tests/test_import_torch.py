@@ -128,12 +128,12 @@ def test_a_file_cut_short_anywhere(refused: Any, tmp_path: Path) -> None:
         ({"network_magic": pickled(7)}, "magic number"),
         ({"module": b"PK\x03\x04" + b"\0" * 30}, "zip format"),
         ({"module": b"\x89PNG\r\n\x1a\n"}, "of another format"),
-        ({"settings": b'\x05\0\0\0{"a":'}, "no JSON"),
-        ({"settings": b"\x02\0\0\0[]"}, "no JSON object"),
-        ({"settings": b'\x0a\0\0\0{"a":1e999'}, "no JSON"),
+        ({"settings": b'\x05\0\0\0{"a":'}, "not JSON"),
+        ({"settings": b"\x02\0\0\0[]"}, "not a JSON object"),
+        ({"settings": b'\x0a\0\0\0{"a":1e999'}, "not JSON"),
         ({"settings": b"\x02\0\0\0{}"}, "no MODEL_PARAMETERS"),
         ({"settings": b"\x02\0\0\0{}more"}, "4 bytes follow"),
-        ({"settings": torch_file.section(b"[" * 200_000)}, "no JSON"),
+        ({"settings": torch_file.section(b"[" * 200_000)}, "not JSON"),
     ],
 )
 def test_a_file_of_another_kind(changes: dict[str, bytes], said: str, refused: Any) -> None:
@@ -211,8 +211,8 @@ MASK = "blocks.0.blocks.steps.0.coupling.mask_in"
         ({LAYER: None}, f"no '{LAYER}'"),
         ({LAYER: np.ones((4, 3, 1, 1), np.float32)}, f"{LAYER} has shape (4, 3, 1, 1)"),
         ({LAYER: _with_nan()}, f"{LAYER} has a value that is not finite"),
-        ({MASK: np.ones((1, 3, 16, 16), np.float32)}, f"{MASK} is not what the config makes"),
-        ({MASK: np.ones((1, 3, 8, 8), np.float32)}, f"{MASK} is not what the config makes"),
+        ({MASK: np.ones((1, 3, 16, 16), np.float32)}, f"{MASK} differs from what the config makes"),
+        ({MASK: np.ones((1, 3, 8, 8), np.float32)}, f"{MASK} differs from what the config makes"),
     ],
     ids=["layer", "mask", "missing", "shape", "nan", "other mask", "mask of another shape"],
 )
@@ -241,7 +241,7 @@ def test_doubles_are_refused(refused: Any) -> None:
 @pytest.mark.usefixtures("traced_once")
 def test_a_file_without_settings_takes_a_config(command: Any, refused: Any, tmp_path: Path) -> None:
     file = torch_file.pieces(torch_model.flat(), None, moments=False)
-    refused(file, "no settings of its own: name its config with --config")
+    refused(file, "the file has no settings; give its config with --config")
     (tmp_path / "given.py").write_text("import torch_model\n\ndef get_config():\n    return torch_model.config()\n")
     status, _, err = command(file, f"--config={tmp_path / 'given.py'}")
     assert (status, err) == (0, [])

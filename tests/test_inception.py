@@ -137,7 +137,7 @@ def _with(**changed: np.ndarray | None) -> dict[str, np.ndarray]:
     [
         (lambda: _with(fc__weight=np.zeros((1000, 2048), np.float32)), "torchvision"),
         (lambda: _with(AuxLogits__fc__weight=np.zeros((1000, 768), np.float32)), "torchvision"),
-        (lambda: {"conv1.weight": np.zeros((2, 2), np.float32)}, "another network's"),
+        (lambda: {"conv1.weight": np.zeros((2, 2), np.float32)}, "belongs to another network"),
         (lambda: _with(fc__bias=None), "no tensor 'fc.bias'"),
         (lambda: _with(fc__bias=np.zeros(1007, np.float32)), r"fc.bias has shape \(1007,\)"),
         (lambda: _with(fc__bias=np.full(1008, np.nan, np.float32)), "not finite"),
@@ -157,7 +157,7 @@ def test_no_file_and_no_weights(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="empty: the file is empty"):
         inception_weights.read(tmp_path / "empty")
     (tmp_path / "cut").write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(InputError, match="cut: it is no whole zip file"):
+    with pytest.raises(InputError, match="cut: it is not a complete zip file"):
         inception_weights.read(tmp_path / "cut")
 
 

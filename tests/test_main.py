@@ -62,7 +62,7 @@ def test_train_then_eval(command, tmp_path):
         (["--profile=3"], "--profile=3: expected FIRST:LAST"),
         (["--profile=3:2"], "--profile=3:2: expected FIRST:LAST"),
         (["--profile=6:7"], "--profile=6:7: the run ends at step 6"),
-        (["--profile=1:2", "--mode=eval"], "--profile traces steps of training"),
+        (["--profile=1:2", "--mode=eval"], "--profile traces training steps"),
         (["--num_processes=2"], "--coordinator_address and --process_id missing: several processes need all of"),
         (["--config.data.path=/nowhere"], "/nowhere: no such folder; data.path names the folder of images"),
         (["--config.data.source=ffhq"], "data.source is 'ffhq': expected portraits, prepared, folder"),

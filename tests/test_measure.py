@@ -140,17 +140,17 @@ def arrays(path, **named):
 @pytest.mark.parametrize(
     ("make", "argv", "message"),
     [
-        (lambda p: p.mkdir(), [], "given: holds no picture"),
-        (lambda p: arrays(p, arr_0=np.zeros((3, 9, 9, 3), np.uint8)), [], "have 9 pixels a side, and"),
+        (lambda p: p.mkdir(), [], "given: contains no picture"),
+        (lambda p: arrays(p, arr_0=np.zeros((3, 9, 9, 3), np.uint8)), [], "have 9 pixels, and"),
         (lambda p: arrays(p, arr_0=np.zeros((3, 8, 8, 3), np.uint8)), ["--split", "eval"], "one array"),
-        (lambda p: arrays(p, mu=np.zeros(3), sigma=np.eye(3)), [], "holds no images"),
+        (lambda p: arrays(p, mu=np.zeros(3), sigma=np.eye(3)), [], "contains no images"),
         (
             lambda p: None,
             ["--protocol", "paper", "--metrics", "fid"],
             "holds 7 images, and the protocol 'paper' takes",
         ),
         (lambda p: None, ["--samples", "1", "--metrics", "fid"], "a distance needs at least 2"),
-        (lambda p: None, ["--metrics", "beauty"], "'beauty': expected some of bits"),
+        (lambda p: None, ["--metrics", "beauty"], "'beauty': expected any of bits"),
         (lambda p: None, ["--sigma", "16=0.7"], "no level '16'"),
     ],
 )

@@ -94,7 +94,9 @@ def test_runs_of_any_name_are_compared(hcflow, tmp_path, monkeypatch, name):
     assert json.loads(table.read_text())["run"] == str(tmp_path / name / "a")
 
 
-@pytest.mark.situation("a picture whose name has 255 bytes and no ending, or one that is no name elsewhere")
+@pytest.mark.situation(
+    "a picture whose name has 255 bytes and no ending, or characters that a file name cannot have elsewhere"
+)
 def test_decoded_pictures_have_names_that_files_can_have(hcflow, tmp_path):
     [made] = fakes.pictures(tmp_path, 1)
     made.rename(long := tmp_path / ("é" * 127))

@@ -1,4 +1,4 @@
-"""The notebook runs from its first cell to its last, with a small model in the box's place."""
+"""The notebook runs from its first cell to its last, with a small model in place of the bundled one."""
 
 from pathlib import Path
 

@@ -38,7 +38,9 @@ def _zip(path: Path, method: int) -> tuple[Path, int, int]:
     return path, start, stop
 
 
-@pytest.mark.situation("a damaged member of a zip file of any compression, or of one that Python does not know")
+@pytest.mark.situation(
+    "a damaged member of a zip file of any compression, or of a compression that Python does not know"
+)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_damaged_member_costs_itself_alone(tmp_path, capsys, method):
     path, start, stop = _zip(tmp_path / "a.zip", METHODS[method])
@@ -160,7 +162,7 @@ def _config(folder: Path):
 ANY = [_Odd("odd"), TypeError("odd"), AttributeError(), RecursionError("deep"), Warning("odd"), StopIteration()]
 
 
-@pytest.mark.situation("a decoder that raises anything while it reads one picture")
+@pytest.mark.situation("a decoder that raises any exception while it reads one picture")
 @pytest.mark.parametrize("error", ANY, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("place", ["load", "read"])
 def test_whatever_is_raised_names_the_picture(folder, tmp_path, capsys, monkeypatch, error, place):

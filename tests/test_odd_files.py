@@ -71,7 +71,7 @@ def _config(folder: Path):
 
 
 @pytest.mark.situation(
-    "a pipe, a socket, a device, or a link to itself or to nothing, with a picture's name; a file over 1 GiB"
+    "a file with the name of a picture that is a pipe, a socket, a device, a broken or circular link, or over 1 GiB"
 )
 @pytest.mark.parametrize("make", MAKERS)
 def test_preparing_names_and_skips_or_stops(folder, tmp_path, capsys, make):
@@ -111,7 +111,7 @@ def test_the_command_opens_a_picture_once(folder, capsys, monkeypatch):
     Path("empty.png").touch()
     assert command.main(["reconstruct", "empty.png"]) == 0
     assert opened == [Path("empty.png")]
-    assert f"note: empty.png: cropped to the square at its centre and resized to {fakes.SIZE} pixels" in (
+    assert f"note: empty.png: cropped to its central square and resized to {fakes.SIZE} pixels" in (
         capsys.readouterr().err
     )
 
@@ -132,7 +132,7 @@ def test_a_zip_file_that_is_none(folder, make):
         open_source(config, "train")
 
 
-@pytest.mark.situation("a link to itself without a picture's name")
+@pytest.mark.situation("a circular link without the name of a picture")
 def test_a_link_to_itself_is_one_file_that_is_left_out(folder):
     Path("loop").symlink_to("loop")
     Path("deep").mkdir()
@@ -177,7 +177,7 @@ def test_what_is_left_out_is_counted_and_said_once(folder, tmp_path, capsys, cap
         where = Path(shutil.make_archive(str(tmp_path / "archive"), "zip", "."))
     source = ["--source", f"{kind}:{where}"]
     assert run_prepare(folder, tmp_path / "out", *source) == 0
-    said = "left out, not taken for pictures: 6 files (.gif 2, .heic 1, .tif 1, no ending 1, other endings 1)"
+    said = "left out, not pictures by their endings: 6 files (.gif 2, .heic 1, .tif 1, no ending 1, other endings 1)"
     assert capsys.readouterr().out.splitlines()[0] == said
     report = (tmp_path / "out" / "report.json").read_text()
     assert '"left_out": {\n  ".gif": 2,\n  ".heic": 1,' in report
@@ -194,7 +194,7 @@ def test_what_is_left_out_is_counted_and_said_once(folder, tmp_path, capsys, cap
 
 def test_a_set_without_a_picture_says_what_it_has(tmp_path):
     (tmp_path / "a.tif").touch()
-    with pytest.raises(DataError, match=r"holds no picture \(.*\.jfif.*left out: 1 file \(\.tif 1\)$"):
+    with pytest.raises(DataError, match=r"contains no picture \(.*\.jfif.*left out: 1 file \(\.tif 1\)$"):
         open_source(_config(tmp_path), "train")
 
 

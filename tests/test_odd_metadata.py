@@ -37,7 +37,7 @@ ODD_TAGS = [
 ]
 
 
-@pytest.mark.situation("EXIF turns the picture, and another of its tags is odd or damaged")
+@pytest.mark.situation("the EXIF of a picture says that it is turned, and another of its tags is odd or damaged")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("tag", ODD_TAGS, ids=range(len(ODD_TAGS)))
 def test_odd_tags_turn_the_picture(kind, tag):
@@ -130,7 +130,7 @@ LARGE = {
 }
 
 
-@pytest.mark.situation("a PNG with text or a colour profile of any size, or damaged text, profile, time or eXIf")
+@pytest.mark.situation("a PNG with text or a colour profile of any size, or with damaged text, profile, time or eXIf")
 @pytest.mark.parametrize("what", LARGE)
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_what_a_png_carries_besides(what, place):
@@ -139,7 +139,7 @@ def test_what_a_png_carries_besides(what, place):
     np.testing.assert_array_equal(_load(file[:at] + LARGE[what] + file[at:]), _upright(file, 1))
 
 
-@pytest.mark.situation("a JPEG with segments of applications that are damaged, or a second picture that is missing")
+@pytest.mark.situation("a JPEG with damaged application segments, or whose second picture is missing")
 @pytest.mark.parametrize(
     "segment",
     [(0xE2, b"MPF\0garbage"), (0xE2, b"MPF\0" + odd.exif(odd.entry(0xB001, 4, 1, b"\2"))), (0xE2, b"ICC_PROFILE\0"),

@@ -33,9 +33,7 @@ KEYED = {
 }
 
 
-@pytest.mark.situation(
-    "a PNG whose transparency is a colour, of any depth, grey or RGB, or of a length it cannot have"
-)
+@pytest.mark.situation("a PNG whose transparency is a colour, of any depth, grey or RGB, or of a wrong length")
 @pytest.mark.parametrize("what", KEYED)
 def test_a_colour_that_is_transparent(what):
     bits, colour, row, key, second = KEYED[what]

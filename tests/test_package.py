@@ -24,8 +24,8 @@ LONGEST_FILE = 300  # lines
 # Imports every module while the packages of the extras cannot be found, and prints those that fail.
 IMPORT_ALL = """
 import importlib, pkgutil, sys, traceback
-for name in ("dicebear", "dicebear_core", "dicebear_styles", "imageio_ffmpeg", "matplotlib", "resvg_py",
-             "tensorboard", "tensorflow", "torch"):
+for name in ("dicebear", "dicebear_core", "dicebear_styles", "imageio_ffmpeg", "matplotlib", "nicegui", "playwright",
+             "resvg_py", "tensorboard", "tensorflow", "torch"):
     sys.modules[name] = None
 import hcflow_jax
 failed = 0
@@ -44,7 +44,20 @@ def test_version_is_the_declared_one():
 
 
 def test_extras_exist():
-    expected = {"demo", "pictures", "eval", "tfds", "cuda12", "cuda13", "tpu", "peers", "dev"}
+    expected = {
+        "demo",
+        "pictures",
+        "eval",
+        "tfds",
+        "cuda12",
+        "cuda13",
+        "tpu",
+        "peers",
+        "docs",
+        "dev",
+        "explore",
+        "browser",
+    }
     assert expected <= set(PROJECT["optional-dependencies"])
 
 

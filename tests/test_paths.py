@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HOMES = ("hcflow_jax/paths.py", "hcflow_jax/environment.py")  # where `~` is put in: paths, and the user's cache
 
 
-@pytest.mark.situation("a name that begins with `~` and is no user's")
+@pytest.mark.situation("a name that begins with `~` but not with a user's name")
 @pytest.mark.parametrize("name", ["~out.png", "~z/a", "~nobody-has-this-name", "a/~", "a~b", "x ~/y"])
 def test_a_tilde_of_nobody_is_part_of_a_name(name):
     assert paths.local(name) == Path(name)
@@ -33,12 +33,12 @@ def test_a_tilde_is_the_home(monkeypatch):
 def test_without_a_home_a_tilde_is_one_line_and_no_folder(monkeypatch):
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # what it does without HOME and passwd entry
     for text in ("~", "~/a"):
-        with pytest.raises(InputError, match="--out ~.*: ~ means the home directory, and there is none"):
+        with pytest.raises(InputError, match="--out ~.*: ~ means the home directory, which is unknown"):
             paths.local(text, "--out")
     assert paths.local("~a") == Path("~a")
 
 
-@pytest.mark.situation("`gs://`, `s3://` or another scheme where a path is taken")
+@pytest.mark.situation("`gs://`, `s3://` or another scheme where a path is expected")
 @pytest.mark.parametrize(
     "text",
     ["gs://bucket/run", "GS://b", "s3://b/x", "file:///tmp/a", "hf+x://m", "gs:/b/x", Path("gs://b/x")],
@@ -123,7 +123,7 @@ def test_any_text_becomes_a_name(text, tmp_path):
     assert name == text or len(os.fsencode(name)) > 240
 
 
-@pytest.mark.situation("a folder that is called `portraits` or `scenes`, as the models in the box")
+@pytest.mark.situation("a folder that is called `portraits` or `scenes`, like the bundled pretrained models")
 def test_a_folder_does_not_hide_a_model_in_the_box(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     assert box.find("portraits") == box.find(Path("portraits")) == box.weights("portraits")
@@ -131,9 +131,7 @@ def test_a_folder_does_not_hide_a_model_in_the_box(tmp_path, monkeypatch, caplog
     assert box.find("portraits") == box.weights("portraits") and not caplog.text
     assert box.find("./portraits") == box.find(Path("./portraits")) == Path("portraits")
     (tmp_path / "portraits" / "checkpoints").mkdir()
-    assert (
-        box.find("portraits") == box.weights("portraits") and "the folder of that name is ./portraits" in caplog.text
-    )
+    assert box.find("portraits") == box.weights("portraits") and "write ./portraits for" in caplog.text
 
 
 @functools.cache
@@ -158,7 +156,8 @@ def test_one_function_takes_all_paths():
             named = kinds.get("metavar", "")
             takes_path = "FILE" in named or named in ("'DIR'", "'IMAGE'", "'WHERE'", "'CHECKPOINT'", "'MODEL.bin'")
             if takes_path and "data-dir" not in ast.unparse(call):
-                assert kinds.get("type") in ("as_path", "model_name"), f"{file}:{call.lineno}: a path without as_path"
+                known = ("as_path", "model_name", "parts.image", "image")  # the last two call as_path
+                assert kinds.get("type") in known, f"{file}:{call.lineno}: a path without as_path"
 
 
 @pytest.mark.situation("a name with `[`, `*` or `?`")

@@ -92,7 +92,7 @@ def test_real_features_are_kept_by_all_they_depend_on(tmp_path, monkeypatch, cap
 
     monkeypatch.setattr("hcflow_jax.files.write", full)
     side(protocols.with_samples(protocols.PAPER, 6))
-    assert calls[5:] == [6] and "are not kept for the next time" in caplog.text
+    assert calls[5:] == [6] and "could not be kept for the next evaluation" in caplog.text
     assert len(list(statistics.parent.iterdir())) == 12
 
 

@@ -108,10 +108,10 @@ def _bytes(content: bytes):
         (_bytes(b""), "neither features"),
         (_bytes(b"GIF89a..."), "neither features"),
         (_bytes(pickle.dumps({"fid": 3})), "holds no mu and sigma"),
-        (_bytes(pickle.dumps({"fid": {"mu": 3, "sigma": 4}})), "no array"),
+        (_bytes(pickle.dumps({"fid": {"mu": 3, "sigma": 4}})), "not an array"),
         (_bytes(pickle.dumps({"fid": {"mu": MU, "sigma": SIGMA}})[:-40]), "is damaged"),
         (_bytes(b"\x80\x02r\xff\xff\xff\x7f."), "is damaged"),
-        (_bytes(b"\x80\x02}r\xff\xff\xff\x7f."), "out of reach"),
+        (_bytes(b"\x80\x02}r\xff\xff\xff\x7f."), "that does not exist"),
     ],
 )
 def test_files_that_cannot_be_used(write, said: str, tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_a_run_does_not_depend_on_the_settings(plain, tmp_path, monkeypatch, giv
 
 
 @pytest.mark.full
-@pytest.mark.situation("a run that began without 64 bits and goes on with them, or the other way round")
+@pytest.mark.situation("a run that starts without 64 bits and resumes with them, or the other way round")
 @pytest.mark.parametrize("first", [False, True])
 def test_a_run_goes_on_with_or_without_x64(plain, tmp_path, monkeypatch, first):
     fakes.install(monkeypatch.setattr)

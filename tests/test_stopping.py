@@ -262,8 +262,8 @@ def test_a_commands_own_process_is_ended_at_once_where_it_cannot_end_in_order(wh
         pytest.param(
             "{python} -m hcflow_jax --help >/dev/full",
             2,
-            "error: what was printed could not be written (No space left on device)\n",
-            marks=pytest.mark.situation("what is printed goes to a full disk, or to a stream that is closed"),
+            "error: the output could not be written (No space left on device)\n",
+            marks=pytest.mark.situation("output goes to a full disk, or to a closed stream"),
         ),
         ("{python} -m hcflow_jax --help >&-", 0, ""),
         ("{python} -m hcflow_jax paint >&- 2>&-", 2, ""),

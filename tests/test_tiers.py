@@ -27,6 +27,7 @@ ensure_env() {
   cp "$TOP/python" "$PY"
   echo "install $1 $place $VENV_NAME" >>"$TOP/calls"
 }
+ensure_browser() { echo browser >>"$TOP/calls"; [ "$FAILS" != browser ]; }
 find_release() { [ "$1" = 3.13 ] && echo python3.13; }
 """
 
@@ -65,10 +66,16 @@ def test_the_fast_tier_needs_dev_alone(start):
 def test_the_full_tier_repeats_no_test_of_the_fast_one(start):
     status, calls, _ = start("launch/test.sh", "--full")
     assert status == 0
-    assert calls[:2] == ["install dev into a new .venv", "install peers into .venv"]
-    assert calls[2].endswith(" pyright")
-    assert f" -m {FULL} -n " in calls[3]
-    assert len(calls) == 4
+    assert calls[:3] == ["install dev into a new .venv", "install peers,browser,docs into .venv", "browser"]
+    assert calls[3].endswith(" pyright")
+    assert f" -m {FULL} -n " in calls[4]
+    assert len(calls) == 5
+
+
+def test_the_full_tier_fails_without_a_browser_and_runs_the_rest(start):
+    status, calls, said = start("launch/test.sh", "--full", fails="browser")
+    assert status == 1 and said.count("FAILED: Chromium for the tests of the explorer") == 2
+    assert f" -m {FULL} -n " in calls[4]
 
 
 def test_a_missing_python_fails_and_the_rest_is_run(start):
@@ -102,7 +109,11 @@ def test_ci_starts_with_what_the_readme_says_in_a_place_without_environment(star
     status, calls, _ = start(".ci/run")
     assert status == 0
     installed = [call for call in calls if call.startswith("install")]
-    assert installed == ["install dev into a new .venv", "install dev into .venv", "install peers into .venv"]
+    assert installed == [
+        "install dev into a new .venv",
+        "install dev into .venv",
+        "install peers,browser,docs into .venv",
+    ]
     assert [path.name for path in old.iterdir()] == ["old"]  # it was neither used nor touched
     assert [path.name for path in tmp_path.iterdir()] == ["top"]  # and the copy is gone
 

@@ -139,8 +139,10 @@ def test_accumulation_changes_nothing_but_rounding(monkeypatch, tmp_path):
         config = fakes.config(tmp_path / "images", batch_size=16, accumulate=count)
         model, mesh = fakes.Model(), sharding.make_mesh(config, 4)
         optimizer = Optimizer.of(model, config)
-        step = steps.make_train_step(model, optimizer, config, schedule(config, 24), mesh)
-        state, metrics = step(states.create(model.create(jax.random.key(0)), optimizer), images)
+        plan = schedule(config, 24)
+        step = steps.make_train_step(model, optimizer, config, plan, mesh)
+        numbers = steps.numbers_of(config, plan, mesh)
+        state, metrics = step(states.create(model.create(jax.random.key(0)), optimizer), images, numbers)
         found[count] = {"params": state.params, "metrics": metrics}
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), found[1], found[4])
 

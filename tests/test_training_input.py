@@ -99,7 +99,7 @@ def test_other_images_are_refused_unless_they_are_wanted(tmp_path, capsys):
     config.data.allow_other_images = True
     capsys.readouterr()
     _train(config, tmp_path / "run", num_steps=2)
-    assert capsys.readouterr().out.count("the training images are others than when it was saved") == 1
+    assert capsys.readouterr().out.count("the training images differ from those when it was saved") == 1
     config.data.allow_other_images = False
     _train(config, tmp_path / "run", num_steps=3)
     assert _metadata(tmp_path / "run")["data"]["count"] == 25

@@ -193,7 +193,7 @@ def test_evaluation_of_a_checkpoint_agrees_with_the_runs_own(whole, tmp_path):
     fewer.eval.images = 2
     assert evaluate.evaluate(directory, fewer)["images"] == 2
     fewer.model.statistics_group = 2
-    with pytest.raises(ConfigError, match="model.statistics_group: 4 -> 2 is not what"):
+    with pytest.raises(ConfigError, match="model.statistics_group: 4 -> 2 differs from"):
         evaluate.evaluate(directory, fewer)
     with pytest.raises(CheckpointError, match="no checkpoints/"):
         evaluate.evaluate(tmp_path)

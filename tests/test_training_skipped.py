@@ -122,7 +122,13 @@ def two_devices(folder: Path, kind: str) -> None:
     assert mesh.size == 2
     model = install(setattr, bad=white, gradient_only=kind == "gradient")
     optimizer = Optimizer.of(model, config)
-    train_step = steps.make_train_step(model, optimizer, config, schedule(config, 24), mesh)
+    plan = schedule(config, 24)
+    program = steps.make_train_step(model, optimizer, config, plan, mesh)
+    numbers = steps.numbers_of(config, plan, mesh)
+
+    def train_step(state, images):
+        return program(state, images, numbers)
+
     state = states.create(model.create(jax.random.key(0)), optimizer)
     state = jax.device_put(state, replicated(mesh))
     images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)

@@ -94,7 +94,7 @@ def test_another_model_is_refused_with_its_fields(trained, tmp_path):
     config.model.encoder_multiplier, config.model.top.style_layers = 1.0, 2
     config.train.clip_norm = 1.0  # how it was trained does not matter
     named = (
-        rf"^train\.init_from={trained[1]}: its model is another than this config's: "
+        rf"^train\.init_from={trained[1]}: its model differs from that of this config: "
         r"model\.encoder_multiplier: 10\.0 -> 1\.0; model\.top\.style_layers: 6 -> 2; set it back"
     )
     with pytest.raises(ConfigError, match=named) as error:

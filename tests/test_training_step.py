@@ -1,6 +1,7 @@
 """One step: whose noise is whose, what a bad gradient does, and what the freeze leaves alone."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +29,10 @@ def _setup(folder, *, frozen=False):
     optimizer = Optimizer.of(model, config)
     if frozen not in _STEPS:
         plan = schedule(config, 24, frozen_group="encoder")
-        _STEPS[frozen] = steps.make_train_step(model, optimizer, config, plan, make_mesh(config, 4), frozen=frozen)
+        mesh = make_mesh(config, 4)
+        program = steps.make_train_step(model, optimizer, config, plan, mesh, frozen=frozen)
+        numbers = steps.numbers_of(config, plan, mesh)
+        _STEPS[frozen] = lambda state, images: program(state, images, numbers)
     params = model.create(jax.random.key(0))
     return _STEPS[frozen], states.create(params, optimizer)
 
@@ -136,3 +140,26 @@ def test_the_frozen_encoders_ema_goes_on(setup):
     kernel = np.array(state.params["encoder"]["stage_0"]["kernel"])
     new, _ = step(state.replace(step=jnp.int32(1), ema=ema), images())
     np.testing.assert_allclose(new.ema["encoder"]["stage_0"]["kernel"], 0.005 * kernel, rtol=1e-4)
+
+
+def test_seeds_and_rates_are_no_part_of_the_program(monkeypatch, tmp_path):
+    fakes.install(monkeypatch.setattr)
+
+    def lowered(**train):
+        config = fakes.config(tmp_path / "images", images_per_epoch=4)
+        config.seed = train.pop("seed", 0)
+        config.train.update(train)
+        model, plan = fakes.Model(), schedule(config, 24, frozen_group="encoder")
+        optimizer, mesh = Optimizer.of(model, config), make_mesh(config, 4)
+        program = steps.make_train_step(model, optimizer, config, plan, mesh)
+        numbers = steps.numbers_of(config, plan, mesh)
+        state = states.create(model.create(jax.random.key(0)), optimizer)
+        batch: Any = images()
+        return program.lower(state, batch, numbers).as_text(), program(state, batch, numbers)[1]
+
+    text, metrics = lowered(warmup_steps=2, ema_decay=0.9)
+    rates = {"encoder": 1e-3, "decoder": 1e-3, "flows": 1e-3}
+    other, others = lowered(warmup_steps=3, ema_decay=0.8, learning_rate=rates, num_steps=77, seed=5)
+    assert text == other  # so the compiled program is found in the cache
+    assert float(metrics["loss"]) != float(others["loss"])  # by the seed
+    assert lowered(final_decay=0.5)[0] != text  # what is computed otherwise is another program

@@ -141,7 +141,7 @@ def test_a_trace_that_the_run_cuts_short_is_written(tmp_path):
         ("0:2", "expected FIRST:LAST"),
         ("4:3", "expected FIRST:LAST"),
         ("9:11", "the run ends at step 10, train.num_steps"),
-        ("4:6", "the run goes on from step 4; name steps after it"),
+        ("4:6", "the run continues from step 4; name steps after it"),
     ],
 )
 def test_steps_that_cannot_be_traced_are_refused(tmp_path, text, message):

@@ -115,4 +115,4 @@ def test_without_noise_nothing_is_denoised(trained, capsys):
 
 def test_a_bundled_model_is_not_changed(capsys):
     assert cli.main(["tune-sigma", "--checkpoint", "portraits"]) == 2
-    assert "a bundled model is not changed; copy" in capsys.readouterr().err
+    assert "a bundled model cannot be changed; copy" in capsys.readouterr().err

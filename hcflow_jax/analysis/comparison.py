@@ -132,7 +132,7 @@ def draw(path: Path, run: Run, comparisons: Sequence[Comparison]) -> None:
     """Draws the run over the bands of its references, by step and by time; a row of panels for each quantity.
 
     Args:
-      path: of the PNG.
+      path: the path of the PNG.
       run: as it was read.
       comparisons: with each reference; none: the run alone.
 

@@ -37,9 +37,8 @@ class Points:
 
     Attributes:
       step: steps done.
-      seconds: of training until then, over all resumptions: without compiling, evaluating, sampling and saving.
-      value: of the quantity.
-      rows: how many rows of the history each point is the mean of.
+      seconds: the seconds of training until then, over all resumptions: without compiling, evaluating, sampling and
+        saving. value: the value of the quantity. rows: how many rows of the history each point is the mean of.
     """
 
     step: Float[np.ndarray, " n"]
@@ -109,7 +108,7 @@ class Run:
     """A config and what training it gave, with one or more seeds.
 
     Attributes:
-      name: of the workdir or reference, for messages.
+      name: the name of the workdir or reference, for messages.
       config: the whole config, locked; its seed is that of the first of `seeds`.
       images: the training set, as a checkpoint's metadata has it: `name`, `count`, `identity`; None if not known.
       seeds: at least one.
@@ -169,12 +168,12 @@ def read_run(workdir: Path) -> Run:
     told = about.read(workdir)
     if told.config is None:
         raise InputError(
-            f"{workdir}: its config is not known ({about.CONFIG}, or a checkpoint's): wait for its first checkpoint"
+            f"{workdir}: its config is unknown (no {about.CONFIG}, no checkpoint); wait for its first checkpoint"
         )
     rows = list(_rows(file.read_text()))
     seed = Seed(int(told.config.seed), _points(rows), _rate(rows), _about(workdir, file, told.metadata))
     if not any(name.startswith(f"{TRAIN}/") for name in seed.points):
-        raise InputError(f"{file}: no step of training is logged yet; one is every train.log_every steps")
+        raise InputError(f"{file}: no training step is logged yet; a row is written every train.log_every steps")
     return Run(str(workdir), told.config, told.metadata.get("data"), (seed,))
 
 
@@ -204,7 +203,7 @@ def find(given: str) -> Run:
         return reference(given)
     path = paths.local(given)
     if not path.exists():
-        raise InputError(f"{given}: no reference of that name ({', '.join(names())}), and no such folder")
+        raise InputError(f"{given}: no reference has this name ({', '.join(names())}), and there is no such folder")
     return read_run(path)
 
 

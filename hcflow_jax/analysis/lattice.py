@@ -47,7 +47,7 @@ class Lattice:
         self.side = side
         self.periods = tuple(p for p in PERIODS if side % p == 0 and side >= _LEAST * p)
         if not self.periods:
-            raise InputError(f"images are of {side} pixels: a lattice takes an even number, 8 at least")
+            raise InputError(f"images are of {side} pixels; expected an even number, at least 8")
         points: list[tuple[int, int]] = []
         self.members: dict[int, np.ndarray] = {}
         for period in self.periods:
@@ -76,7 +76,7 @@ def ratios(lattice: Lattice, taken: Float[np.ndarray, "n points 17"]) -> dict[in
     white noise it is larger by about 1 / (6 n), because the logarithm of an estimated power is too low.
 
     Args:
-      lattice: of the images' size.
+      lattice: the lattice of the images' size.
       taken: positive, from `Lattice.take`, of images that are divided by their standard deviation.
 
     Returns:

@@ -23,7 +23,7 @@ class Mean:
 
     Attributes:
       value: the estimate.
-      standard_error: of the estimate, over images; None for a single image.
+      standard_error: the standard error of the estimate, over images; None for a single image.
     """
 
     value: float

@@ -30,8 +30,8 @@ class Midpoints:
     All are of n images, so that they can be compared: a Frechet distance is larger for fewer images.
 
     Attributes:
-      midpoints: of the images half-way between two ends.
-      ends: of the ends themselves, as the model decodes them.
+      midpoints: results for the images half-way between two ends.
+      ends: results for the ends themselves, as the model decodes them.
       floor: between two halves of the reals, n images each or half of the reals if these are too few; None for reals
         that are known by their statistics only.
       floor_count: images of such a half.
@@ -85,7 +85,7 @@ def of_images(
       extractor: makes the features.
       how, space: as in `Model.interpolate`.
       count: n, how many of the images, 3 or more; None: all.
-      seed: of the order, and of the floor's halves.
+      seed: the seed of the order, and of the floor's halves.
       batch_size: images that the extractor takes at once on a device.
       tell: is called with what is done, how many images, and of how many.
 
@@ -118,9 +118,9 @@ def of_samples(
 
     Args:
       count: n, how many samples, 3 or more.
-      sigma: of the samples' latents, as in `Model.sample`. Linear midpoints of two draws at sigma have a standard
-        deviation of 0.71 sigma, spherical ones nearly sigma.
-      seed: of the samples, and of the floor's halves.
+      sigma: the sigma of the samples' latents, as in `Model.sample`. Linear midpoints of two draws at sigma have a
+        standard deviation of 0.71 sigma, spherical ones nearly sigma.
+      seed: the seed of the samples, and of the floor's halves.
       model, reals, extractor, how, space, batch_size, tell: as in `of_images`.
 
     Raises:
@@ -142,7 +142,7 @@ def sheet(
 
     Args:
       model: from `api.load`.
-      latents: of n >= 2 images; the columns are their n - 1 neighbouring pairs.
+      latents: the latents of n >= 2 images; the columns are their n - 1 neighbouring pairs.
       how, space: as in `Model.interpolate`.
       title: above the rows.
 
@@ -150,7 +150,7 @@ def sheet(
       InputError: an argument is not allowed.
     """
     if len(latents) < 2:
-        raise InputError(f"latents are of {len(latents)} image: midpoints lie between two at least")
+        raise InputError(f"latents are of {len(latents)} image; midpoints need at least two")
     ends = model.decode(latents)
     between = model.decode(model.blend(latents[:-1], latents[1:], how=how, space=space))
     (scale,) = pictures.scales([model.resolution])

@@ -41,7 +41,7 @@ class Row:
       at: the step, or the images seen.
       value: the run's; None where it is not there yet.
       low: least of the reference's seeds.
-      median: of them.
+      median: the median value.
       high: greatest of them.
       seeds: how many of them have a value there.
       tolerance: by which the band is widened; None where it is not known.
@@ -103,7 +103,7 @@ def edges(length: int, every: int) -> tuple[float, ...]:
     Each is a fifth as long as the time before it, at least two rows and at most a twentieth of the run.
 
     Args:
-      length: of the run, steps.
+      length: the length of the run, steps.
       every: steps from one row to the next.
     """
     found = [0]
@@ -118,8 +118,8 @@ def compare(run: Run, reference: Run) -> Comparison:
     """Holds a run against a reference.
 
     Args:
-      run: of one seed, its training rows as they were logged.
-      reference: of one or more seeds.
+      run: a run with one seed, its training rows as they were logged.
+      reference: a reference with one or more seeds.
     """
     windows = reference.edges or edges(reference.last_step, int(reference.config.train.log_every))
     theirs = reference.windowed(windows)
@@ -163,9 +163,9 @@ class Band:
 
     Attributes:
       step: where any seed has a point.
-      seconds: of training until then, by the clock of the fastest seed.
+      seconds: the seconds of training until then, by the clock of the fastest seed.
       low: least of the seeds.
-      median: of them.
+      median: the median value.
       high: greatest of them.
     """
 

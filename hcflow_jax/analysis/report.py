@@ -22,7 +22,7 @@ class Report:
 
     def __init__(self, workdir: Path, model: api.Model):
         """Args:
-        workdir: of the run; the report goes to `report/` in it.
+        workdir: the workdir of the run; the report goes to `report/` in it.
         model: from `api.load`.
         """
         self.workdir, self.folder, self.model = workdir, workdir / "report", model

@@ -46,7 +46,7 @@ def draw(
     Args:
       models: by name, of any families and resolutions.
       count: the first so many images of `seed`, as they come ("uncurated"). Without effect if `seeds` are given.
-      seed: of those images.
+      seed: the seed of those images.
       seeds: the first image of each of these seeds instead: the same as `seed:N` of `hcflow interpolate`.
       sigma: std of the latents, one number or by level, as in `Model.sample`; None: each model's own.
       sigmas: by the model's name, in place of `sigma`.
@@ -59,12 +59,12 @@ def draw(
     """
     wanted = dict(sigmas or {})
     if not models or not set(wanted) <= set(models):
-        raise InputError(f"models are {list(models)} and sigmas of {list(wanted)}: expected one model at least")
+        raise InputError(f"models are {list(models)} and sigmas of {list(wanted)}: expected at least one model")
     chosen = seeds is not None
     each = list(seeds) if seeds is not None else []
     number = len(each) if chosen else whole("count", count, 1)
     if not number:
-        raise InputError("seeds: there are none; give one at least, or None")
+        raise InputError("seeds is empty: give at least one seed, or None")
     found: dict[str, np.ndarray] = {}
     for name, model in models.items():
         own, before = wanted.get(name, sigma), len(found) * number

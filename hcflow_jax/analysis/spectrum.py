@@ -41,12 +41,11 @@ class Spectrum:
       count: n.
       resolution: R, pixels.
       window: one of `WINDOWS`.
-      frequency: of each ring, cycles a pixel, (rings,). Above 0.5 there are only the corners of the spectrum.
-      members: how many frequencies a ring has; all together R^2.
-      power: mean over a ring's frequencies and over images, squares of 8-bit levels, (rings,).
-      relative: the same for images that are each divided by their standard deviation first, over the power of white
-        noise of the same variance, (rings,). White noise has 1, but for ring 0 and, with Hann's window, less in rings
-        1 and 2, as the image's mean is taken away.
+      frequency: the frequency of each ring, cycles a pixel, (rings,). Above 0.5 there are only the corners of the
+        spectrum. members: how many frequencies a ring has; all together R^2. power: mean over a ring's frequencies
+        and over images, squares of 8-bit levels, (rings,). relative: the same for images that are each divided by
+        their standard deviation first, over the power of white noise of the same variance, (rings,). White noise has
+        1, but for ring 0 and, with Hann's window, less in rings 1 and 2, as the image's mean is taken away.
       relative_error: its standard error over images; NaN for a single image.
       lattice: by the period in pixels, the energy at the lattice's frequencies in units of that of their neighbours
         (see `lattice`); 1: no lattice. Its standard error is over images.
@@ -186,7 +185,7 @@ def picture(path: str | Path, spectra: Mapping[str, Spectrum]) -> None:
     """Draws radial spectra of several sets over one axis, in dB.
 
     Args:
-      path: of the PNG.
+      path: the path of the PNG.
       spectra: by the set's name.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What each level of a model decides: how much pixels vary when that level alone is drawn anew (Figure 5)."""
+"""What each level of a model decides: how much pixels vary when that level alone is drawn again (Figure 5)."""
 
 import dataclasses
 import math
@@ -28,7 +28,7 @@ class Variation:
       maps: by level, coarse to fine, (n, R, R): at each pixel the root of the mean over the three channels of the
         variance over the resamplings, in 8-bit levels.
       resamplings: how often each level of each image was drawn.
-      seed: of the draws.
+      seed: the seed of the draws.
       left_out: by level, how many of the n * `resamplings` images have values that are not numbers. A model may make
         such images where a level is drawn without truncation. They are left out of the variance.
     """
@@ -123,10 +123,10 @@ def variation(
 
     Args:
       model: from `api.load`, of any family.
-      latents: of n images: `model.encode(images)`, or `model.draw(n, sigma=...)`.
+      latents: the latents of n images: `model.encode(images)`, or `model.draw(n, sigma=...)`.
       resamplings: how often each level is drawn, 2 or more. About so many images are in memory at once, and at least
         `model.batch_size`.
-      seed: of the draws.
+      seed: the seed of the draws.
       tell: is called with "variation", the (image, level) pairs that are done, and their number.
 
     Raises:
@@ -235,9 +235,7 @@ def _resampled(
 
 def _pixel_std(images: Float[np.ndarray, "k R R 3"], name: str) -> Float[np.ndarray, "R R"]:
     if len(images) < 2:
-        raise InputError(
-            f"level {name}, drawn anew, makes images that are not finite; look at the model's parameters"
-        )
+        raise InputError(f"level {name}, drawn again, makes images that are not finite; check the model's parameters")
     variance = np.clip(images, 0, 1).var(0, ddof=1, dtype=np.float64)
     return LEVELS * np.sqrt(variance.mean(-1))
 

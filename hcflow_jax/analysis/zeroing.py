@@ -18,7 +18,7 @@ def cumulative_zeroing(model: api.Model, latents: api.Latents) -> Iterator[tuple
 
     Args:
       model: from `api.load`.
-      latents: of n images.
+      latents: the latents of n images.
 
     Yields:
       A label, and the images, (n, R, R, 3) uint8; one pair for each level.
@@ -48,7 +48,7 @@ def of_models(
     sizes = {name: model.resolution for name, model in models.items()}
     if len(set(sizes.values())) != 1:
         said = ", ".join(f"{name} {size}" for name, size in sizes.items()) or "none"
-        raise InputError(f"models: expected one at least, all of one resolution, to take the same images; got {said}")
+        raise InputError(f"models: expected at least one model, and one resolution for all; got {said}")
     found = {}
     for name, model in models.items():
         found[name] = list(cumulative_zeroing(model, model.encode(images)))

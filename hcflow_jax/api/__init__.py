@@ -1,8 +1,8 @@
-"""A trained model for use, by notebooks, the command line and other programs.
+"""A trained model in use: the interface for notebooks, the command line and other programs.
 
 from hcflow_jax import api
 
-model = api.load()                            # the model in the box; or a workdir, a step in it, a weights file
+model = api.load()                            # a bundled model; or a workdir, one of its steps, a weights file
 images = model.sample(16, seed=3, sigma=0.7)  # (16, R, R, 3) uint8
 latents = model.encode(images)                # an array for each of model.level_names
 same = model.decode(latents)

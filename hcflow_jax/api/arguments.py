@@ -1,4 +1,4 @@
-"""Checks of the arguments of `Model`'s methods, before anything is computed."""
+"""Checks the arguments of `Model`'s methods, before anything is computed."""
 
 import math
 import operator
@@ -22,21 +22,23 @@ _SEEDS = _NUMBERS = 2**32  # seeds, and images of one seed
 
 
 def known_dtype(dtype: str) -> str:
-    """One of `DTYPES`, or an InputError."""
+    """Returns the dtype if it is one of `DTYPES`; otherwise raises an InputError."""
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise InputError(f"dtype is {' or '.join(map(repr, DTYPES))}, not {dtype!r}")
     return dtype
 
 
 def known_denoise(config: ConfigDict, denoise: bool) -> bool:
-    """Whether samples are denoised; an InputError if they cannot be."""
+    """Returns whether samples are denoised; raises an InputError if that is impossible."""
     if denoise and config.data.noise_std == 0:
-        raise InputError("denoise: data.noise_std is 0: the model was trained without noise, there is none to remove")
+        raise InputError(
+            "denoise: data.noise_std is 0, so the model was trained without noise and there is none to remove"
+        )
     return bool(denoise)
 
 
 def known_levels(model: ImageModel, levels: Levels) -> tuple[str, ...]:
-    """Names of levels that the model has, or an InputError."""
+    """Returns the names of levels; raises an InputError if the model lacks one."""
     names: tuple[Any, ...]
     try:
         names = (levels,) if isinstance(levels, str | bytes) else tuple(levels)
@@ -48,7 +50,7 @@ def known_levels(model: ImageModel, levels: Levels) -> tuple[str, ...]:
 
 
 def known_level(model: ImageModel, level: str) -> str:
-    """The name of one level that the model has, or an InputError."""
+    """Returns the name of one level; raises an InputError if the model lacks it."""
     if not isinstance(level, str):
         raise InputError(f"levels are named by text, such as {model.level_names[-1]!r}, not by {level!r}")
     if level not in model.level_names:
@@ -57,21 +59,21 @@ def known_level(model: ImageModel, level: str) -> str:
 
 
 def known_space(model: ImageModel, space: str) -> str:
-    """The name of a space in which the model interpolates, or an InputError."""
+    """Returns the name of a space; raises an InputError if the model does not interpolate in it."""
     if space not in model.spaces:
         raise InputError(f"space is {' or '.join(model.spaces)}, not {space!r}")
     return space
 
 
 def whole(name: str, number: Any, least: int, below: float = math.inf, what: str = "") -> int:
-    """A whole number of any type, NumPy's and JAX's too, or an InputError that names the argument.
+    """Converts a whole number of Python, NumPy or JAX to int; otherwise raises an InputError that names the argument.
 
     Args:
-      name: of the argument.
-      number: that was given; a boolean is none.
-      least: the least that is allowed.
-      below: more than the greatest that is allowed.
-      what: says the bounds in a message, if numbers alone do not say enough.
+      name: the name of the argument.
+      number: the given value; a boolean is not a number.
+      least: the smallest allowed number.
+      below: the number must be smaller than this.
+      what: describes the bounds in the message, if the numbers are not enough.
     """
     try:
         found = None if isinstance(number, bool) else operator.index(number)
@@ -84,12 +86,12 @@ def whole(name: str, number: Any, least: int, below: float = math.inf, what: str
 
 
 def known_seed(seed: int) -> np.uint32:
-    """A seed of 32 bits, or an InputError."""
+    """Returns a seed of 32 bits; otherwise raises an InputError."""
     return np.uint32(whole("seed", seed, 0, _SEEDS))
 
 
 def numbers(n: int, first: int) -> range:
-    """The numbers of n images from `first` on, or an InputError."""
+    """Returns the numbers of n images, starting at `first`; raises an InputError if a seed has no such images."""
     start = whole("first", first, 0, _NUMBERS)
     count = whole("n", n, 1, what="at least one image")
     if start + count > _NUMBERS:
@@ -98,15 +100,15 @@ def numbers(n: int, first: int) -> range:
 
 
 def sigmas(model: ImageModel, sigma: Sigma) -> np.ndarray:
-    """Standard deviations: (levels,) float32, coarse to fine, or an InputError.
+    """Returns standard deviations, (levels,) float32, coarse to fine; raises an InputError if one is not allowed.
 
     Args:
       model: the model.
-      sigma: of `model.scaled_levels`, or one by level name; 1 for all others.
+      sigma: the sigma of `model.scaled_levels`, or one by level name; 1 for all others.
     """
     named = dict(sigma) if isinstance(sigma, Mapping) else dict.fromkeys(model.scaled_levels, sigma)
     known_levels(model, named)
-    wanted = named if isinstance(sigma, Mapping) else {"": sigma}  # checked also if no level takes it
+    wanted = named if isinstance(sigma, Mapping) else {"": sigma}  # checked even if no level uses it
     if not all(_is_std(value) for value in wanted.values()):
         raise InputError(f"sigma is {sigma!r}: expected a number that is not negative, or one by level")
     return np.array([float(named.get(name, 1.0)) for name in model.level_names], np.float32)
@@ -123,24 +125,24 @@ def _is_std(value: Any) -> bool:
 
 
 def are_latents(latents: Any, name: str = "latents") -> Latents:
-    """Latents of at least one image, or an InputError that names the argument."""
+    """Returns latents of at least one image; otherwise raises an InputError that names the argument."""
     if not isinstance(latents, Latents):
         raise InputError(
-            f"{name} is {type(latents).__name__}: expected Latents; Latents.from_dict makes them of arrays"
+            f"{name} is {type(latents).__name__}: expected Latents; Latents.from_dict makes them from arrays"
         )
     if not len(latents):
-        raise InputError(f"{name}: of no image; expected one at least")
+        raise InputError(f"{name}: contain no image; expected at least one")
     return latents
 
 
 def known_latents(model: ImageModel, latents: Latents, first: str | None = None, stop: str | None = None) -> Any:
-    """Arrays by level of latents that are the model's, or an InputError.
+    """Returns the arrays of latents by level; raises an InputError if they do not fit the model.
 
     Args:
       model: the model.
-      latents: of n images.
-      first: the coarsest level that is looked at; None: the model's. Latents of the others may be missing.
-      stop: the finest level that is not looked at; None: all from `first` on are.
+      latents: the latents of n images.
+      first: the coarsest level to check; None: the coarsest of the model. Coarser levels may be missing.
+      stop: checking stops before this level; None: at the finest level. Finer levels may be missing.
 
     Returns:
       {level: (n, *shape) float32}.
@@ -150,7 +152,7 @@ def known_latents(model: ImageModel, latents: Latents, first: str | None = None,
     wanted = names[names.index(first) if first else 0 : names.index(stop) if stop else None]
     if first is None and stop is None and set(latents.names) != set(wanted) or not set(wanted) <= set(latents.names):
         have, takes = (", ".join(found) for found in (latents.names, wanted))
-        raise InputError(f"latents have levels {have}; the model takes {takes}")
+        raise InputError(f"latents have levels {have}; the model expects {takes}")
     count = len(latents)
     return {name: _known_array(latents[name], name, (count, *model.latent_shapes[name])) for name in wanted}
 
@@ -159,12 +161,12 @@ def _known_array(given: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
     try:
         array = np.asarray(given)
     except ValueError as error:
-        raise InputError(f"latents of level {name} are no array: {error}") from error
+        raise InputError(f"latents of level {name} are not an array: {error}") from error
     if array.shape != shape:
-        raise InputError(f"latents of level {name} have shape {array.shape}; the model takes {shape}")
+        raise InputError(f"latents of level {name} have shape {array.shape}; the model expects {shape}")
     if not (jnp.issubdtype(array.dtype, np.floating) or jnp.issubdtype(array.dtype, np.integer)):
-        raise InputError(f"latents of level {name} are {array.dtype}; the model takes floats")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
+        raise InputError(f"latents of level {name} are {array.dtype}; the model expects floats")
+    with np.errstate(over="ignore"):  # values too large for float32 become infinite, and are refused below
         array = array.astype(np.float32, copy=False)
     if not np.isfinite(array).all():
         raise InputError(f"latents of level {name} have values that are not finite")

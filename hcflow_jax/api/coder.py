@@ -1,4 +1,4 @@
-"""Images to latents and back, whole or from a level down."""
+"""Encodes images to latents, and decodes latents completely or from a level down."""
 
 import dataclasses
 import itertools
@@ -26,8 +26,8 @@ class Coarse:
 
     Attributes:
       level: the first level that is not decoded yet.
-      dtype: of the networks' arithmetic.
-      state: what the finer levels need of the coarser ones; arrays (n, ...).
+      dtype: the dtype of the networks' arithmetic.
+      state: what the finer levels need from the coarser ones; arrays (n, ...).
       count: n, the number of images.
     """
 
@@ -40,10 +40,10 @@ class Coarse:
         return self.count
 
     def repeat(self, times: int) -> "Coarse":
-        """The same with each image `times` times, one after the other.
+        """Repeats each image `times` times, one after another.
 
         Raises:
-          InputError: `times` is no whole number, or below 1.
+          InputError: `times` is not a whole number, or is below 1.
         """
         times = whole("times", times, 1)
         state = jax.tree.map(lambda a: np.repeat(a, times, 0), self.state)
@@ -54,11 +54,11 @@ class Coder(Engine):
     """The part of `Model` that encodes and decodes."""
 
     def encode(self, images: Images, log_dets: bool = False, progress: Progress | None = None) -> Any:
-        """Latents of images, without noise.
+        """Encodes images to latents, without noise.
 
         Args:
           images: (n, R, R, 3).
-          log_dets: also give log|det dz/dy| of each level's flow, (n,), nats.
+          log_dets: whether to return also log|det dz/dy| of each level's flow, (n,), nats.
           progress: is called after every batch, with the images done and n.
 
         Returns:
@@ -80,10 +80,10 @@ class Coder(Engine):
         return self._latents(z), {name: by_level[name] for name in self.level_names}
 
     def encode_batches(self, images: Images | Iterable[Images]) -> Iterator[Latents]:
-        """`encode`, one batch after the other: for more images than memory holds.
+        """Like `encode`, but yields one batch after another, for more images than fit into memory.
 
         Args:
-          images: (n, R, R, 3), or an iterable of such arrays, of any n; each is taken when it is needed.
+          images: (n, R, R, 3), or an iterable of such arrays, of any n. Each is read when it is needed.
 
         Yields:
           Latents of at most `batch_size` images each; each given array begins a new batch.
@@ -102,14 +102,14 @@ class Coder(Engine):
     def reconstruct_batches(
         self, images: Images | Iterable[Images], as_float: bool = False
     ) -> Iterator[tuple[Images, np.ndarray]]:
-        """Images, encoded and decoded, one batch after the other.
+        """Encodes images and decodes them again, one batch after another.
 
         Args:
           images: as in `encode_batches`.
           as_float: as in `decode`.
 
         Yields:
-          At most `batch_size` images as they were given and as they came back, (b, R, R, 3) each.
+          At most `batch_size` given images and the decoded images, (b, R, R, 3) each.
 
         Raises:
           InputError: the images have another shape, dtype or range.
@@ -125,12 +125,12 @@ class Coder(Engine):
     def decode(
         self, latents: Latents, as_float: bool = False, dtype: str = "float32", progress: Progress | None = None
     ) -> Any:
-        """Images of latents: the inverse of `encode`.
+        """Decodes latents to images: the inverse of `encode`.
 
         Args:
-          latents: of n images.
+          latents: the latents of n images.
           as_float: give floats x + 0.5, not clipped to [0, 1], rather than 8-bit values.
-          dtype: of the networks' arithmetic.
+          dtype: the dtype of the networks' arithmetic.
           progress: is called after every batch, with the images done and n.
 
         Returns:
@@ -150,10 +150,10 @@ class Coder(Engine):
     def decode_batches(
         self, latents: Latents | Iterable[Latents], as_float: bool = False, dtype: str = "float32"
     ) -> Iterator[np.ndarray]:
-        """`decode`, one batch after the other.
+        """Like `decode`, but yields one batch after another.
 
         Args:
-          latents: of n images, or an iterable of such latents; each is taken when it is needed.
+          latents: the latents of n images, or an iterable of such latents; each is taken when it is needed.
           as_float, dtype: as in `decode`.
 
         Yields:
@@ -175,12 +175,12 @@ class Coder(Engine):
         """Decodes the levels that are coarser than `level`, for `decode_from`.
 
         Args:
-          latents: of n images; those of `level` and of finer levels may be missing.
+          latents: the latents of n images; those of `level` and of finer levels may be missing.
           level: the first level that is not decoded.
-          dtype: of the networks' arithmetic, here and in `decode_from`.
+          dtype: the dtype of the networks' arithmetic, here and in `decode_from`.
 
         Raises:
-          InputError: there is no such level, or the latents are not this model's.
+          InputError: the level does not exist, or the latents are not this model's.
         """
         known_level(self.image_model, level)
         arrays = known_latents(self.image_model, latents, stop=level)
@@ -192,11 +192,11 @@ class Coder(Engine):
     def decode_from(
         self, coarse: Coarse, latents: Latents, as_float: bool = False, progress: Progress | None = None
     ) -> Any:
-        """Decodes a level and the finer ones, given the coarser ones: `decode` without doing those again.
+        """Decodes a level and all finer ones, from coarser levels that are already decoded.
 
         Args:
-          coarse: from `decode_coarse`, of n images, or of one that all n share.
-          latents: of n images; those of coarser levels may be missing.
+          coarse: from `decode_coarse`: n images, or one image that all n share.
+          latents: the latents of n images; those of coarser levels may be missing.
           as_float: give floats x + 0.5, not clipped to [0, 1], rather than 8-bit values.
           progress: is called after every batch, with the images done and n.
 
@@ -204,7 +204,7 @@ class Coder(Engine):
           (n, R, R, 3), uint8 or float32.
 
         Raises:
-          InputError: the latents are not this model's, or of another number of images.
+          InputError: the latents do not fit this model, or have another number of images.
 
         >>> model = api.load()
         >>> latents, finest = model.draw(2), model.level_names[-1]
@@ -213,7 +213,7 @@ class Coder(Engine):
         True
         """
         if not isinstance(coarse, Coarse):
-            raise InputError(f"coarse is {type(coarse).__name__}: expected what decode_coarse gave")
+            raise InputError(f"coarse is {type(coarse).__name__}: expected the result of decode_coarse")
         z, count = known_latents(self.image_model, latents, first=coarse.level), len(latents)
         if len(coarse) not in (1, count):
             raise InputError(
@@ -234,11 +234,11 @@ class Coder(Engine):
         how: Literal["linear", "spherical"] = "linear",
         space: str = "z",
     ) -> Latents:
-        """Latents of a point between two images, for n pairs at once.
+        """Latents at a point between two images, for n pairs at once.
 
-        It is the point of `Model.interpolate` at that weight. The linear midpoint of two independent draws is shorter
-        than they are, by a factor of about 0.71: its image is like one drawn at a lower sigma. The spherical one
-        keeps the length.
+        This is the point of `Model.interpolate` at the given weight. The linear midpoint of two independent draws is
+        shorter than the draws, by a factor of about 0.71, so its image looks like one drawn at a lower sigma. The
+        spherical midpoint keeps the length.
 
         Args:
           a, b: latents of n images each.

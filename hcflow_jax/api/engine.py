@@ -1,4 +1,4 @@
-"""A model's parameters and programs on its devices; what `Model` is built on."""
+"""The parameters and compiled programs of a model on its devices; the base of `Model`."""
 
 import hashlib
 import json
@@ -21,52 +21,52 @@ from hcflow_jax.config import config_to_plain
 from hcflow_jax.errors import InputError
 from hcflow_jax.models import ImageModel
 
-_PIXELS = 2**20  # of the images of a device's largest batch, on a CPU as on an accelerator
+_PIXELS = 2**20  # limit for the images of the largest batch of a device
 _LARGEST, _LEAST = 64, 4
 
 
-_started: int | None = None  # the process in which the first model was made, and JAX has threads since
+_started: int | None = None  # the process in which the first model was made; JAX has had threads in it since then
 
 
 def check_process() -> None:
-    """Refuses to compute in a forked copy of a process that has used JAX: without its threads it would hang.
+    """Refuses to compute in a forked copy of a process that has used JAX, because JAX would hang without its threads.
 
     Raises:
-      InputError: this is one.
+      InputError: this process is such a copy.
     """
     global _started
     if _started not in (None, os.getpid()):
         raise InputError(
-            f"this process was forked from process {_started}, in which a model was in use, and JAX cannot go on in "
-            "it: start processes with multiprocessing's 'spawn', and load the model there or send it to them"
+            f"this process was forked from process {_started}, in which a model was in use, and JAX cannot continue "
+            "in it: start processes with multiprocessing's 'spawn', and load the model there or send it to them"
         )
     _started = os.getpid()
 
 
 def largest_batch(resolution: int) -> int:
-    """Largest batch of one device, in images; more images are split over several calls."""
+    """The largest batch of one device, in images; more images are split over several calls."""
     return max(_LEAST, min(_LARGEST, _PIXELS // resolution**2))
 
 
 class Engine:
-    """Programs of a model, run on batches over its devices.
+    """Runs the programs of a model on batches, over its devices.
 
-    It can be copied and pickled: config, parameters, dtype, statistics and `batch_size` are kept. A copy has the same
-    devices, one that was pickled all devices of the process that reads it. Several threads may use it at once.
+    It can be copied and pickled. Both keep config, parameters, dtype, statistics and `batch_size`. A copy uses the
+    same devices. An unpickled model uses all devices of its process. Several threads may use one model.
 
     Attributes:
       config: the config it was trained with, locked.
       image_model: the model itself, an `ImageModel`, in float32.
       params: its parameters as they were trained, raw.
-      dtype: of the networks' arithmetic in sampling and interpolating, "float32" or "bfloat16". Encoding is always in
-        float32, and so is decoding unless it is said otherwise: another arithmetic does not undo it.
+      dtype: the dtype of the networks' arithmetic in sampling and interpolating, "float32" or "bfloat16". Encoding is
+        always in float32, and decoding also, unless a method is told otherwise: only float32 recovers images exactly.
       mesh: the devices that share every batch.
       resolution: R, pixels.
       level_names: the levels of latents, coarse to fine.
       latent_shapes: the shape of each level's latents, without the batch.
-      batch_size: images that are computed at once, at most.
-      sigma: the std of latents of sampling that is given none; None: `SIGMA`. `hcflow tune-sigma` stores one.
-      statistics: what single images take in place of their batch's own in the likelihood; {} if there are none. See
+      batch_size: the largest number of images that are computed at once.
+      sigma: the default std of latents in sampling; None: `SIGMA`. `hcflow tune-sigma` stores one.
+      statistics: stored statistics for the likelihood of fewer images than a batch unit; {} if there are none. See
         `Model.bits_per_dim`.
     """
 
@@ -79,7 +79,7 @@ class Engine:
         statistics: Mapping[str, float] | None = None,
         sigma: Sigma | None = None,
     ):
-        """Compiles nothing yet.
+        """Does not compile anything yet.
 
         Args:
           config: the whole config.
@@ -87,12 +87,12 @@ class Engine:
           dtype: "float32" or "bfloat16".
           mesh: from `devices.in_a_row`; None: this process's devices, all of them.
           statistics: by name, as `Model.measure_statistics` gives them.
-          sigma: the default of sampling, where one is stored with the model.
+          sigma: the default of sampling, if one is stored with the model.
 
         Raises:
-          InputError: for another dtype, or in a process that was forked from one with a model.
-          ConfigError: the config makes no model.
-          EnvironmentSettingError: JAX cannot start as the environment says.
+          InputError: the dtype is not allowed, or the process was forked from one that had a model.
+          ConfigError: no model can be made from the config.
+          EnvironmentSettingError: JAX cannot start with these environment variables.
         """
         check_process()
         devices.start()
@@ -129,7 +129,7 @@ class Engine:
         return self.config, params, self.dtype, mesh, self.statistics, self.sigma
 
     def with_params(self, params: Any) -> Self:
-        """The same model with other parameters. What was compiled is shared; stored statistics and
+        """The same model with other parameters. Compiled programs are shared; stored statistics and
         temperatures are not.
 
         >>> model = api.load()
@@ -142,7 +142,7 @@ class Engine:
 
     @property
     def prepared(self) -> Any:
-        """The parameters with what depends on them alone computed (`ImageModel.prepare`), on the devices."""
+        """The prepared parameters (`ImageModel.prepare`), on the devices."""
         check_process()
         with self._lock:
             if self._prepared is None:
@@ -156,7 +156,7 @@ class Engine:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of config and parameters, in hexadecimal: two models with the same one make the same images."""
+        """SHA-256 of config and parameters, in hexadecimal. Models with the same fingerprint make the same images."""
         digest = hashlib.sha256(json.dumps(config_to_plain(self.config), sort_keys=True).encode())
         for path, leaf in jax.tree_util.tree_leaves_with_path(self.params):
             array = np.ascontiguousarray(leaf)
@@ -172,7 +172,7 @@ class Engine:
             return self._programs[dtype]
 
     def _largest(self, unit: int = 1) -> int:
-        """Most examples that are computed at once, a multiple of the unit on each device."""
+        """The largest number of examples that are computed at once: a multiple of the unit on each device."""
         multiple = unit * self.mesh.size
         return max(multiple, self.batch_size // multiple * multiple)
 
@@ -180,25 +180,25 @@ class Engine:
         return devices.place(devices.split(self.mesh), batch) if self._placed else batch
 
     def _stream(self, program: Any, trees: Iterable[Any], *more: Any, unit: int = 1) -> Iterator[Any]:
-        """A program's results on trees of arrays (n, ...), a piece after the other.
+        """Yields the results of a program on trees of arrays (n, ...), one piece after another.
 
         Args:
           program: of (params, batch, *more).
-          trees: any number of them, of any n.
-          *more: what is the same for all batches.
-          unit: batches are multiples of so many on each device.
+          trees: any number of trees, of any n.
+          *more: arguments that are the same for all batches.
+          unit: on each device, batches are multiples of this number.
         """
         call = lambda batch: program(self.prepared, batch, *more)  # noqa: E731
         return batches.stream(call, trees, self._largest(unit), unit * self.mesh.size, self._place)
 
     def _numbered(self, program: Callable[..., Any], numbers: range) -> Iterator[Any]:
-        """A program's results for images by their numbers, a batch after the other."""
+        """Yields the results of a program for images by their numbers, one batch after another."""
         most = self._largest()
         trees = (np.array(numbers[i : i + most], np.uint32) for i in range(0, len(numbers), most))
         return self._stream(program, trees)
 
     def _latents(self, z: Mapping[str, Any]) -> Latents:
-        # jit sorts a dict's keys
+        # jit sorts the keys of a dict
         return Latents({name: z[name] for name in self.level_names})
 
 
@@ -206,7 +206,7 @@ _Kind = TypeVar("_Kind", bound=Engine)
 
 
 def _remade(kind: type[_Kind], arguments: tuple[Any, ...], batch_size: int, programs: dict[str, Programs]) -> _Kind:
-    """A copy. What is compiled depends on the config alone, so that copies in a process share it."""
+    """A copy. Compiled programs depend only on the config, so the copies in a process share them."""
     made = kind(*arguments)
     made.batch_size = batch_size
     made._programs.update(programs)

@@ -1,4 +1,4 @@
-"""Images as users have them, uint8 or floats in [0, 1]: checked before anything is computed."""
+"""Checks images from users, uint8 or floats in [0, 1], before anything is computed."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,11 +10,11 @@ from hcflow_jax.errors import InputError
 
 Images = UInt8[np.ndarray, "n R R 3"]
 Floats = Float[np.ndarray, "n R R 3"]
-_ROUNDING = 1e-3  # how far outside [0, 1] a float image may be, to allow for how it was made
+_ROUNDING = 1e-3  # how far outside [0, 1] a float image may be, because of rounding
 
 
 def check(images: Images | Floats, resolution: int) -> Images | Floats:
-    """Images as the model takes them.
+    """Checks images and converts them for the model.
 
     Args:
       images: (n, R, R, 3), or one image (R, R, 3): uint8, or floats in [0, 1].
@@ -24,29 +24,31 @@ def check(images: Images | Floats, resolution: int) -> Images | Floats:
       (n, R, R, 3), uint8 or float32.
 
     Raises:
-      InputError: for another shape or dtype, or for values that are not in [0, 1].
+      InputError: the shape or the dtype is wrong, or a float is not in [0, 1].
     """
     try:
         array = np.asarray(images)
     except ValueError as error:
-        raise InputError(f"images are no array, and cannot be made one: {error}") from error
+        raise InputError(f"images cannot be converted to an array: {error}") from error
     given = array.shape
     array = array[None] if array.ndim == 3 else array
     expected = f"(n, {resolution}, {resolution}, 3)"
     if array.ndim != 4 or array.shape[1:] != (resolution, resolution, 3):
-        raise InputError(f"images have shape {given}; the model takes {expected}, channels last")
+        raise InputError(f"images have shape {given}; the model expects {expected}, channels last")
     if not len(array):
-        raise InputError(f"images have shape {given}, so there are none; the model takes {expected}, at least one")
+        raise InputError(
+            f"images have shape {given}, so there is no image; the model expects {expected}, at least one"
+        )
     if array.dtype == np.uint8:
         return array
     if not jnp.issubdtype(array.dtype, np.floating):
-        raise InputError(f"images are {array.dtype}; the model takes uint8, or floats in [0, 1]")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
+        raise InputError(f"images are {array.dtype}; the model expects uint8, or floats in [0, 1]")
+    with np.errstate(over="ignore"):  # values too large for float32 become infinite, and are refused below
         array = array.astype(np.float32)
     low, high = float(array.min()), float(array.max())  # NaN where any value is
     if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
         hint = "; divide by 255, or make them uint8" if 1 < high <= 255 and low >= 0 else ""
-        raise InputError(f"float images lie in [0, 1], these in [{low:.4g}, {high:.4g}]{hint}")
+        raise InputError(f"float images must lie in [0, 1], but these lie in [{low:.4g}, {high:.4g}]{hint}")
     return array
 
 
@@ -55,7 +57,7 @@ def held_out(config: ConfigDict, count: int) -> Images:
 
     Args:
       config: the whole config.
-      count: how many; all of them where there are fewer.
+      count: how many; all of them if there are fewer.
 
     Returns:
       (n, R, R, 3), uint8.

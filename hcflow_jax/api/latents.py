@@ -1,4 +1,4 @@
-"""Latents of images: one array per level, coarse to fine, as a pytree that keeps that order."""
+"""Latents of images: one array for each level, coarse to fine, in a pytree that keeps this order."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -21,10 +21,10 @@ class Latents:
     """
 
     def __init__(self, by_level: Mapping[str, Any]):
-        """Takes arrays (n, ...) by level name, in the order coarse to fine.
+        """Makes latents from arrays (n, ...) by level name, in the order coarse to fine.
 
         Raises:
-          InputError: it is no mapping, or a name is no text.
+          InputError: it is not a mapping, or a name is not text.
         """
         if not isinstance(by_level, Mapping):
             raise InputError(f"by_level is {type(by_level).__name__}: expected arrays by level name")
@@ -54,7 +54,7 @@ class Latents:
         """A copy with other arrays for some levels: `latents.replace(**{"8": z})`.
 
         Raises:
-          LevelNameError: there is no such level; it is an InputError and a KeyError.
+          LevelNameError: the level does not exist. The error is an InputError and a KeyError.
         """
         for name in by_level:
             self._known(name)
@@ -69,7 +69,9 @@ class Latents:
             try:
                 some[name] = (array if hasattr(array, "shape") else np.asarray(array))[rows]
             except (IndexError, ValueError) as error:
-                raise InputError(f"latents of level {name} are no array of {len(self)} images ({error})") from error
+                raise InputError(
+                    f"latents of level {name} are not an array of {len(self)} images ({error})"
+                ) from error
         return Latents(some)
 
     def __len__(self) -> int:
@@ -106,11 +108,11 @@ class Latents:
 
 
 def _rows(which: Any, count: int) -> slice | np.ndarray:
-    """What finds some of `count` images in an array.
+    """Converts an index of images to an index of an array.
 
     Raises:
       ImageIndexError: a number is not below the count.
-      InputError: it is no number, slice, list of numbers, or mask of `count` booleans.
+      InputError: it is not a number, slice, list of numbers, or mask of `count` booleans.
     """
     expected = "an image's number, a slice, a list of numbers, a mask of booleans, or a level's name"
     if isinstance(which, slice):
@@ -143,14 +145,14 @@ def _rows(which: Any, count: int) -> slice | np.ndarray:
 
 
 def concatenate(parts: Iterable[Latents]) -> Latents:
-    """Latents of several calls as those of one.
+    """Joins the latents of several calls.
 
     Raises:
-      InputError: there are none, or they have other levels or shapes than the first.
+      InputError: the list is empty, or the levels or shapes differ.
     """
     each = list(parts)
     if not each or not all(isinstance(part, Latents) for part in each):
-        raise InputError("parts are no list of Latents, at least one")
+        raise InputError("parts must be a list of Latents, with at least one")
     if other := [part.names for part in each if set(part.names) != set(each[0].names)]:
         raise InputError(f"parts have levels {', '.join(each[0].names)} and {', '.join(other[0])}")
     try:
@@ -165,8 +167,8 @@ def between(a: Any, b: Any, weights: Float[np.ndarray, " n"], how: str) -> Float
     Args:
       a, b: of one image, the same shape.
       weights: 0 gives a, 1 gives b.
-      how: "linear", or "spherical": along the arc between their directions, at a length that goes linearly from
-        one's to the other's. Where the two are parallel or one is zero, the arc is the line.
+      how: "linear", or "spherical": along the arc between their directions, with a length that changes linearly.
+        If the two are parallel or one is zero, the arc is the line.
 
     Raises:
       InputError: for another `how`.

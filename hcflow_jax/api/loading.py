@@ -1,4 +1,4 @@
-"""Loads a trained model by its path, or by its name if it comes with the package ("in the box")."""
+"""Loads a trained model by its path, or a bundled pretrained model by its name."""
 
 from pathlib import Path
 
@@ -13,21 +13,21 @@ BOXED = box.NAMES
 
 
 def load(path: str | Path | None = None, *, dtype: str = "float32", mesh: Mesh | None = None) -> Model:
-    """A model with the EMA's parameters.
+    """Loads a model with the parameters of the EMA.
 
     Args:
       path: a workdir (its newest step that can be read), one step in its `checkpoints/`, a weights file, or the name
-        of a model in the box, one of `BOXED`, which a folder of that name does not hide: write "./portraits" for
-        the folder. None: the first of those.
-      dtype: of the networks' arithmetic in sampling: "float32", or "bfloat16", which is faster on accelerators and
-        decodes latents to nearly the same images.
-      mesh: the devices that share every batch, from `devices.in_a_row`; None: all of this process's.
+        of a bundled pretrained model (`BOXED`). None: the first bundled model. For a folder with the name of a
+        bundled model write "./portraits".
+      dtype: the dtype of the networks' arithmetic in sampling: "float32", or "bfloat16", which is faster on
+        accelerators and decodes latents to nearly the same images.
+      mesh: the devices that share every batch, from `devices.in_a_row`; None: all devices of this process.
 
     Raises:
-      CheckpointError: there is none, or it is damaged.
-      ConfigError: this version cannot make a model of its config.
-      InputError: for another dtype, or what is no path of this machine (see `paths.local`).
-      EnvironmentSettingError: JAX cannot start as the environment says.
+      CheckpointError: there is no checkpoint, or it is damaged.
+      ConfigError: this version cannot make a model from its config.
+      InputError: the dtype is not allowed, or the path is not on this machine (see `paths.local`).
+      EnvironmentSettingError: JAX cannot start with these environment variables.
 
     >>> model = api.load("portraits")
     >>> model.sample(2, seed=3).shape == (2, model.resolution, model.resolution, 3)
@@ -36,14 +36,16 @@ def load(path: str | Path | None = None, *, dtype: str = "float32", mesh: Mesh |
     devices.start()
     where = box.weights(BOXED[0]) if path is None else box.find(path)
     if not where.exists():
-        raise CheckpointError(f"{where}: no such directory or file, and no model in the box ({', '.join(BOXED)})")
+        raise CheckpointError(f"{where}: no such directory or file, and not a bundled model ({', '.join(BOXED)})")
     found = checkpoint.load(where)
-    if where.parent != box.weights(BOXED[0]).parent:  # tracing all of the model takes seconds; the box is tested
+    if (
+        where.parent != box.weights(BOXED[0]).parent
+    ):  # tracing the whole model takes seconds; the bundled models are tested
         expected = models.build(found.config).shapes()
         if other := parameters.first_difference(found.arrays["ema"], expected):
             name, there, here = other
             raise CheckpointError(
-                f"{where} does not fit its own config: {name} is {_said(there)} there, and the config makes it "
+                f"{where} does not fit its own config: {name} is {_said(there)} there, but "
                 f"{_said(here)}; get the file again"
             )
     sigma = sampling_file.read(where) if where.is_dir() else found.metadata.get("sigma")

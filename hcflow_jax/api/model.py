@@ -1,4 +1,4 @@
-"""A trained model in use: what `Coder` does, samples, edits by level, the likelihood."""
+"""A trained model in use: encoding and decoding (`Coder`), samples, edits by level, the likelihood."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,20 +15,20 @@ from hcflow_jax.api.latents import Latents
 from hcflow_jax.batches import Progress, joined
 from hcflow_jax.errors import InputError
 
-SIGMA = 0.7  # the paper's in Figures 4 and 11
-_HELD_OUT = 1024  # images that `measure_statistics` looks at, at most
+SIGMA = 0.7  # the value of Figures 4 and 11
+_HELD_OUT = 1024  # the largest number of images that `measure_statistics` uses
 
 
 class Model(Coder):
     """A model and its parameters, from `load`.
 
-    Images go in as uint8 or as floats in [0, 1], (n, R, R, 3), any n; what is computed for an image does not depend
-    on how many it comes with. Programs are compiled when they are first wanted, for batches of a few sizes, and run
-    on all of the process's devices. The attributes are those of `Engine`.
+    Images are uint8 or floats in [0, 1], (n, R, R, 3), for any n. The result for an image does not depend on the
+    other images. Programs are compiled when they are first needed, for batches of a few sizes. They run on all
+    devices of the process. The attributes are those of `Engine`.
     """
 
     def draw(self, n: int, seed: int = 0, sigma: Sigma | None = None, first: int = 0) -> Latents:
-        """Latents from the prior: those of `sample` with the same arguments.
+        """Draws latents from the prior: those of `sample` with the same arguments.
 
         >>> model = api.load()
         >>> bool((model.decode(model.draw(2, seed=3)) == model.sample(2, seed=3)).all())
@@ -39,7 +39,7 @@ class Model(Coder):
         return self._latents(joined(self._numbered(lambda _, i: draw(key, i, sigmas), numbers), n))
 
     def _sigmas(self, sigma: Sigma | None) -> np.ndarray:
-        """The std of every level's latents."""
+        """The standard deviation of the latents of every level."""
         given = self.sigma if sigma is None else sigma
         return arguments.sigmas(self.image_model, SIGMA if given is None else given)
 
@@ -52,17 +52,17 @@ class Model(Coder):
         progress: Progress | None = None,
         denoise: bool = False,
     ) -> pixels.Images:
-        """Images sampled from the model.
+        """Samples images from the model.
 
         Args:
           n: how many.
-          seed: 0 to 2^32 - 1. An image depends on the seed and on its number alone: `sample(4)` gives the first four
+          seed: 0 to 2^32 - 1. An image depends only on the seed and on its number: `sample(4)` gives the first four
             images of `sample(8)`.
           sigma: std of the latents of the levels in `image_model.scaled_levels` (the others have 1), or by level name
             (those not named have 1). None: the model's own (`self.sigma`), else `SIGMA`.
           first: number of the first image.
           progress: is called after every batch, with the images done and n.
-          denoise: takes one step against the noise of training (`ImageModel.decode_denoised`), before rounding.
+          denoise: whether to remove training noise with one step (`ImageModel.decode_denoised`), before rounding.
 
         Returns:
           (n, R, R, 3), uint8.
@@ -80,7 +80,7 @@ class Model(Coder):
     def sample_batches(
         self, n: int, seed: int = 0, sigma: Sigma | None = None, first: int = 0, denoise: bool = False
     ) -> Iterator[pixels.Images]:
-        """`sample`, one batch after the other: for more images than memory holds.
+        """Like `sample`, but yields one batch after another, for more images than fit into memory.
 
         Yields:
           At most `batch_size` images, (b, R, R, 3) uint8.
@@ -103,14 +103,14 @@ class Model(Coder):
         space: str = "z",
         progress: Progress | None = None,
     ) -> pixels.Images:
-        """Images on the way from one to another, both included.
+        """Images that interpolate from one image to another, with both ends.
 
         Args:
           a, b: latents of one image each.
           n: how many images, at least 2.
           how: "linear", or "spherical": along arcs, with lengths between those of the ends.
-          space: one of `image_model.spaces`: "z" interpolates latents. Another replaces some levels by what it has
-            for them (the hierarchy's "y_top": by the 1x1 vector itself); other levels are interpolated as latents.
+          space: one of `image_model.spaces`. "z" interpolates latents. Another space replaces some levels by
+            something else (the hierarchy's "y_top": by the 1x1 vector itself), and interpolates that.
           progress: is called after every batch, with the images done and n.
 
         Returns:
@@ -140,7 +140,7 @@ class Model(Coder):
         return self.decode(Latents(way), dtype=self.dtype, progress=progress)
 
     def resample(self, latents: Latents, levels: Levels, seed: int = 0, sigma: Sigma | None = None) -> Latents:
-        """Latents with some levels drawn anew, for each image by itself; the others stay.
+        """Latents with some levels drawn again, separately for each image; the other levels stay.
 
         Raises:
           InputError: the model does not have the level, or seed or sigma is not allowed.
@@ -155,7 +155,7 @@ class Model(Coder):
         return latents.replace(**{name: drawn[name] for name in names})
 
     def zero(self, latents: Latents, levels: Levels) -> Latents:
-        """Latents with some levels at zero, the prior's mean.
+        """Latents with some levels set to zero, the mean of the prior.
 
         Raises:
           InputError: the model does not have the level.
@@ -172,16 +172,16 @@ class Model(Coder):
     def vary(
         self, latents: Latents, level: str, n: int, seed: int = 0, sigma: Sigma | None = None, dtype: str = "float32"
     ) -> pixels.Images:
-        """Images that agree with one in its coarser levels: the same face with other details.
+        """Images that share the coarser levels of one image: the same face with other details.
 
         The coarser levels are decoded once.
 
         Args:
-          latents: of one image; those of `level` and of finer levels may be missing.
-          level: the first level that is drawn anew, as all finer ones are.
+          latents: the latents of one image; those of `level` and of finer levels may be missing.
+          level: this level and all finer ones are drawn again.
           n: how many images.
-          seed, sigma: of the levels drawn, as in `draw`.
-          dtype: of the networks' arithmetic.
+          seed, sigma: for the drawn levels, as in `draw`.
+          dtype: the dtype of the networks' arithmetic.
 
         Returns:
           (n, R, R, 3), uint8.
@@ -206,10 +206,10 @@ class Model(Coder):
 
         The noise of an image depends on its number in `images` and on `config.eval.seed`. In some models the images
         of a batch unit (`image_model.batch_unit`) share statistics, such as the scale of the hierarchy's noise.
-        Images are cut into units in order. If the last unit is not full, it is filled with the images before it.
+        Units are formed in order. If the last unit is not full, it is filled with the images before it.
 
         Args:
-          images: (n, R, R, 3); floats are made 8-bit values first.
+          images: (n, R, R, 3); floats are first rounded to 8-bit values.
           statistics: "own": those of the units; "stored": `self.statistics`; "auto": the units' own, or the stored
             ones for fewer images than a unit.
           progress: is called after every batch, with the images done and the number of all that are computed.
@@ -287,7 +287,7 @@ class Model(Coder):
         """Writes the sampler to a file that jax loads and runs, on CPU, GPU and TPU: see `sampler_file`.
 
         Args:
-          path: of the file.
+          path: the path of the file.
           n: images per call.
           denoise: as in `sample`.
 

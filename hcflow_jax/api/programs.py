@@ -1,4 +1,4 @@
-"""A model's compiled programs: each takes a batch, and is compiled when it is first called."""
+"""The compiled programs of a model. Each computes a batch, and is compiled when it is first called."""
 
 import json
 import threading
@@ -24,9 +24,10 @@ DTYPES = ("float32", "bfloat16")
 
 @contextmanager
 def _exact(dtype: str) -> Iterator[None]:
-    """In float32, products are: accelerators would round their factors, and decoding would not undo encoding.
+    """Settings of JAX for these programs: with float32, matrix products are computed in full float32.
 
-    Everything else that a caller may have set for programs of his own is as these programs take it.
+    Otherwise accelerators would round the factors, and decoding would not recover images. Settings that a caller
+    made for other programs have no effect.
     """
     with settings.own():
         if dtype == "bfloat16":
@@ -37,18 +38,18 @@ def _exact(dtype: str) -> Iterator[None]:
 
 
 class Programs:
-    """What is compiled of a model, in one of the `DTYPES`."""
+    """The programs of a model in one of the `DTYPES`."""
 
     def __init__(
         self, config: ConfigDict, dtype: str, several: bool = False, execution: Mapping[str, Any] | None = None
     ):
-        """Compiles nothing yet.
+        """Does not compile anything yet.
 
         Args:
           config: the whole config.
-          dtype: of the networks' arithmetic.
-          several: the programs run on several devices. Those of one are kept, as text, for the next process.
-          execution: other fields of the config's group that are to differ; those that it has not are left out.
+          dtype: the dtype of the networks' arithmetic.
+          several: whether the programs run on several devices. Programs for one device are kept for the next process.
+          execution: fields of the config's group `execution` to change; unknown fields are ignored.
         """
         config = config.copy_and_resolve_references()
         wanted = {"dtype": dtype, "encoder_dtype": "auto", **(execution or {})}
@@ -57,7 +58,7 @@ class Programs:
         self.config, self.dtype = config, dtype
         self.model = model = models.build(config)
         plain = json.dumps(config_to_plain(config), sort_keys=True)
-        # What is kept is found again by this package's source and the config: of a family from elsewhere they say too
+        # Kept programs are found by the source of this package and the config. For a family of your own they say too
         # little.
         kept = not several and type(model).__module__.split(".")[0] == __name__.split(".")[0]
 
@@ -66,7 +67,7 @@ class Programs:
                 compiled = traced_once(function, f"api {name} {plain}")
             else:
                 compiled = jax.jit(function, compiler_options=compile_options())
-            lock = threading.Lock()  # of several threads, one compiles it
+            lock = threading.Lock()  # only one of several threads compiles it
 
             def call(*args: Any) -> Any:
                 with lock, _exact(dtype):
@@ -104,12 +105,12 @@ class Programs:
         )
 
     def draw_latents(self, seed: Array, indices: Array, sigmas: Array) -> dict[str, Array]:
-        """Latents of samples by their index under a seed, alone or among others the same.
+        """Latents of samples by their index under a seed. A sample does not depend on the others.
 
         Args:
           seed: (), uint32.
           indices: (b,), uint32.
-          sigmas: a level, coarse to fine.
+          sigmas: one for each level, coarse to fine.
         """
         sigma: Any = dict(zip(self.model.level_names, sigmas, strict=True))
         root = root_key(seed)

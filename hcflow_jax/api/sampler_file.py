@@ -1,4 +1,4 @@
-"""The sampler as one file of StableHLO, which samples where this package is not, by jax and flatbuffers alone.
+"""Writes the sampler as one file of StableHLO. It samples without this package, with jax and flatbuffers.
 
     import jax
     with open("faces.jaxexport", "rb") as file:
@@ -24,24 +24,24 @@ from hcflow_jax.api.programs import Programs
 from hcflow_jax.files import replacing
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-# What every platform's compiler takes and does well.
+# Choices that the compilers of all platforms accept and compile well.
 _EXECUTION = dict(preset="gpu", loop="scan", conv="xla", resample="taps", gain="weights", halves="one")
 
 
 def write(path: str | Path, config: ConfigDict, params: Any, dtype: str, n: int, denoise: bool = False) -> None:
-    """Writes the sampler of a model, its prepared parameters in it.
+    """Writes the sampler of a model, with its prepared parameters.
 
     Args:
-      path: of the file.
+      path: the path of the file.
       config: the whole config.
-      params: prepared.
-      dtype: of the networks' arithmetic.
-      n: images a call.
+      params: prepared parameters.
+      dtype: the dtype of the networks' arithmetic.
+      n: images per call.
       denoise: as in `Model.sample`.
 
     Raises:
-      InputError: n is no whole number or below 1, there is no noise to remove, or the path is none of this machine
-        (see `paths.local`).
+      InputError: n is not a whole number or is below 1, there is no noise to remove, or the path is not on this
+        machine (see `paths.local`).
       OSError: the file cannot be written.
     """
     path, denoise = paths.local(path, "path"), known_denoise(config, denoise)

@@ -1,6 +1,6 @@
-"""The std of latents that a model samples with unless told otherwise: in its weights file, or in its workdir.
+"""Stores the default sigma of sampling with a model: in the metadata of a weights file, or in a workdir.
 
-A weights file has it as `sigma` in its metadata, a workdir as `sampling.json`.
+The metadata have it as `sigma`, a workdir as `sampling.json`.
 """
 
 import json
@@ -18,13 +18,13 @@ NAME = "sampling.json"
 
 
 def path_of(where: Path) -> Path:
-    """The file of a workdir, or of the workdir that a step in `checkpoints/` belongs to."""
+    """The file in a workdir, or in the workdir of a step in `checkpoints/`."""
     step = where.parent.name == checkpoint.CHECKPOINTS and where.name.isdigit()
     return (where.parent.parent if step else where) / NAME
 
 
 def read(where: Path) -> Sigma | None:
-    """What a workdir stores; None if it stores nothing.
+    """The sigma that a workdir stores; None if it stores none.
 
     Args:
       where: the workdir, or a step in its `checkpoints/`.
@@ -46,18 +46,18 @@ def read(where: Path) -> Sigma | None:
 
 
 def write(where: Path, sigma: Sigma, about: Mapping[str, Any]) -> Path:
-    """Stores it with a model.
+    """Stores the sigma with a model.
 
     Args:
       where: a weights file, or a workdir, or a step in its `checkpoints/`.
       sigma: the std of latents, by level.
-      about: how it was found, plain values.
+      about: how it was found, as plain values.
 
     Returns:
-      The file that has it now.
+      The file that contains it.
 
     Raises:
-      OSError: it cannot be written; what was there before is whole.
+      OSError: it cannot be written; the old file is unchanged.
     """
     if where.is_file():
         checkpoint.amend_file(where, {"sigma": sigma, "sigma_about": dict(about)})

@@ -1,4 +1,4 @@
-"""The models in the box: weights that come with the package, each with a card that says what it is."""
+"""The bundled pretrained models: weights that come with the package, each with a model card."""
 
 import logging
 from pathlib import Path
@@ -11,20 +11,20 @@ _log = logging.getLogger(__name__)
 
 
 def weights(name: str) -> Path:
-    """The weights file of a model in the box."""
+    """The weights file of a bundled model."""
     return Path(__file__).with_name(f"{name}.safetensors")
 
 
 def card(name: str) -> Path:
-    """The model card of a model in the box, Markdown."""
+    """The model card of a bundled model, in Markdown."""
     return weights(name).with_suffix(".md")
 
 
 def find(path: str | Path) -> Path:
-    """Where a checkpoint lies: a name in `NAMES` is that model's weights file, whatever lies here under that name.
+    """Finds a checkpoint. A name in `NAMES` means that bundled model, even if there is a folder of that name.
 
-    A folder of the name is written as a path, `./portraits`. A `Path` cannot tell the two apart: it is what lies
-    there, and the model's name where nothing does.
+    Write `./portraits` for a folder of that name. A `Path` cannot distinguish the two: it means the folder if one
+    exists, and the bundled model otherwise.
 
     Raises:
       InputError: see `paths.local`.
@@ -33,5 +33,7 @@ def find(path: str | Path) -> Path:
     if str(path) not in NAMES or (isinstance(path, Path) and where.exists()):
         return where
     if (where / "checkpoints").is_dir():
-        _log.warning("%s is the model in the box; the run in the folder of that name is ./%s", path, path)
+        _log.warning(
+            "%s is the bundled pretrained model; write ./%s for the run in the folder of that name", path, path
+        )
     return weights(str(path))

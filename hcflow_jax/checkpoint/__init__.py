@@ -1,9 +1,8 @@
-"""Save and restore: the only package that knows Orbax.
+"""Saves and restores checkpoints: the only package that uses Orbax.
 
-A step lies in WORKDIR/checkpoints/STEP and carries its config and the versions that wrote it, so a path is
-all that is needed to use a model. Orbax writes it under another name, and gives it its own once it is complete;
-then it is sealed (`files`): what was cut short or changed later is noticed, and the file named. A model that is
-handed on is one file instead, its weights and its config (`weights_file`).
+A step is stored in WORKDIR/checkpoints/STEP with its config and the versions of the libraries, so a path is enough to
+use a model. Orbax writes it under another name and renames it when it is complete. Then it is sealed (`files`), so
+that later damage is noticed. To share a model, write its weights and its config to one file (`weights_file`).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """`Checkpoints` when it is asked for: a command that reads a weights file need not wait for Orbax's import."""
+    """Imports `Checkpoints` when it is needed, so that reading a weights file does not wait for Orbax."""
     if name == "Checkpoints":
         from hcflow_jax.checkpoint import saving
 

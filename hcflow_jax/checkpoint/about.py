@@ -1,4 +1,4 @@
-"""What a workdir says of its run: config and training set. Read without Orbax and JAX, also while the run goes on."""
+"""Reads the config and the training set of a run from its workdir, without Orbax and JAX, also during the run."""
 
 import dataclasses
 import json
@@ -17,11 +17,11 @@ CONFIG = "config.json"  # of a workdir: training writes it before the first step
 
 @dataclasses.dataclass(frozen=True)
 class About:
-    """What is known of a run.
+    """The config and the metadata of a run.
 
     Attributes:
       config: the whole config, locked; None where neither `CONFIG` nor a checkpoint is there yet.
-      metadata: of the newest checkpoint (see `Checkpoint.metadata`); empty where there is none yet.
+      metadata: the metadata of the newest checkpoint (see `Checkpoint.metadata`); empty where there is none yet.
     """
 
     config: ConfigDict | None
@@ -29,10 +29,11 @@ class About:
 
 
 def read(workdir: Path) -> About:
-    """Reads what a workdir says of its run; files that are missing or half-written are passed over.
+    """Reads the config and the metadata of a run. Missing and half-written files are ignored.
 
     Args:
-      workdir: of the run. Workdirs of earlier versions have no `CONFIG`: their newest checkpoint tells the config.
+      workdir: the workdir of the run. Workdirs of earlier versions have no `CONFIG`: their newest checkpoint tells
+        the config.
 
     Raises:
       ConfigError: the config's family of models is not registered.
@@ -40,7 +41,7 @@ def read(workdir: Path) -> About:
     plain = _json(workdir / CONFIG)
     root = workdir / CHECKPOINTS
     steps = sorted((int(path.name) for path in root.glob("*") if path.name.isdigit()), reverse=True)
-    for step in steps:  # the newest may be gone, or its files not there yet
+    for step in steps:  # the newest may be removed, or its files may not be there yet
         config, metadata = (_json(root / str(step) / part / "metadata") for part in ("config", "metadata"))
         if config is not None and metadata is not None:
             return About(config_from_plain(plain or config), metadata)
@@ -48,7 +49,7 @@ def read(workdir: Path) -> About:
 
 
 def _json(file: Path) -> dict[str, Any] | None:
-    """An object of a JSON file; None where there is none."""
+    """The object in a JSON file; None if there is none."""
     with suppress(OSError, ValueError):
         found = json.loads(file.read_text())
         return found if isinstance(found, dict) else None

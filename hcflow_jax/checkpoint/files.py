@@ -1,4 +1,4 @@
-"""What a checkpoint's files are: written down once all of them are final, compared before any is believed."""
+"""Seals a checkpoint: records its files when all are complete, and compares them before reading."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ _SIZES = "sizes.json"  # what older checkpoints have in the seal's stead: sizes 
 
 
 class CheckpointError(HcflowError):
-    """A checkpoint that is missing, incomplete, damaged or of another model; named, with what to do."""
+    """A checkpoint is missing, incomplete, damaged or of another model; the message names it and says what to do."""
 
 
 def _describe(file: Path) -> dict[str, Any]:
@@ -28,15 +28,15 @@ def _describe(file: Path) -> dict[str, Any]:
 
 
 def is_sealed(directory: Path) -> bool:
-    """Whether the files of a step are written down."""
+    """Whether a step has a seal."""
     return (directory / SEAL).exists()
 
 
 def seal(directory: Path) -> None:
-    """Writes down size and SHA-256 of every file of a step, all at once or not at all.
+    """Records size and SHA-256 of every file of a step, completely or not at all.
 
     Args:
-      directory: of a step that is complete: what is written later is not looked at by `check`.
+      directory: the directory of a complete step. `check` ignores files that are written later.
 
     Raises:
       OSError: a file cannot be read, or the seal not written.
@@ -48,14 +48,14 @@ def seal(directory: Path) -> None:
 
 
 def _is_seal(file: Path) -> bool:
-    """Whether a file is the seal, or what a process that was killed left of one."""
+    """Whether a file is the seal, or an unfinished seal of a process that was killed."""
     return file.name.lstrip(".").startswith(SEAL)
 
 
 def check(directory: Path) -> None:
-    """Compares the files of a step with its seal. Without one, only that its parts are there is known.
+    """Compares the files of a step with its seal. Without a seal, it only checks that the parts exist.
 
-    A process that was killed between committing a step and sealing it leaves one without; the step is complete.
+    If a process was killed between committing and sealing, the step has no seal but is complete.
 
     Raises:
       CheckpointError: naming the file that is missing, cut short or changed.

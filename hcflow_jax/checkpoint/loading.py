@@ -1,4 +1,4 @@
-"""Reading a trained model, from whichever of its forms a path names. Orbax is imported for those that need it."""
+"""Reads a trained model from a workdir, a step or a weights file. Imports Orbax only if it is needed."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -15,12 +15,12 @@ from hcflow_jax.checkpoint.files import CHECKPOINTS, CheckpointError
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """What was read.
+    """A checkpoint that was read.
 
     Attributes:
       step: steps done when it was written.
       config: the config it was trained with, locked.
-      arrays: what was asked for, such as {"ema": params}, or the whole state in the shape of a template.
+      arrays: the requested parts, such as {"ema": params}, or the whole state in the shape of a template.
       metadata: `step`, `next_index` (first position of the data order not yet used), `data` (the training set;
         older checkpoints lack it), `versions` of the libraries.
     """
@@ -43,7 +43,7 @@ def load(path: str | Path, parts: Iterable[str] = ("ema",)) -> Checkpoint:
       The checkpoint, its arrays keyed by part, on this process's first device (a weights file's: numpy's).
 
     Raises:
-      CheckpointError: there is none, or it is incomplete.
+      CheckpointError: there is no checkpoint, or it is incomplete.
     """
     path = paths.local(path).absolute()
     parts = tuple(parts)
@@ -66,12 +66,12 @@ def load(path: str | Path, parts: Iterable[str] = ("ema",)) -> Checkpoint:
     finally:
         manager.close()
     if found is None:
-        raise CheckpointError(f"{root}: nothing was saved in it yet; train first, or give another workdir")
+        raise CheckpointError(f"{root}: it has no checkpoint yet; train first, or give another workdir")
     return found
 
 
 def _load_file(path: Path, parts: tuple[str, ...]) -> Checkpoint:
     if other := [part for part in parts if part != "ema"]:
-        raise CheckpointError(f"{path} holds the EMA's weights alone, not {other[0]}: give the workdir it is from")
+        raise CheckpointError(f"{path} contains only the weights of the EMA, not {other[0]}; give its workdir")
     config, params, metadata = weights_file.read_file(path)
     return Checkpoint(int(metadata.get("step", 0)), config, {"ema": params}, metadata)

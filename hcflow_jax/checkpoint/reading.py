@@ -1,4 +1,4 @@
-"""Reading a step: its files compared with their seal, its config before its arrays, errors that name a file."""
+"""Reads a step: compares its files with the seal, reads the config before the arrays, and names a bad file."""
 
 import logging
 import re
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class OtherModelError(CheckpointError):
-    """Whole, but of another model, or of weights alone: an older step will not do either."""
+    """The checkpoint is complete, but of another model or only weights, so an older step does not help."""
 
 
 def _handlers() -> dict[str, Any]:
@@ -47,7 +47,7 @@ def _check_shapes(directory: Path, stored: Any, wanted: Any) -> None:
     if found := parameters.first_difference(stored, wanted):
         name, there, here = found
         raise OtherModelError(
-            f"{directory} is of another model: {name} is {'missing' if there is None else there} there and "
+            f"{directory} belongs to another model: {name} is {'missing' if there is None else there} there and "
             f"{'missing' if here is None else here} in this config; use its own config, or another workdir"
         )
 
@@ -55,8 +55,8 @@ def _check_shapes(directory: Path, stored: Any, wanted: Any) -> None:
 def _check_parts(directory: Path, stored: Iterable[str], template: Any, parts: Iterable[str]) -> None:
     if template is not None and set(stored) == {WEIGHTS}:
         raise OtherModelError(
-            f"{directory} holds weights alone and no state of training to go on from: "
-            f"name another workdir, and start from them with train.init_from={directory.parent.parent}"
+            f"{directory} contains only weights, without a training state to resume from: "
+            f"name another workdir, and start from the weights with train.init_from={directory.parent.parent}"
         )
     for name in parts if template is None else ():
         if name not in stored:
@@ -64,7 +64,7 @@ def _check_parts(directory: Path, stored: Iterable[str], template: Any, parts: I
 
 
 def _placed(tree: Any) -> Any:
-    """Shapes with a place, which is said because a checkpoint may come from other devices."""
+    """Shapes with a device, because the checkpoint may come from other devices."""
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
     def place(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -76,7 +76,7 @@ def _placed(tree: Any) -> Any:
 
 
 def any_config(config: ConfigDict) -> None:
-    """Any config will do."""
+    """Accepts any config."""
 
 
 def read_step(
@@ -94,7 +94,7 @@ def read_step(
       template: a tree of arrays or shapes like the whole state, or a function that gives it for the tree that the
         checkpoint describes; None for some of its parts.
       parts: which, then.
-      accept: is given the step's config before its arrays are read; raises ConfigError if it will not do.
+      accept: is called with the config of the step before its arrays are read; may raise ConfigError.
 
     Raises:
       CheckpointError: it is incomplete, damaged or of another model.
@@ -136,7 +136,7 @@ def reason(error: BaseException) -> str:
 
 
 def read_newest(manager: ocp.CheckpointManager, read: Callable[[int], Checkpoint]) -> Checkpoint | None:
-    """The newest step that can be read, with a warning for each that cannot; None if there is none at all."""
+    """Reads the newest step that can be read, and warns about each that cannot; None if there is no step."""
     steps = sorted(manager.all_steps(), reverse=True)
     problems = []
     for step in steps:
@@ -146,7 +146,7 @@ def read_newest(manager: ocp.CheckpointManager, read: Callable[[int], Checkpoint
             raise
         except CheckpointError as error:
             problems.append(str(error))
-            _log.warning("checkpoint %d cannot be used: %s; trying the one before it", step, error)
+            _log.warning("checkpoint %d cannot be used: %s; trying the previous one", step, error)
     if steps:
         raise CheckpointError(f"{root_of(manager)}: none of its {len(steps)} steps can be read: {problems[0]}")
     return None

@@ -1,4 +1,4 @@
-"""Saving: asynchronous and all or nothing; the steps before a save that fails stay as they are."""
+"""Saves checkpoints asynchronously and completely. If a save fails, earlier steps are unchanged."""
 
 import importlib.metadata
 import logging
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class _RaisedAnyhow(logging.Filter):
-    """Leaves out what Orbax logs, with whole tracebacks, of errors that it raises too: they are told in a line."""
+    """Suppresses Orbax's logs of errors that it also raises; they are reported in one line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (record.exc_info and "orbax" in record.pathname)
@@ -39,16 +39,16 @@ logging.getLogger("absl").addFilter(_RaisedAnyhow())
 
 
 def _seal(directory: Path) -> None:
-    """Seals a step that is complete, which is whole without a seal too: not being able to is worth a warning."""
+    """Seals a complete step. If that fails, the step is still complete, so it only warns."""
     if jax.process_index() == 0:
         try:
             files.seal(directory)
         except OSError as error:
-            _log.warning("%s has no checksums (%s): damage to it would not be noticed", directory, error)
+            _log.warning("%s has no checksums (%s): damage would not be noticed", directory, error)
 
 
 def _remove_unfinished(root: Path) -> None:
-    """Removes what a failed save left behind.
+    """Removes the files of a failed save.
 
     TensorStore's threads may still write there, and make a folder again that was removed. Orbax would stumble over it
     and lose the next save. So this tries again until nothing is there.
@@ -63,7 +63,7 @@ def _remove_unfinished(root: Path) -> None:
 
 
 class _Saving(threading.Thread):
-    """Waits for a step to be complete, then seals it; `error` is what went wrong, once it has ended."""
+    """Waits until a step is complete, then seals it; `error` is the error, if there was one."""
 
     def __init__(self, manager: ocp.CheckpointManager, step: int) -> None:
         super().__init__(name=f"saving step {step}")
@@ -82,8 +82,8 @@ class _Saving(threading.Thread):
 class Checkpoints:
     """The checkpoints of a run, for the process that writes them.
 
-    Saving returns once the arrays are copied off the device; they are written meanwhile. Closing waits for
-    that. A save that fails leaves the steps before it as they are, and the next one is tried as if nothing was.
+    Saving returns when the arrays are copied from the device; a thread writes them. Closing waits for it. If a save
+    fails, earlier steps are unchanged, and the next save is tried.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Checkpoints:
         Args:
           workdir: the run's.
           keep: how many of the newest steps are kept.
-          keep_every: of the others, the multiples of this are kept too; 0: none.
+          keep_every: checkpoints at multiples of this number of steps are also kept; 0: none.
           tell: is given a line for a save that failed with others to come, see `poll`.
         """
         self.root = paths.local(workdir).absolute() / CHECKPOINTS
@@ -109,12 +109,12 @@ class Checkpoints:
         self._failure: CheckpointError | None = None
 
     def steps(self) -> list[int]:
-        """The steps that are there, oldest first; the one that is being written is not."""
+        """The saved steps, oldest first, without the one that is being written."""
         unfinished = self._saving.step if self._saving else None
         return sorted(step for step in self._manager.all_steps() if step != unfinished)
 
     def save(self, step: int, state: Any, config: ConfigDict, position: Mapping[str, Any] | None = None) -> None:
-        """Saves a step, unless it is there; what goes wrong is told by `poll` or raised by `wait`.
+        """Saves a step, unless it exists. `poll` reports errors, and `wait` raises them.
 
         Args:
           step: its number.
@@ -162,7 +162,7 @@ class Checkpoints:
             self._reopen(failed=True)
 
     def _reopen(self, failed: bool = False) -> None:
-        """Sees what is there anew: what was half written is removed, what was to be removed is known again."""
+        """Looks at the directory again after a failed save, and removes half-written files."""
         with suppress(Exception):  # that of the failed save, once more
             self._manager.close()
         if failed:
@@ -170,7 +170,7 @@ class Checkpoints:
         self._manager = open_manager(self.root, **self._options)
 
     def poll(self) -> None:
-        """Tells of a save that has failed since this was last called. Never waits."""
+        """Reports a save that has failed since the last call. Never waits."""
         if self._saving is not None and not self._saving.is_alive():
             self._finish()
         if self._failure is not None:
@@ -178,10 +178,10 @@ class Checkpoints:
             self._failure = None
 
     def restore_latest(self, template: Any, accept: Callable[[ConfigDict], None] = any_config) -> Checkpoint | None:
-        """The newest step that can be read, `arrays` being a tree like `template` (arrays or shapes).
+        """Reads the newest step that can be read; `arrays` is a tree like `template` (arrays or shapes).
 
-        Steps that cannot be read are moved out of the way, to WORKDIR/unreadable, since the run will come to
-        save under their number again.
+        Steps that cannot be read are moved to WORKDIR/unreadable, because the run will save under their numbers
+        again.
 
         Args:
           template: the state's tree, or a function that gives it, see `read_step`.
@@ -212,7 +212,7 @@ class Checkpoints:
         return found
 
     def wait(self) -> None:
-        """Returns once everything saved is on disk.
+        """Waits until everything is on disk.
 
         Raises:
           CheckpointError: the last step could not be saved, and `poll` did not tell.
@@ -223,7 +223,7 @@ class Checkpoints:
             raise failure
 
     def close(self) -> None:
-        """Waits, as `wait`, then lets go of the directory."""
+        """Waits like `wait`, then closes the directory."""
         try:
             self.wait()
         finally:

@@ -1,4 +1,4 @@
-"""A model's parameters alone as a workdir that everything but training on can use."""
+"""Makes a workdir that contains only the weights of a model. It can be used for everything except resuming."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,17 +13,17 @@ from hcflow_jax.files import replacing
 
 
 def check_new(workdir: str | Path) -> Path:
-    """A workdir that is to be made, as an absolute path.
+    """Checks that a workdir can be made; returns its absolute path.
 
     Raises:
-      CheckpointError: it is there, and not an empty directory.
+      CheckpointError: it exists and is not an empty directory.
     """
     target = paths.local(workdir).absolute()
     if target.is_dir() and not any(target.iterdir()):
         return target
     if target.exists() or target.is_symlink():
         held = "holds checkpoints" if (target / CHECKPOINTS).is_dir() else "is there already"
-        raise CheckpointError(f"{target} {held}, and nothing is written over: name a new directory")
+        raise CheckpointError(f"{target} {held}, and is not overwritten; name a new directory")
     return target
 
 
@@ -67,4 +67,4 @@ def _save(workdir: Path, params: Any, config: ConfigDict, about: Mapping[str, An
     finally:
         checkpoints.close()
     if not files.is_sealed(workdir / CHECKPOINTS / "0"):
-        raise CheckpointError(f"{workdir}: its checksums could not be written; see to its disk")
+        raise CheckpointError(f"{workdir}: its checksums could not be written; check the disk")

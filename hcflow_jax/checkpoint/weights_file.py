@@ -1,4 +1,4 @@
-"""A model in one file, to be handed on: the EMA's parameters and the config, as safetensors."""
+"""A weights file: the parameters of the EMA and the config in one safetensors file, for sharing a model."""
 
 import json
 from collections.abc import Mapping
@@ -23,13 +23,13 @@ _KEYS = ("config", "metadata", "empty")
 def save_file(
     path: str | Path, params: Any, config: ConfigDict, metadata: Mapping[str, Any], dtype: Any = np.float32
 ) -> None:
-    """Writes a weights file, all at once or not at all.
+    """Writes a weights file, completely or not at all.
 
     Args:
-      path: of the file, ending in .safetensors.
+      path: the path of the file, ending in .safetensors.
       params: the parameters, nested dicts of arrays.
       config: the whole config.
-      metadata: plain values: `step`, and whatever else is to be known of the model.
+      metadata: plain values: `step`, and other facts about the model.
       dtype: what the values are stored as; float16 halves the file and keeps 11 bits of each.
 
     Raises:
@@ -56,10 +56,10 @@ def save_file(
 
 
 def amend_file(path: str | Path, metadata: Mapping[str, Any]) -> None:
-    """Adds to the metadata of a weights file, all at once or not at all; its tensors keep their bytes.
+    """Adds to the metadata of a weights file, completely or not at all. The tensors do not change.
 
     Args:
-      path: of the file.
+      path: the path of the file.
       metadata: plain values by name, in place of those of the same names.
 
     Raises:
@@ -92,7 +92,9 @@ def read_file(path: Path) -> tuple[ConfigDict, Any, Mapping[str, Any]]:
         with safe_open(path, framework="numpy") as file:
             texts = file.metadata() or {}
             if missing := [key for key in _KEYS if key not in texts]:
-                raise CheckpointError(f"{path} has no {missing[0]} in it: it is not a weights file of this package")
+                raise CheckpointError(
+                    f"{path} does not contain {missing[0]}, so it is not a weights file of this package"
+                )
             config, metadata = config_from_plain(json.loads(texts["config"])), json.loads(texts["metadata"])
             flat: dict[str, Any] = {name: {} for name in json.loads(texts["empty"])}
             flat |= {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118

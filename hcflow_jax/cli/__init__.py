@@ -1,6 +1,6 @@
-"""The `hcflow` command: what a trained model does, without a line of Python. One file a subcommand.
+"""The `hcflow` command: using a trained model without Python. One file for each subcommand.
 
-Importing this imports neither jax nor numpy, so that `hcflow --help` is there at once.
+Importing this package imports neither jax nor numpy, so `hcflow --help` is fast.
 """
 
 from hcflow_jax.cli.command import main

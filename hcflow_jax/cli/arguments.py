@@ -1,4 +1,4 @@
-"""What subcommands share of the command line: how values are read."""
+"""Command-line options that several subcommands share, and how their values are read."""
 
 import argparse
 import math
@@ -10,35 +10,39 @@ from hcflow_jax import box
 from hcflow_jax.commands import UsageError, model_name
 
 DTYPES = ("float32", "bfloat16")
-NUMBERS = _SEEDS = 2**32  # images of a seed, and seeds
+NUMBERS = _SEEDS = 2**32  # how many images a seed has, and how many seeds there are
 
 Sigma = float | dict[str, float]
 
 
 def add_model(parser: argparse.ArgumentParser, default: str = box.NAMES[0]) -> None:
-    """--checkpoint."""
-    boxed = ", ".join(box.NAMES)
-    where = f"a workdir, a step in it, a weights file, or a model in the box ({boxed}); default: {default}"
+    """Adds --checkpoint."""
+    bundled = ", ".join(box.NAMES)
+    where = (
+        f"a bundled pretrained model ({bundled}), a workdir, one of its steps, or a weights file; default: {default}"
+    )
     parser.add_argument("--checkpoint", metavar="WHERE", type=model_name, help=where)
 
 
 def add_dtype(parser: argparse.ArgumentParser) -> None:
-    """--dtype, for what makes images and need not give any back exactly."""
-    text = "of the networks; bfloat16 is faster on accelerators, and its images are a little others; %(default)s"
+    """Adds --dtype, for subcommands that make images and need not recover any exactly."""
+    text = (
+        "dtype of the networks; bfloat16 is faster on accelerators and changes images slightly; default %(default)s"
+    )
     parser.add_argument("--dtype", choices=DTYPES, default=DTYPES[0], help=text)
 
 
 def add_sigma(parser: argparse.ArgumentParser) -> None:
-    """--sigma, for what draws latents; 0.7 is the paper's in Figures 4 and 11."""
+    """Adds --sigma, for subcommands that draw latents; the paper uses 0.7 in Figures 4 and 11."""
     text = (
-        "std of the latents above 1x1, or by level as 8=0.7,32=0.5 (others 1); default: what hcflow tune-sigma "
-        "stored with the model, else 0.7"
+        "standard deviation of the latents finer than 1x1, or one for each level, such as 8=0.7,32=0.5 (1 for all "
+        "others); default: the values that hcflow tune-sigma stored with the model, or 0.7"
     )
     parser.add_argument("--sigma", type=sigma, help=text)
 
 
 def whole(least: int, what: str, below: float = math.inf) -> Callable[[str], int]:
-    """Reads a whole number from `least` on."""
+    """A reader of whole numbers that are at least `least`, for argparse."""
 
     def read(text: str) -> int:
         try:
@@ -75,7 +79,7 @@ def seeds(text: str) -> tuple[int, ...]:
 
 
 def levels(text: str) -> tuple[str, ...]:
-    """Reads names of levels, 8,32; whether the model has them is known once it is loaded."""
+    """Reads names of levels, such as 8,32. `check_levels` checks them when the model is loaded."""
     names = tuple(part.strip() for part in text.split(","))
     if not all(names):
         raise argparse.ArgumentTypeError(f"{text!r}: expected levels such as 8,32")
@@ -88,7 +92,7 @@ def sigma(text: str) -> Sigma:
         return _std(text, text)
     parts = [part.partition("=") for part in text.split(",")]
     if not all(name.strip() for name, _, _ in parts) or len({name.strip() for name, _, _ in parts}) < len(parts):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number, or one a level as 8=0.7,32=0.5")
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number, or one for each level, such as 8=0.7,32=0.5")
     return {name.strip(): _std(value, text) for name, _, value in parts}
 
 
@@ -99,16 +103,16 @@ def _std(value: str, text: str) -> float:
         number = math.nan
     if not 0 <= number < math.inf:
         raise argparse.ArgumentTypeError(
-            f"{text!r}: expected a number that is not negative, or one a level as 8=0.7,32=0.5"
+            f"{text!r}: expected a number that is not negative, or one for each level, such as 8=0.7,32=0.5"
         )
     return number
 
 
 def check_levels(option: str, names: Iterable[str], known: tuple[str, ...]) -> None:
-    """Refuses levels that the model has not got.
+    """Refuses levels that the model does not have.
 
     Raises:
-      UsageError: naming the option and the levels that there are.
+      UsageError: a level does not exist; the message names the option and the existing levels.
     """
     for name in names:
         if name not in known:
@@ -116,12 +120,12 @@ def check_levels(option: str, names: Iterable[str], known: tuple[str, ...]) -> N
 
 
 def check_out(option: str, path: Path, endings: tuple[str, ...] = ()) -> Path:
-    """Tries, before anything is computed, whether a file can be written; makes the folders above it.
+    """Checks, before anything is computed, that a file can be written; makes the folders above it.
 
     Args:
-      option: named in errors.
-      path: of the file; of a folder where `endings` are empty.
-      endings: those that the file may have.
+      option: the option, for error messages.
+      path: the path of the file, or of a folder if `endings` is empty.
+      endings: the endings that the file may have.
 
     Returns:
       The path.
@@ -136,7 +140,7 @@ def check_out(option: str, path: Path, endings: tuple[str, ...] = ()) -> Path:
     folder = path.parent if endings else path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):  # of a name that nobody has
+        with tempfile.TemporaryFile(dir=folder):  # its name is not used by any other file
             pass
     except OSError as error:
         reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
@@ -145,17 +149,17 @@ def check_out(option: str, path: Path, endings: tuple[str, ...] = ()) -> Path:
 
 
 def check_sheet(option: str, count: int, columns: int, side: int, instead: str = "") -> None:
-    """Refuses, before anything is computed, a sheet that is too large for programs to open.
+    """Refuses, before anything is computed, a sheet that is too large for other programs to open.
 
     Args:
-      option: named in errors, with the file.
-      count: images on the sheet.
-      columns: images a row.
-      side: pixels of an image's side on the sheet.
-      instead: what the message says that one can do instead.
+      option: the option and the file, for error messages.
+      count: the number of images on the sheet.
+      columns: the number of images in a row.
+      side: the side of an image on the sheet, in pixels.
+      instead: the end of the message: what the user can do instead.
 
     Raises:
-      UsageError: saying about how many images fit.
+      UsageError: the sheet is too large; the message says about how many images fit.
     """
     from hcflow_jax import pictures
 
@@ -169,5 +173,5 @@ def check_sheet(option: str, count: int, columns: int, side: int, instead: str =
 
 
 def kept(count: int) -> str:
-    """The end of a command's last line: how many images were finished before it began."""
-    return f"; {count} were finished before and are kept" if count else ""
+    """The end of a command's last line: how many images an earlier, stopped command had finished."""
+    return f"; {count} images were finished before and are kept" if count else ""

@@ -1,4 +1,4 @@
-"""Which subcommand is meant, and one line and a status for whatever a person can put right."""
+"""The `hcflow` command: finds the subcommand and runs it."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -7,34 +7,35 @@ from hcflow_jax.cli import figures
 from hcflow_jax.commands import Parser, UsageError, run_main
 
 COMMANDS = {
-    "sample": "images of the model's own making",
-    "reconstruct": "images encoded and decoded, beside the originals",
-    "interpolate": "the way from one image to another, as a video, a gif or a strip",
-    "edit": "images with some levels of detail drawn anew or at zero",
-    "encode": "images to a file of latents",
-    "decode": "a file of latents to images",
-    "evaluate": "bits/dim, FID and its relatives of a model",
-    "tune-sigma": "the temperature of each level that gives the best samples, stored with the model",
-    "features": "features of images, for distances",
-    "distance": "how far generated images are from real ones: FID and its relatives",
-    "figure": "the paper's figures: samples, variation, zeroing, curves, neighbours, walks and more",
-    "report": "what a run's model does, in pictures and figures",
-    "compare": "whether a training run is on track: its curves beside a reference's",
+    "sample": "draw images from the model",
+    "reconstruct": "encode and decode images, and compare them with the originals",
+    "interpolate": "interpolate between two images, as a video, a gif or a strip",
+    "edit": "draw some levels of an image again, or set them to zero",
+    "encode": "encode images to a file of latents",
+    "decode": "decode a file of latents to images",
+    "evaluate": "measure a model: bits/dim, FID and other distances, nearest images, exactness",
+    "tune-sigma": "find the temperature of each level that gives the best samples, and store it with the model",
+    "features": "compute features of images, for distances",
+    "distance": "compare generated images with real images: FID and other distances",
+    "explore": "show a model in the browser: level by level, with sliders",
+    "figure": "make the paper's figures: samples, variation, zeroing, curves, neighbours, walks and more",
+    "report": "show what the model of a run does, in pictures and numbers",
+    "compare": "say whether a training run is on track, compared with reference runs",
 }
 
 
 def _run(argv: Sequence[str]) -> int:
     if argv[:1] == ["figure"]:
-        about = f"{figures.__doc__}\nhcflow figure NAME --help tells what a figure shows and takes."
+        about = f"{figures.__doc__}\nhcflow figure NAME --help describes a figure and its options."
         return _choose(argv[1:], "hcflow figure", about, figures.FIGURES, "NAME")
     about = "An invertible hierarchical model of images: sample, encode, edit, interpolate."
     return _choose(argv, "hcflow", about, COMMANDS, "COMMAND")
 
 
 def _choose(argv: Sequence[str], prog: str, about: str, commands: Mapping[str, str], metavar: str) -> int:
-    """Runs the command that the first argument names.
+    """Runs the command of the first argument.
 
-    Only its own file is imported, and jax only once it has read its arguments.
+    Only its own file is imported, which imports jax after it has read the arguments.
     """
     if argv and argv[0] in commands:
         name = argv[0]
@@ -48,7 +49,7 @@ def _choose(argv: Sequence[str], prog: str, about: str, commands: Mapping[str, s
     for name, summary in commands.items():
         which.add_parser(name, prog=f"{prog} {name}", about="", help=summary)
     parser.parse_args(argv)
-    raise UsageError(f"{metavar} comes first: {prog} {metavar} ...")
+    raise UsageError(f"give {metavar} first: {prog} {metavar} ...")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,11 +1,11 @@
-"""Whether a training run is on track: its curves beside those of a reference, also while it trains.
+"""Says whether a training run is on track: compares its curves with those of reference runs, also while it trains.
 
-    hcflow compare runs/mine                              beside the reference of the same config
-    hcflow compare runs/mine --reference demo             beside a reference by its name
-    hcflow compare runs/mine --reference runs/a runs/b    beside runs of yours; those of one config are its seeds
+    hcflow compare runs/mine                              with the reference of the same config
+    hcflow compare runs/mine --reference demo             with a reference of the package
+    hcflow compare runs/mine --reference runs/a runs/b    with your own runs; runs of one config count as its seeds
 
-Prints a table with a verdict at a few steps, and draws the curves by step and by time (that takes the extra
-`pictures`). docs/training.md says what "on track" means.
+Prints a table with a verdict at a few steps. Draws the curves by step and by time, which needs the extra `pictures`.
+docs/compare.md says what "on track" means.
 """
 
 import argparse
@@ -16,19 +16,21 @@ from hcflow_jax.commands import UsageError, as_path, model_name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the subcommand takes."""
+    """Adds the arguments of the subcommand."""
     parser.add_argument("run", metavar="RUN", type=as_path, help="the workdir of a run; it may still train")
     reference = (
-        "references by their names, or workdirs (./NAME for a folder of such a name); default: the reference whose "
-        "config is the run's"
+        "names of references, or workdirs (write ./NAME for a folder with the name of a reference); default: the "
+        "reference with the config of the run"
     )
     parser.add_argument("--reference", metavar="NAME|RUN", nargs="+", type=model_name, help=reference)
-    parser.add_argument("--out", metavar="PICTURE.png", type=as_path, help="default: comparison.png")
-    parser.add_argument("--json", metavar="FILE.json", type=as_path, help="writes all rows of the tables")
+    parser.add_argument(
+        "--out", metavar="PICTURE.png", type=as_path, help="the picture to write; default comparison.png"
+    )
+    parser.add_argument("--json", metavar="FILE.json", type=as_path, help="write all rows of the tables")
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Runs the subcommand; returns the exit status."""
     out = arguments.check_out("--json", values.json, (".json",)) if values.json else None
     picture = arguments.check_out("--out", values.out or as_path("comparison.png"), (".png",))
     import json
@@ -46,11 +48,11 @@ def run(values: argparse.Namespace) -> int:
         shipped = [histories.reference(name) for name in histories.names()]
         references = [each for each in shipped if not comparable.differences(mine, each)][:1]
         if not references:
-            print(f"no reference has its config; --reference names one ({', '.join(histories.names())}) or a run")
+            print(f"no reference has this run's config; give --reference: a run, or {' or '.join(histories.names())}")
     found = [compare(mine, reference) for reference in references]
     if references and not any(each.meets for each in found):
         reasons = "; ".join(reason for each in found for reason in each.refused)
-        raise UsageError(reasons or f"{values.run}: no steps in common with {references[0].name} yet")
+        raise UsageError(reasons or f"{values.run}: has no steps in common with {references[0].name} yet")
     for line in [line for each in found for line in ("", *comparison.lines(each))] or comparison.alone(mine):
         print(line)
     try:

@@ -1,9 +1,9 @@
-"""Decodes a file of latents, which `hcflow encode` wrote, to a PNG an image.
+"""Decodes a file of latents, which `hcflow encode` wrote, to one PNG for each image.
 
     hcflow decode faces.npz --out decoded/
 
-A PNG is written as soon as its image is decoded, and says inside what it was made of. A command that was stopped goes
-on when it is repeated: it keeps the PNGs of the same latents, model and dtype.
+A PNG is written as soon as its image is decoded. It contains a text that identifies its latents, model and dtype. To
+continue a command that was stopped, repeat it: it keeps the PNGs of the same latents, model and dtype.
 """
 
 import argparse
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the subcommand takes."""
-    parser.add_argument("latents", metavar="FILE.npz", type=as_path, help="from hcflow encode")
-    parser.add_argument("--out", metavar="DIR", type=as_path, required=True, help="where the PNGs go")
-    arguments.add_model(parser, default="the one that encoded")
+    """Adds the arguments of the subcommand."""
+    parser.add_argument("latents", metavar="FILE.npz", type=as_path, help="a file that hcflow encode wrote")
+    parser.add_argument("--out", metavar="DIR", type=as_path, required=True, help="the folder for the PNGs")
+    arguments.add_model(parser, default="the model that encoded the images")
     arguments.add_dtype(parser)
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Runs the subcommand; returns the exit status."""
     from hcflow_jax.cli import latents_file
 
     with latents_file.opened(values.latents) as found:
@@ -44,18 +44,20 @@ def run(values: argparse.Namespace) -> int:
         try:
             kept = _decode(model, found, out, values.dtype)
         except InputError as error:
-            raise UsageError(f"{values.latents}: {error}; --checkpoint names another model") from error
+            raise UsageError(f"{values.latents}: {error}; give another model with --checkpoint") from error
         count = len(found.images)
     print(f"{out}: {count} images of {model.resolution} pixels{arguments.kept(kept)}")
     return 0
 
 
 def _decode(model: "api.Model", found: Any, out: Path, dtype: str) -> int:
-    """Writes the PNGs that are not there; returns how many were."""
+    """Writes the missing PNGs; returns how many were there already."""
     from hcflow_jax.cli import latents_file, use
 
     names, kept = iter(latents_file.distinct(found.images)), 0
-    waiting: deque[list[tuple[Path, str] | None]] = deque()  # of the batches being decoded, what each image becomes
+    waiting: deque[list[tuple[Path, str] | None]] = (
+        deque()
+    )  # for the batches that are being decoded: the file of each image
     with bar(len(found.images), "decoding") as progress:
 
         def needed() -> Iterator["api.Latents"]:
@@ -66,7 +68,7 @@ def _decode(model: "api.Model", found: Any, out: Path, dtype: str) -> int:
                     path, about = out / f"{next(names)}.png", _about(model, levels, i, dtype)
                     files.append(None if pictures.text_of(path) == about else (path, about))
                 kept += files.count(None)
-                if any(files):  # the whole batch: a batch of another size could round differently
+                if any(files):  # decode the whole batch, because a batch of another size could round differently
                     waiting.append(files)
                     yield use.latents(levels)
                 else:
@@ -82,7 +84,7 @@ def _decode(model: "api.Model", found: Any, out: Path, dtype: str) -> int:
 
 
 def _about(model: "api.Model", levels: dict[str, Any], i: int, dtype: str) -> str:
-    """What an image is made of: its latents, the model, the arithmetic."""
+    """A text that identifies what an image is made of: its latents, the model and the dtype."""
     digest = hashlib.sha256(f"{model.fingerprint} {dtype}".encode())
     for name in sorted(levels):
         digest.update(f" {name} {levels[name].shape[1:]} ".encode() + levels[name][i].tobytes())

@@ -3,10 +3,10 @@
     hcflow distance samples/ photographs/ --json distances.json
     hcflow distance samples.npy celebahq.npz --reference-protocol tf1
 
-A is what a model generated, B is real. Each is a folder of pictures of one size, an .npz of images (arr_0), features
+A is generated, and B is real. Each of them is a folder of pictures of one size, an .npz of images (arr_0), features
 (.npy, from `hcflow features`), or statistics (an .npz with mu and sigma, or EDM2's .pkl). The Frechet distance is
-called FID only where the features are those of FID's Inception network. For drawings, `--extractor toon-head` or
-`landscape` adds a distance for each option of the drawings, such as hair, and the values that A lacks.
+called FID only if the features are those of FID's Inception network. For drawings, `--extractor toon-head` or
+`landscape` adds a distance for each drawing option, such as hair, and lists the values that A lacks.
 """
 
 import argparse
@@ -19,17 +19,17 @@ from hcflow_jax.commands import UsageError, as_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the subcommand takes."""
+    """Adds the arguments of the subcommand."""
     parser.add_argument("generated", metavar="A", type=as_path, help="generated images")
     parser.add_argument("real", metavar="B", type=as_path, help="real images")
-    metrics = "of frechet, kid and prc (precision and recall); default: all that A and B allow"
+    metrics = "any of frechet, kid and prc (precision and recall); default: all that A and B allow"
     parser.add_argument("--metrics", metavar="LIST", type=_metrics, help=metrics)
-    protocol = "how the images of statistics that others made were resized: tf1, pytorch-fid or clean-fid"
+    protocol = "how images were resized for statistics of other programs: tf1, pytorch-fid or clean-fid"
     parser.add_argument(
         "--reference-protocol", metavar="NAME", choices=("tf1", "pytorch-fid", "clean-fid"), help=protocol
     )
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of KID's subsets; default %(default)s")
-    parser.add_argument("--json", metavar="FILE", type=as_path, help="writes the numbers and what they depend on")
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of KID's subsets; default %(default)s")
+    parser.add_argument("--json", metavar="FILE", type=as_path, help="write the numbers and what they depend on")
     features.add_extractor(parser)
 
 
@@ -42,7 +42,7 @@ def _metrics(text: str) -> tuple[str, ...]:
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Runs the subcommand; returns the exit status."""
     out = arguments.check_out("--json", values.json, (".json",)) if values.json else None
     from functools import cache
 
@@ -60,8 +60,8 @@ def run(values: argparse.Namespace) -> int:
     foreign = [s for s in sides if s.features is None and "extractor" not in s.about]
     if foreign and not values.reference_protocol:
         raise UsageError(
-            f"{foreign[0].name}: statistics that do not say how the images were resized; projects differ in it: "
-            "--reference-protocol names tf1, pytorch-fid or clean-fid"
+            f"{foreign[0].name}: the statistics do not say how the images were resized, and projects differ in this; "
+            "give --reference-protocol tf1, pytorch-fid or clean-fid"
         )
     metrics = values.metrics or (comparison.METRICS if all(s.features is not None for s in sides) else ("frechet",))
     name = values.extractor or extractors.INCEPTION
@@ -79,7 +79,10 @@ def run(values: argparse.Namespace) -> int:
     if foreign:
         print(f"reference protocol: {values.reference_protocol}, as the command line says")
     if not all("extractor" in s.about for s in sides) and extractors.metric(name) == "fid":
-        print("note: FID if the features are those of FID's Inception network; some do not say", file=sys.stderr)
+        print(
+            "note: this is FID only if all features are those of FID's Inception network; some do not say it",
+            file=sys.stderr,
+        )
     if out:
         text = json.dumps(found, indent=1, allow_nan=False) + "\n"
         files.write(out, lambda file: file.write(text.encode()))

@@ -1,10 +1,10 @@
-"""Changes images by level of detail: some levels are drawn anew, some are at zero, the others stay.
+"""Changes images by level of detail: some levels are drawn again, some are set to zero, and the others stay.
 
     hcflow edit a.jpg b.jpg --resample 8,32 --seeds 0,1,2 --out edits.png
     hcflow edit a.jpg --zero 32
 
-The sheet's first row is the originals, and each row below it an edit. Levels are named by their resolution, coarser
-ones deciding what is seen and finer ones how; "prior" and "y1" are the two parts of the 1x1 vector.
+The first row of the sheet has the originals, and each other row has one edit. A level is named by its resolution.
+Coarse levels decide the content, fine levels the details. "prior" and "y1" are the two parts of the 1x1 vector.
 """
 
 import argparse
@@ -16,25 +16,31 @@ from hcflow_jax.commands import UsageError, as_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the subcommand takes."""
+    """Adds the arguments of the subcommand."""
     parser.add_argument("images", metavar="IMAGE", nargs="+", type=as_path, help="PNG, JPEG, WebP, GIF or BMP files")
-    parser.add_argument("--resample", metavar="LEVELS", type=arguments.levels, default=(), help="drawn anew, as 8,32")
-    parser.add_argument("--zero", metavar="LEVELS", type=arguments.levels, default=(), help="put to zero, as 32")
-    seeds = "of --resample, a row each; default 0,1,2"
+    parser.add_argument(
+        "--resample", metavar="LEVELS", type=arguments.levels, default=(), help="levels to draw again, such as 8,32"
+    )
+    parser.add_argument(
+        "--zero", metavar="LEVELS", type=arguments.levels, default=(), help="levels to set to zero, such as 32"
+    )
+    seeds = "seeds of --resample, one row for each; default 0,1,2"
     parser.add_argument("--seeds", type=arguments.seeds, default=(0, 1, 2), help=seeds)
     arguments.add_sigma(parser)
     out = Path("edits.png")
-    parser.add_argument("--out", metavar="FILE.png", type=as_path, default=out, help="default %(default)s")
+    parser.add_argument(
+        "--out", metavar="FILE.png", type=as_path, default=out, help="the sheet to write; default %(default)s"
+    )
     arguments.add_model(parser)
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Runs the subcommand; returns the exit status."""
     resampled, zeroed = values.resample, values.zero
     if not resampled and not zeroed:
         raise UsageError("nothing to edit: give --resample LEVELS, --zero LEVELS, or both")
     if both := sorted(set(resampled) & set(zeroed)):
-        raise UsageError(f"--resample and --zero both name level {both[0]!r}; it can be one of them")
+        raise UsageError(f"--resample and --zero both name level {both[0]!r}; name it in one of them")
     out = arguments.check_out("--out", values.out, (".png",))
     from hcflow_jax.cli import use
 

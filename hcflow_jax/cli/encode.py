@@ -1,10 +1,10 @@
-"""Encodes images to a file of latents, which `hcflow decode` takes.
+"""Encodes images to a file of latents, which `hcflow decode` reads.
 
     hcflow encode faces/*.jpg --out faces.npz
 
-The file has an array a level, (n, ...), by the level's name; `images`, their names; and `checkpoint`, whose they are.
-A command that was stopped goes on when it is repeated: what it has encoded is kept in a hidden folder beside the file
-until the file is whole.
+The file contains one array for each level, (n, ...), under the name of the level; `images`, the names of the image
+files; and `checkpoint`, the model. To continue a command that was stopped, repeat it: finished latents are kept in a
+hidden folder beside the file until the file is complete.
 """
 
 import argparse
@@ -17,14 +17,14 @@ from hcflow_jax.commands import as_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the subcommand takes."""
+    """Adds the arguments of the subcommand."""
     parser.add_argument("images", metavar="IMAGE", nargs="+", type=as_path, help="PNG, JPEG, WebP, GIF or BMP files")
     parser.add_argument("--out", metavar="FILE.npz", type=as_path, required=True, help="the file to write")
     arguments.add_model(parser)
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Runs the subcommand; returns the exit status."""
     out, paths = arguments.check_out("--out", values.out, (".npz",)), values.images
     from hcflow_jax.cli import latents_file, parts, use
 

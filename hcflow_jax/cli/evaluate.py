@@ -1,12 +1,12 @@
-"""Measures a model: bits/dim, FID and its relatives, nearest training images, exactness.
+"""Measures a model: bits/dim, FID and other distances, nearest training images, exactness.
 
     hcflow evaluate --checkpoint runs/mine
     hcflow evaluate --checkpoint runs/mine --metrics bits,fid,kid,prc --samples 10000 --json runs/mine/measured.json
     hcflow evaluate --checkpoint runs/mine --data photographs/ --draws 8
 
-Without --data the images are those of the model's config: its held-out images, unless --split says otherwise. A
-distance is called FID only if its features are those of FID's Inception network (--weights). The numbers are printed
-with all that they depend on. `python -m hcflow_jax.main --mode=eval` does the same for a run.
+By default the images are the held-out images of the model's config; --split and --data choose others. A distance is
+called FID only if its features are those of FID's Inception network (--weights). The numbers are printed with
+everything that they depend on. `python -m hcflow_jax.main --mode=eval` does the same for a run.
 """
 
 import argparse
@@ -22,49 +22,47 @@ PROTOCOLS = ("plain", "paper", "figure7")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the subcommand takes."""
+    """Adds the arguments of the subcommand."""
     arguments.add_model(parser)
     data = "images to measure on: a folder, a prepared set, or an .npz with arr_0; default: the data of the config"
     parser.add_argument("--data", metavar="FOLDER|SET|FILE.npz", type=as_path, help=data)
-    split = (
-        "train, eval (held out) or all; default: eval, or all of --data; a protocol may have another for its reals"
-    )
+    split = "train, eval (held out) or all; default: eval, or all of --data; for distances, the split of the protocol"
     parser.add_argument("--split", choices=("train", "eval", "all"), help=split)
-    metrics = f"of {', '.join(METRICS)}; default bits"
+    metrics = f"any of {', '.join(METRICS)}; default bits"
     parser.add_argument("--metrics", metavar="LIST", type=_metrics, default=("bits",), help=metrics)
-    images = "most images for bits/dim; default: all"
+    images = "use at most N images for bits/dim; default: all"
     parser.add_argument("--images", metavar="N", type=arguments.count, help=images)
-    draws = "draws of the noise for each image; default: the config's eval.draws"
+    draws = "how often to draw the noise for each image; default: the config's eval.draws"
     parser.add_argument("--draws", metavar="N", type=arguments.count, help=draws)
-    protocol = "of the distances: plain, paper or figure7 (see docs/evaluation.md); default %(default)s"
+    protocol = "protocol of the distances (see docs/evaluation.md); default %(default)s"
     parser.add_argument("--protocol", choices=PROTOCOLS, default="plain", help=protocol)
-    samples = "samples for the distances; default: what the protocol says"
+    samples = "number of samples for the distances; default: that of the protocol"
     parser.add_argument("--samples", metavar="N", type=arguments.count, help=samples)
-    sigma = "std of the samples' latents, or by level as 8=0.7,32=0.5; default: the protocol's or the config's"
+    sigma = "standard deviation of the latents, or one per level, as 8=0.7,32=0.5; default: from protocol or config"
     parser.add_argument("--sigma", type=arguments.sigma, help=sigma)
-    seed = "of the samples, of KID's subsets and of what a protocol draws; default %(default)s"
+    seed = "seed of the samples, of KID's subsets and of the protocol's draws; default %(default)s"
     parser.add_argument("--seed", type=arguments.seed, default=0, help=seed)
-    denoise = "denoise the samples: one step against the noise of training; default: the config's eval.denoise"
+    denoise = "remove some of the training noise from samples; default: the config's eval.denoise"
     parser.add_argument("--denoise", action=argparse.BooleanOptionalAction, default=None, help=denoise)
     arguments.add_dtype(parser)
     features.add_extractor(parser)
-    dims = "most dimensions of a level whose Jacobian `exactness` computes; default %(default)s"
+    dims = "`exactness` computes the Jacobians of levels with at most D dimensions; default %(default)s"
     parser.add_argument("--jacobian-dims", metavar="D", type=arguments.count, default=4096, help=dims)
-    sheets = "writes the sheet of `nearest` there: samples beside their nearest training images"
+    sheets = "folder for the sheet of `nearest`: samples beside their nearest training images"
     parser.add_argument("--sheets", metavar="DIR", type=as_path, help=sheets)
-    parser.add_argument("--json", metavar="FILE", type=as_path, help="writes the numbers and what they depend on")
+    parser.add_argument("--json", metavar="FILE", type=as_path, help="write the numbers and what they depend on")
 
 
 def _metrics(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
         if name not in METRICS:
-            raise argparse.ArgumentTypeError(f"{name!r}: expected some of {', '.join(METRICS)}")
+            raise argparse.ArgumentTypeError(f"{name!r}: expected any of {', '.join(METRICS)}")
     return names
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Runs the subcommand; returns the exit status."""
     out = arguments.check_out("--json", values.json, (".json",)) if values.json else None
     sheets = arguments.check_out("--sheets", values.sheets) if values.sheets else None
     from hcflow_jax import files, pictures

@@ -2,7 +2,8 @@
 
     hcflow features --extractor inception --weights pt_inception.pth --samples samples/ --out samples.npy
 
-The file has one row an image, (n, d) float32, in the order of the names. NAME.json beside it says whose they are.
+The file has one row for each image, (n, d) float32, in the order of the names. NAME.json beside it says how the
+features were made.
 """
 
 import argparse
@@ -14,27 +15,29 @@ from hcflow_jax.commands import as_path
 
 
 def add_extractor(parser: argparse.ArgumentParser) -> None:
-    """--extractor, --weights and --batch-size."""
+    """Adds --extractor, --weights and --batch-size."""
     which = (
-        "inception, efficientnet-lite0, or toon-head or landscape for drawings of that style; default: inception "
-        "where its weights are named"
+        "inception, efficientnet-lite0, or (for drawings of that style) toon-head or landscape; default: inception "
+        "if its weights are given, else efficientnet-lite0"
     )
     parser.add_argument("--extractor", metavar="NAME", help=which)
-    weights = "of FID's Inception network; default: what the environment variable HCFLOW_INCEPTION names"
+    weights = "weights of FID's Inception network; default: the file in the environment variable HCFLOW_INCEPTION"
     parser.add_argument("--weights", metavar="FILE", type=as_path, help=weights)
-    parser.add_argument("--batch-size", type=arguments.count, default=50, help="images at once; default %(default)s")
+    parser.add_argument(
+        "--batch-size", type=arguments.count, default=50, help="images per batch; default %(default)s"
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the subcommand takes."""
-    samples = "a folder of pictures of one size, or images as arr_0, uint8 (n, R, R, 3)"
+    """Adds the arguments of the subcommand."""
+    samples = "a folder of pictures of one size, or an .npz with arr_0, uint8 (n, R, R, 3)"
     parser.add_argument("--samples", metavar="DIR|FILE.npz", type=as_path, required=True, help=samples)
     parser.add_argument("--out", metavar="FEATURES.npy", type=as_path, required=True, help="the file to write")
     add_extractor(parser)
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Runs the subcommand; returns the exit status."""
     out = arguments.check_out("--out", values.out, (".npy",))
     import numpy as np
 
@@ -49,7 +52,7 @@ def run(values: argparse.Namespace) -> int:
     else:
         array = references.read(values.samples).images
         if array is None:
-            raise UsageError(f"--samples {values.samples}: holds no images; expected arr_0, uint8 (n, R, R, 3)")
+            raise UsageError(f"--samples {values.samples}: contains no images; expected arr_0, uint8 (n, R, R, 3)")
         images = sets.of_array(str(values.samples), array)
     extractor = extractors.load(values.extractor, values.weights)
     with shown(images.count, "features") as tell:

@@ -1,4 +1,4 @@
-"""Picture files in: any size, cropped to the square at their centre and resized, which is said once."""
+"""Reads picture files of any size: crops each to its central square and resizes it, and says so once."""
 
 import itertools
 import os
@@ -17,14 +17,14 @@ Images = UInt8[np.ndarray, "n R R 3"]
 
 
 def read(files: Sequence[str | Path], resolution: int) -> Images:
-    """Pictures as the model takes them, 8 bits a channel: all of them at once.
+    """Reads all pictures at once, in the size that the model needs, with 8 bits a channel.
 
     Args:
       files: PNG, JPEG, WebP, GIF or BMP files.
       resolution: R, pixels.
 
     Raises:
-      DataError: naming the file, if it is missing or no picture.
+      DataError: a file is missing or is not a picture; the message names it.
     """
     with bar(len(files), "reading") as progress:
         read = []
@@ -35,15 +35,15 @@ def read(files: Sequence[str | Path], resolution: int) -> Images:
 
 
 def batches(files: Sequence[str | Path], resolution: int, size: int) -> Iterator[Images]:
-    """The same, at most `size` pictures at a time; each is read when it is needed."""
+    """Like `read`, but yields at most `size` pictures at a time; each picture is read when it is needed."""
     pictures = each(files, resolution)
     while read := list(itertools.islice(pictures, size)):
         yield np.stack(read)
 
 
 def each(files: Sequence[str | Path], resolution: int) -> Iterator[UInt8[np.ndarray, "R R 3"]]:
-    """The same, one picture after the other; what was done to some of them is said after the last one."""
-    said: dict[str, str] = {}  # each kind of note, and the first file that it was for
+    """Like `read`, but yields one picture after another. After the last one, prints how pictures were changed."""
+    said: dict[str, str] = {}  # each kind of note, and the first file that needed it
 
     def say(what: str, name: str) -> None:
         said.setdefault(what, name)
@@ -51,14 +51,14 @@ def each(files: Sequence[str | Path], resolution: int) -> Iterator[UInt8[np.ndar
     for path in map(paths.local, files):
         square, size = images.decode(path, resolution, str(path), say)
         if size != (resolution, resolution):
-            say(f"cropped to the square at its centre and resized to {resolution} pixels", str(path))
+            say(f"cropped to its central square and resized to {resolution} pixels", str(path))
         yield square
     for what, name in said.items():
         print(f"note: {name}: {what} (said once)", file=sys.stderr)
 
 
 def identity(path: str | Path) -> str:
-    """What tells whether a picture file is still the one that it was: its name, size and time.
+    """A text that changes if a picture file changes: its name, size and time.
 
     Raises:
       DataError: there is no such file.

@@ -1,9 +1,9 @@
-"""Goes from one image to another through their latents; the ending of --out says how it is shown.
+"""Interpolates between the latents of two images. The ending of --out chooses a video, a gif or a strip.
 
     hcflow interpolate a.jpg b.jpg --out way.mp4
     hcflow interpolate seed:3 seed:8 --how spherical --steps 9 --out way.png
 
-An end is a picture file, or seed:N, the first image that `hcflow sample --seed N` draws.
+Each end is a picture file, or seed:N, which is the first image that `hcflow sample --seed N` draws.
 """
 
 import argparse
@@ -22,23 +22,26 @@ if TYPE_CHECKING:
 ENDINGS = (".mp4", ".gif", ".png")
 _SEED = "seed:"
 _STEPS_OF_STRIP, _STEPS = 9, 60
-_PIXELS = 256  # about, of a video's side
+_PIXELS = 256  # about the side of a video
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the subcommand takes."""
+    """Adds the arguments of the subcommand."""
     parser.add_argument("ends", metavar="END", nargs=2, type=_end, help="a picture file, or seed:N")
     parser.add_argument(
-        "--out", metavar="FILE", type=as_path, required=True, help="ends in .mp4, .gif or .png (a strip)"
+        "--out", metavar="FILE", type=as_path, required=True, help="a name that ends in .mp4, .gif or .png (a strip)"
     )
-    steps = f"images, both ends among them; default {_STEPS}, of a strip {_STEPS_OF_STRIP}"
+    steps = f"number of images, with both ends; default {_STEPS}, or {_STEPS_OF_STRIP} for a strip"
     parser.add_argument("--steps", type=arguments.whole(2, "a count"), help=steps)
-    how = "on lines, or on arcs that keep the latents' length; default %(default)s"
+    how = "along lines, or along arcs that keep the length of the latents; default %(default)s"
     parser.add_argument("--how", choices=("linear", "spherical"), default="linear", help=how)
-    space = "what goes linearly or on an arc at 1x1: latents, or the encoder's vector; default %(default)s"
+    space = "what is interpolated at 1x1: the latents (z) or the encoder's vector (y_top); default %(default)s"
     parser.add_argument("--space", choices=("z", "y_top"), default="z", help=space)
     parser.add_argument(
-        "--fps", type=arguments.whole(1, "frames a second", below=101), default=20, help="%(default)s"
+        "--fps",
+        type=arguments.whole(1, "frames per second", below=101),
+        default=20,
+        help="frames per second; default %(default)s",
     )
     arguments.add_sigma(parser)
     arguments.add_model(parser)
@@ -46,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _end(text: str) -> Path | int:
-    """A picture's path, or a seed."""
+    """Reads an end: the path of a picture, or a seed."""
     return arguments.seed(text.removeprefix(_SEED)) if text.startswith(_SEED) else as_path(text)
 
 
@@ -60,7 +63,7 @@ def _latents(model: "api.Model", ends: Sequence[Path | int], sigma: arguments.Si
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Runs the subcommand; returns the exit status."""
     out = arguments.check_out("--out", values.out, ENDINGS)
     ending = out.suffix.lower()
     if ending == ".mp4":

@@ -1,4 +1,4 @@
-"""Latents in an npz: an array a level by its name, and what they are of. Read without pickle, a batch at a time."""
+"""Files of latents (npz): one array for each level, the image names and the model. Pickle is never read."""
 
 import os
 import zipfile
@@ -14,18 +14,18 @@ from hcflow_jax import files, paths
 from hcflow_jax.commands import UsageError
 
 IMAGES, CHECKPOINT = "images", "checkpoint"
-_LONGEST = 255 - len(".png")  # bytes of a name without its ending
-# What numpy and zipfile raise for damaged files; NotImplementedError is zipfile's, of a compression it does not know,
-# and RuntimeError its of a password.
+_LONGEST = 255 - len(".png")  # the most bytes of a name without its ending
+# What numpy and zipfile raise for damaged files. zipfile raises NotImplementedError for an unknown compression,
+# and RuntimeError for a password.
 _BROKEN = (
     *(OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error),
 )
-_VALUES = 2**16  # that are looked at together
+_VALUES = 2**16  # how many values are checked at once
 
 
 class _Member:
-    """An array in the file: its header is read when it is made."""
+    """An array in the file. Its header is read when the object is made."""
 
     def __init__(self, archive: zipfile.ZipFile, name: str):
         self._archive, self._name = archive, name
@@ -35,12 +35,12 @@ class _Member:
             raise ValueError("an array of Python objects")
 
     def read(self) -> np.ndarray:
-        """All of the array."""
+        """Reads the whole array."""
         with self._archive.open(self._name) as file:
             return np.lib.format.read_array(file, allow_pickle=False)
 
     def rows(self, size: int) -> Iterator[np.ndarray]:
-        """The array, at most `size` of its first axis at a time; in the order of Fortran, all of it is read first."""
+        """Yields at most `size` rows at a time. An array in Fortran order is read as a whole first."""
         with self._archive.open(self._name) as file:
             if self._fortran:
                 whole = self.read()
@@ -54,7 +54,7 @@ class _Member:
                 if len(content) != count * row:
                     raise EOFError(f"{self._name} is cut off")
                 yield np.frombuffer(content, self.dtype).reshape(count, *self.shape[1:])
-            if file.read(1):  # at its end the checksum is compared
+            if file.read(1):  # zipfile compares the checksum at the end
                 raise ValueError(f"{self._name} is longer than its header says")
 
 
@@ -65,15 +65,15 @@ def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 class Found:
-    """What a file holds; from `opened`.
+    """The contents of a file; from `opened`.
 
     Attributes:
-      images: n names, of the files that were encoded.
-      checkpoint: whose latents they are.
+      images: the names of the n encoded files.
+      checkpoint: the model that encoded them.
     """
 
     def __init__(self, images: Any, checkpoint: Any, levels: dict[str, _Member]):
-        """Takes the members."""
+        """Reads the names of the images and the model."""
         self.images = tuple(str(name) for part in images.rows(1024) for name in part)
         self.checkpoint, self._levels = str(checkpoint.read()), levels
 
@@ -85,10 +85,10 @@ class Found:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Found]:
-    """Such a file, open for reading. All of it is looked at first, in little memory.
+    """Opens a file of latents for reading. First checks all of it, in little memory.
 
     Raises:
-      UsageError: it is missing, damaged, or not of `hcflow encode`.
+      UsageError: it is missing, damaged, or was not written by `hcflow encode`.
     """
     with ExitStack() as stack:
         try:
@@ -109,10 +109,10 @@ def opened(path: Path) -> Iterator[Found]:
 
 
 def _wrong(images: Any, checkpoint: Any, levels: dict[str, _Member]) -> str | None:
-    """What shows that `hcflow encode` did not make it."""
+    """Why this cannot be a file of `hcflow encode`; None if it can."""
     for name, array, ndim in ((IMAGES, images, 1), (CHECKPOINT, checkpoint, 0)):
         if array is None or array.dtype.kind != "U" or len(array.shape) != ndim:
-            return f"has no {name!r}, so it is no file of latents"
+            return f"has no {name!r}, so it is not a file of latents"
     if not levels or not images.shape[0]:
         return "has no latents"
     for name, array in levels.items():
@@ -131,14 +131,14 @@ def write(
     checkpoint: str,
     about: str,
 ) -> None:
-    """Writes the file at once, as `numpy.savez` would; memory does not grow with the number of images.
+    """Writes the whole file, in the format of `numpy.savez`. The memory does not grow with the number of images.
 
     Args:
-      path: of the file.
-      levels: by name, coarse to fine, the shape (n, ...) and the array's float32 parts (b, ...) in their order.
+      path: the file.
+      levels: by name, coarse to fine: the shape (n, ...) and the float32 parts (b, ...) of the array, in order.
       images: n names.
       checkpoint: where the model is, or its name.
-      about: a text for `about_of`: what the file was made of.
+      about: a text for `about_of` that identifies what the file was made of.
 
     Raises:
       OSError: it cannot be written.
@@ -166,7 +166,7 @@ def _add(archive: zipfile.ZipFile, name: str, shape: Any, dtype: np.dtype[Any], 
 
 
 def about_of(path: Path) -> str | None:
-    """The text that `write` put into a file; None if there is no such file or it is another's."""
+    """The text that `write` put into a file; None if there is no such file or another program wrote it."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.comment.decode()
@@ -175,10 +175,10 @@ def about_of(path: Path) -> str | None:
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """A file's name an image, without folder and ending: a, b, a_2, ..."""
-    given: dict[str, int] = {}  # names, and the last number that was tried for each
+    """A different file name for each image, without folder and ending: a, b, a_2, ..."""
+    given: dict[str, int] = {}  # names, and the last number tried for each
     for name in names:
-        # A file that came from elsewhere could name a path outside of the folder.
+        # A name in a foreign file could be a path that leads out of the folder.
         stem = free = paths.file_name(Path(name.replace("\\", "/").replace("\0", "")).stem or "image", _LONGEST)
         number = given.get(stem, 1)
         while free in given:

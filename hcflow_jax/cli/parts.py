@@ -1,7 +1,8 @@
-"""What a command has computed for a file that takes all its images: kept beside it until it is whole.
+"""Keeps the partial results of a command until its output file is written, so that a stopped command can continue.
 
-A hidden folder beside the file has a raw file for each kind of array, to which every batch is appended, and 32 bytes
-for each image that say what it was made of. A command that is repeated goes on after the images that are the same.
+A hidden folder beside the output file contains one raw file for each kind of array. Every batch is appended to these
+files. It also contains 32 bytes for each image that identify its source. A repeated command continues after the first
+images whose source is unchanged.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ _DIGEST = hashlib.sha256().digest_size
 
 @dataclass(frozen=True)
 class Column:
-    """One kind of array: its shape for one image, its dtype, and of how many images it is kept (None: all)."""
+    """One kind of array: its shape and dtype for one image, and for how many images it is kept (None: all)."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -33,25 +34,25 @@ class Column:
         return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
     def kept(self, count: int) -> int:
-        """Of so many images, how many are kept."""
+        """How many of the first `count` images have this array."""
         return count if self.most is None else min(count, self.most)
 
 
 class Parts:
-    """The arrays so far; from `opened`.
+    """The partial results; from `opened`.
 
     Attributes:
-      done: for how many images, the first ones, everything is there.
-      found: how many of them were there at the start.
+      done: the number of finished images. They are the first ones.
+      found: how many of them were finished at the start.
     """
 
     def __init__(self, folder: Path, columns: Mapping[str, Column], digests: Sequence[bytes], done: int):
-        """Takes a folder that `opened` has prepared."""
+        """Uses a folder that `opened` has prepared."""
         self._folder, self._columns, self._digests = folder, dict(columns), digests
         self.done = self.found = done
 
     def append(self, arrays: Mapping[str, Any]) -> None:
-        """Keeps the arrays of the next images, (b, ...) in each column.
+        """Stores the arrays of the next images, (b, ...) for each column.
 
         Raises:
           OSError: they cannot be written.
@@ -61,12 +62,12 @@ class Parts:
             rows = np.asarray(arrays[name][: column.kept(self.done + count) - column.kept(self.done)], column.dtype)
             with open(self._folder / f"{i}", "ab") as file:
                 file.write(rows.tobytes())
-        with open(self._folder / "done", "ab") as file:  # last: what it counts is there
+        with open(self._folder / "done", "ab") as file:  # written last, because it counts what is complete
             file.write(b"".join(self._digests[self.done : self.done + count]))
         self.done += count
 
     def rows(self, name: str, size: int) -> Iterator[np.ndarray]:
-        """A column's arrays, `size` images at a time: (b, ...)."""
+        """Yields the arrays of a column, at most `size` images at a time: (b, ...)."""
         column = self._columns[name]
         left = column.kept(self.done)
         with open(self._folder / f"{list(self._columns).index(name)}", "rb") as file:
@@ -80,15 +81,15 @@ class Parts:
 def opened(
     path: Path, about: str, columns: Mapping[str, Column], items: Iterable[str], batch: int
 ) -> Iterator[Parts]:
-    """What there is of a file's parts. They are removed when the block ends, unless it raises and there are some.
+    """Opens the partial results for a file. Removes them when the block ends, unless it raises after some progress.
 
     Args:
-      path: the file that all of this is for.
-      about: what everything depends on, such as the model. Parts of something else are thrown away.
+      path: the output file.
+      about: what all results depend on, such as the model. Results for another `about` are removed.
       columns: the arrays, by name.
-      items: for each image what it is made of; parts count up to the first that differs.
-      batch: images that are computed at once. Parts count in whole batches, so that the rest is computed as it would
-        have been.
+      items: for each image, a text that identifies its source. Results count up to the first text that differs.
+      batch: the number of images that are computed at once. Only whole batches count, so that the other images are
+        computed in the same batches as without an interruption.
 
     Raises:
       HeldError: another process writes the same file.
@@ -114,7 +115,7 @@ def opened(
 
 
 def _prepare(folder: Path, about: str, columns: Mapping[str, Column], digests: Sequence[bytes], batch: int) -> int:
-    """Cuts the files to the images that count; returns how many those are."""
+    """Cuts the files to the images whose results are valid; returns their number."""
     about_file, done_file = folder / "about", folder / "done"
     done = 0
     if about_file.is_file() and about_file.read_text(errors="replace") == about and done_file.is_file():
@@ -134,7 +135,7 @@ def _prepare(folder: Path, about: str, columns: Mapping[str, Column], digests: S
 
 
 def _remove(folder: Path, columns: int) -> None:
-    """Removes what is ours in the folder, and the folder if nothing else is in it."""
+    """Removes our files in the folder, and the folder if it is then empty."""
     with suppress(OSError):
         for name in ("about", "done", "lock", *map(str, range(columns))):
             (folder / name).unlink(missing_ok=True)
@@ -142,7 +143,7 @@ def _remove(folder: Path, columns: int) -> None:
 
 
 def _same(file: Path, digests: Sequence[bytes]) -> int:
-    """How many images from the first on were made of what they are to be made of."""
+    """How many of the first images have an unchanged source."""
     with open(file, "rb") as found:
         for i, digest in enumerate(digests):
             if found.read(_DIGEST) != digest:

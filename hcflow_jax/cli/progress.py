@@ -1,4 +1,4 @@
-"""Bars on a terminal."""
+"""Progress bars on a terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,22 +8,22 @@ from tqdm import tqdm
 
 
 def bar(total: int, what: str) -> "tqdm[Any]":
-    """A bar on stderr; none where that is no terminal."""
+    """A progress bar on stderr; nothing is shown if stderr is not a terminal."""
     return tqdm(total=total, desc=what, unit=" images", leave=False, disable=None)
 
 
 @contextmanager
 def shown(total: int, what: str) -> Iterator[Callable[[int, int], object]]:
-    """A bar while a method of `api.Model` runs, and the callback that moves it: its `progress`."""
+    """Shows a bar while a method of `api.Model` runs; yields the callback for its argument `progress`."""
     with bar(total, what) as progress:
         yield lambda done, _: progress.update(done - progress.n)
 
 
 class Stages:
-    """Bars for work of several stages: each stage's appears when it begins, and is replaced by the next one's."""
+    """Bars for work with several stages: one bar at a time, for the current stage."""
 
     def __init__(self) -> None:
-        """No stage has begun."""
+        """Starts without a stage."""
         self._name, self._bar = "", None
 
     def __enter__(self) -> "Stages":
@@ -34,11 +34,11 @@ class Stages:
             self._bar.close()
 
     def tell(self, what: str, done: int, of: int) -> None:
-        """Shows how far a stage is.
+        """Shows the progress of a stage.
 
         Args:
-          what: the stage.
-          done: its images that are done, of `of`.
+          what: the name of the stage.
+          done: how many of its `of` images are done.
         """
         if what != self._name or self._bar is None:
             if self._bar is not None:

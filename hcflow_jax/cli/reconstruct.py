@@ -1,9 +1,8 @@
-"""Encodes images and decodes them again: a sheet of originals and what comes back, and how far off it is.
+"""Encodes images and decodes them again: makes a sheet with the originals, and prints the errors.
 
     hcflow reconstruct faces/*.jpg --out reconstructions.png
 
-A command that was stopped goes on when it is repeated. The figures are those of all images; the sheet shows as many
-of them as it holds.
+To continue a command that was stopped, repeat it. The errors are those of all images. The sheet shows as many as fit.
 """
 
 import argparse
@@ -22,16 +21,16 @@ COLUMNS = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the subcommand takes."""
+    """Adds the arguments of the subcommand."""
     parser.add_argument("images", metavar="IMAGE", nargs="+", type=as_path, help="PNG, JPEG, WebP, GIF or BMP files")
     parser.add_argument(
-        "--out", metavar="FILE.png", type=as_path, default=Path("reconstructions.png"), help="%(default)s"
+        "--out", metavar="FILE.png", type=as_path, default=Path("reconstructions.png"), help="default %(default)s"
     )
     arguments.add_model(parser)
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Runs the subcommand; returns the exit status."""
     out, paths = arguments.check_out("--out", values.out, (".png",)), values.images
     from hcflow_jax.cli import parts, use
     from hcflow_jax.evaluation import round_trip
@@ -67,7 +66,7 @@ def run(values: argparse.Namespace) -> int:
 
 
 def _save(out: Path, kept: Any, shown: int, size: tuple[int, int], scale: int) -> None:
-    """Writes the sheet: a row of originals, below it the same images decoded, and so on."""
+    """Writes the sheet: a row of originals, a row of the same images decoded, and so on."""
 
     def rows() -> Iterator[Any]:
         for pair in zip(kept.rows("original", COLUMNS), kept.rows("decoded", COLUMNS), strict=True):

@@ -1,10 +1,10 @@
-"""What a trained model does, in pictures and figures.
+"""Shows what a trained model does, in pictures and numbers.
 
     hcflow report --workdir runs/mine          (or python -m hcflow_jax.cli.report)
 
-Writes to WORKDIR/report/: samples, reconstructions beside originals, the cumulative zeroing of a real picture's
-levels, and the loss curve (of a run; it takes the extra `pictures`); prints the bound before and after training and
-the worst error of encode -> decode. A report that was stopped goes on when it is repeated: pictures of the same
+Writes to WORKDIR/report/: samples, reconstructions beside originals, real pictures with more and more levels set to
+zero, and the loss curve of a run (which needs the extra `pictures`). Prints the bound before and after training, and
+the worst error of encoding and decoding. To continue a report that was stopped, repeat it: pictures of the same
 checkpoint are kept.
 """
 
@@ -17,12 +17,12 @@ from hcflow_jax.commands import as_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the subcommand takes."""
-    parser.add_argument("--workdir", required=True, type=as_path, help="of a run that saved a checkpoint")
+    """Adds the arguments of the subcommand."""
+    parser.add_argument("--workdir", required=True, type=as_path, help="the workdir of a run that saved a checkpoint")
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Runs the subcommand; returns the exit status."""
     from hcflow_jax import api
     from hcflow_jax.analysis.report import Report
     from hcflow_jax.checkpoint import CheckpointError

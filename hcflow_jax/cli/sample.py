@@ -6,9 +6,9 @@
     hcflow sample --count 10000 --npz faces.npz
     hcflow sample --count 16 --denoise --out clean.png
 
-The array is arr_0, uint8 (n, R, R, 3), as ADM's evaluator reads it. Image i depends on the seed and i alone, however
-many are drawn. With --each, a PNG is written as soon as its image is drawn; a command that was stopped goes on with
---first, the number of the first image that is not there.
+The array is arr_0, uint8 (n, R, R, 3), which ADM's evaluator reads. Image i depends only on the seed and on i. With
+--each, a PNG is written as soon as its image is drawn. To continue a command that was stopped, give the
+number of the first missing image as --first.
 """
 
 import argparse
@@ -27,25 +27,30 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the subcommand takes."""
-    parser.add_argument("--count", type=arguments.count, default=16, help="images; default %(default)s")
-    parser.add_argument("--first", type=arguments.number, default=0, help="number of the first image; %(default)s")
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the latents; default %(default)s")
+    """Adds the arguments of the subcommand."""
+    parser.add_argument("--count", type=arguments.count, default=16, help="number of images; default %(default)s")
+    parser.add_argument(
+        "--first", type=arguments.number, default=0, help="number of the first image; default %(default)s"
+    )
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of the latents; default %(default)s")
     arguments.add_sigma(parser)
     parser.add_argument(
-        "--out", metavar="FILE.png", type=as_path, help="the sheet; default samples.png without --each and --npz"
+        "--out",
+        metavar="FILE.png",
+        type=as_path,
+        help="write a sheet; default samples.png, unless --each or --npz is given",
     )
-    parser.add_argument("--columns", type=arguments.count, help="of the sheet; default: as many as rows")
-    parser.add_argument("--each", metavar="DIR", type=as_path, help="writes every image as a PNG of its own")
-    parser.add_argument("--npz", metavar="FILE.npz", type=as_path, help="writes all images as one array, arr_0")
-    denoise = "one step against the noise of training (data.noise_std), before rounding"
+    parser.add_argument("--columns", type=arguments.count, help="columns of the sheet; default: as many as rows")
+    parser.add_argument("--each", metavar="DIR", type=as_path, help="write each image to its own PNG in this folder")
+    parser.add_argument("--npz", metavar="FILE.npz", type=as_path, help="write all images as one array, arr_0")
+    denoise = "remove some of the training noise (data.noise_std) with one step, before rounding"
     parser.add_argument("--denoise", action="store_true", help=denoise)
     arguments.add_model(parser)
     arguments.add_dtype(parser)
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Runs the subcommand; returns the exit status."""
     out, each, npz, count = values.out, values.each, values.npz, values.count
     if values.first + count > arguments.NUMBERS:
         raise UsageError(
@@ -68,7 +73,7 @@ def run(values: argparse.Namespace) -> int:
     columns, scale = values.columns or max(1, round(count**0.5)), use.scale(model)
     if out:
         arguments.check_sheet(
-            f"--out {out}", count, columns, scale * model.resolution, "; --each DIR takes any number"
+            f"--out {out}", count, columns, scale * model.resolution, "; --each DIR accepts any number"
         )
     with image_file.streamed(npz, count, model.resolution) if npz else nullcontext() as add:
         drawn = _drawn(model, values, each, add)
@@ -88,7 +93,7 @@ def _drawn(
     each: Path | None,
     add: Callable[[pictures.Images], None] | None,
 ) -> Iterator[pictures.Images]:
-    """The images, a batch after the other; a batch is written as PNGs and given to `add` before it is given."""
+    """Yields the images, one batch after another. Before that, writes the batch as PNGs and passes it to `add`."""
     number = values.first
     with bar(values.count, "sampling") as progress:
         batches = model.sample_batches(values.count, values.seed, values.sigma, number, denoise=values.denoise)

@@ -1,11 +1,11 @@
-"""Finds the temperature of each level at which samples are nearest to real images, and stores it with the model.
+"""Finds the temperature of each level that brings samples closest to real images, and stores it with the model.
 
     hcflow tune-sigma --checkpoint runs/mine
     hcflow tune-sigma --checkpoint model.safetensors --extractor toon-head --plot temperatures.png
 
-Distances are measured to the training images (--split train), so that numbers on held-out images stay honest. A run's
-workdir gets sampling.json; a weights file gets the temperatures in its metadata. `hcflow sample` and
-`api.Model.sample` take them as their default. A search that was stopped goes on when it is repeated.
+The samples are compared with training images (--split train), so that later numbers on held-out images stay fair. The
+temperatures are stored in sampling.json in a workdir, or in the metadata of a weights file. `hcflow sample` and
+`api.Model.sample` use them by default. To continue a search that was stopped, repeat the command.
 """
 
 import argparse
@@ -17,26 +17,26 @@ from hcflow_jax.commands import UsageError, as_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the subcommand takes."""
+    """Adds the arguments of the subcommand."""
     arguments.add_model(parser)
     data = "real images: a folder, a prepared set, or an .npz with arr_0; default: the data of the model's config"
     parser.add_argument("--data", metavar="FOLDER|SET|FILE.npz", type=as_path, help=data)
     split = "train, eval or all; default: train, or all of --data"
     parser.add_argument("--split", choices=("train", "eval", "all"), help=split)
-    samples = "samples at each evaluation, and real images at most; default %(default)s"
+    samples = "number of samples in each evaluation, and of real images at most; default %(default)s"
     parser.add_argument("--samples", metavar="N", type=arguments.count, default=2000, help=samples)
-    evaluations = "of the distance, at most; default %(default)s"
+    evaluations = "compute the distance at most N times; default %(default)s"
     parser.add_argument("--evaluations", metavar="N", type=arguments.count, default=25, help=evaluations)
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the latents; default %(default)s")
-    denoise = "denoise the samples: one step against the noise of training; default: the config's eval.denoise"
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of the latents; default %(default)s")
+    denoise = "remove some of the training noise from samples; default: the config's eval.denoise"
     parser.add_argument("--denoise", action=argparse.BooleanOptionalAction, default=None, help=denoise)
-    plot = "draws the distance over the evaluations; default: sampling.png beside what stores the temperatures"
+    plot = "picture of the distances; default: sampling.png beside the file that stores the temperatures"
     parser.add_argument("--plot", metavar="FILE.png", type=as_path, help=plot)
     features.add_extractor(parser)
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Runs the subcommand; returns the exit status."""
     plot = arguments.check_out("--plot", values.plot, (".png",)) if values.plot else None
     from hcflow_jax import box
     from hcflow_jax.api import sampling_file
@@ -48,8 +48,8 @@ def run(values: argparse.Namespace) -> int:
     where = box.find(values.checkpoint or box.NAMES[0])
     if where in {box.weights(name) for name in box.NAMES}:
         raise UsageError(
-            f"--checkpoint {values.checkpoint or box.NAMES[0]}: a bundled model is not changed; copy {where} and "
-            "name the copy"
+            f"--checkpoint {values.checkpoint or box.NAMES[0]}: a bundled model cannot be changed; copy {where} and "
+            "give the copy"
         )
     model = use.load(values)
     denoise = known_denoise(model.config, model.config.eval.denoise if values.denoise is None else values.denoise)
@@ -87,7 +87,7 @@ def run(values: argparse.Namespace) -> int:
     stored = sampling_file.write(where, found.sigma, about)
     before = f"at {_text(found.start)}: {found.start_distance:.4f}"
     print(f"best: {_text(found.sigma)}  {extractor.metric} {found.distance:.4f} ({before})")
-    print(f"stored in {stored}; it is the default of sampling from this model")
+    print(f"stored in {stored}; sampling from this model now uses it by default")
     _plot(plot or beside.with_name(f"{beside.name}.png"), found.tried, extractor.metric)
     return 0
 
@@ -97,7 +97,7 @@ def _text(sigma: dict[str, float]) -> str:
 
 
 def _plot(path: Path, tried: tuple[tuple[dict[str, float], float], ...], metric: str) -> None:
-    """Each level's temperatures, and the distance there."""
+    """Draws the distance at each temperature of each level."""
     from hcflow_jax import pictures
     from hcflow_jax.errors import MissingExtraError
 

@@ -1,4 +1,4 @@
-"""The model behind the subcommands. Importing this imports jax: they do so once their arguments are read."""
+"""Loads the model for a subcommand. This module imports jax, so subcommands import it after reading arguments."""
 
 import argparse
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from hcflow_jax.cli.inputs import Images
 from hcflow_jax.cli.progress import shown
 from hcflow_jax.compiling import enable_compilation_cache
 
-SHOWN_AT = 96  # pixels, about, that an image has on a sheet
+SHOWN_AT = 96  # about how many pixels wide an image is on a sheet
 
 
 def load(values: argparse.Namespace) -> api.Model:
-    """The model that --checkpoint and, if there is one, --dtype ask for; its programs are kept for the next command.
+    """Loads the model of --checkpoint, with the dtype of --dtype if given. Its compiled programs stay in the cache.
 
     Raises:
-      UsageError: there is no such model, or it cannot be read.
+      UsageError: the model does not exist or cannot be read.
     """
     enable_compilation_cache()
     try:
@@ -28,28 +28,28 @@ def load(values: argparse.Namespace) -> api.Model:
 
 
 def scale(model: api.Model, pixels: int = SHOWN_AT) -> int:
-    """How many times larger images are shown than they are."""
+    """The factor by which images are enlarged on a sheet."""
     return max(1, pixels // model.resolution)
 
 
 def encode(model: api.Model, images: Images) -> api.Latents:
-    """Latents of images, under a bar."""
+    """Encodes images to latents, with a progress bar."""
     with shown(len(images), "encoding") as progress:
         return model.encode(images, progress=progress)
 
 
 def decode(model: api.Model, latents: api.Latents, **options: Any) -> Any:
-    """Images of latents, under a bar; the options are those of `Model.decode`."""
+    """Decodes latents to images, with a progress bar; the options are those of `Model.decode`."""
     with shown(len(latents), "decoding") as progress:
         return model.decode(latents, **options, progress=progress)
 
 
 def latents(levels: Mapping[str, Any]) -> api.Latents:
-    """Latents from arrays by level."""
+    """Makes latents from arrays by level."""
     return api.Latents.from_dict(levels)
 
 
 def checkpoint_name(given: str | None) -> str:
-    """What finds the model again from any folder: its name if it is one in the box, else its whole path."""
+    """A name that finds the model from any folder: its name if it is bundled, else its absolute path."""
     name = given or api.BOXED[0]
     return name if name in api.BOXED else str(paths.local(name).absolute())

@@ -55,7 +55,7 @@ class Field:
     Attributes:
       default: its value unless a config says otherwise; `REQUIRED` if a config has to say.
       help: what it is, in one line.
-      unit: of its value, such as "steps".
+      unit: the unit of its value, such as "steps".
       rule: which values are allowed; None: any of the default's type.
       resume: whether it may change when a run resumes: it does not affect what is learned.
       path: whether it names a file or a folder; empty: none.

@@ -37,14 +37,16 @@ DATA: Tree = {
     "resolution": Field(256, "height and width of the images; that of the finest level", unit="pixels"),
     "bits": Field(8, "bits that are kept of each 8-bit value", unit="bits", rule=_BITS),
     "noise_std": Field(
-        0.005, "std of the Gaussian noise on images x; one 8-bit level is 1/256", unit="x", rule=NOT_NEGATIVE
+        0.005,
+        "standard deviation of the Gaussian noise on images x, in [-0.5, 0.5]; one 8-bit level is 1/256",
+        rule=NOT_NEGATIVE,
     ),
-    "flip": Field(True, "mirror half of the training images"),
+    "flip": Field(True, "mirror half of the training images, chosen at random"),
     "style": Field("toon-head", "portraits: the illustrator's style", resume=True),
     "train_images": Field(12_000, "portraits: pictures drawn for training", unit="images", resume=True),
     "eval_images": Field(
         2_000,
-        "portraits: pictures drawn to be held out; a set without held-out images of its own: so many of its last "
+        "portraits: pictures drawn to be held out. Sets without held-out images of their own: how many of the last "
         "images are held out, unless `data.eval_fraction` is above 0",
         unit="images",
         resume=True,
@@ -62,7 +64,11 @@ DATA: Tree = {
 TRAIN: Tree = {
     "batch_size": Field(16, "batch of all devices together; a multiple of the model's batch unit", "images", COUNT),
     "accumulate": Field(
-        1, "parts of a device's share of the batch, computed one after the other", "micro-batches", COUNT, resume=True
+        1,
+        "parts into which a device's share of the batch is cut; they are computed one after the other",
+        "micro-batches",
+        COUNT,
+        resume=True,
     ),
     "num_steps": Field(1_000_000, "length of the run", "steps", COUNT, resume=True),
     "images_per_epoch": Field(0, "length of an epoch; 0: the size of the training set", "images", WHOLE),
@@ -77,13 +83,15 @@ TRAIN: Tree = {
         path=True,
     ),
     "optimizer": Field("adam", "optimizer of all rate groups", rule=one_of("adam", "adamax")),
-    "decay_after": Field(10, "epoch; at every even epoch above it the learning rates fall", "epochs", WHOLE),
+    "decay_after": Field(10, "at every even epoch above this one the learning rates fall", "epochs", WHOLE),
     "freeze_epoch": Field(
         60, "epoch from which the model's frozen group (the encoder) does not learn; 0: never", "epochs", WHOLE
     ),
     "clip_norm": Field(50.0, "largest global norm of the gradient, over the parameters that learn", rule=POSITIVE),
-    "warmup_steps": Field(0, "time in which the learning rates rise linearly from 0", "steps", WHOLE),
-    "warmup_images": Field(0, "the same time, in images; only one of the two may be set", "images", WHOLE),
+    "warmup_steps": Field(
+        0, "length of the warm-up, in which the learning rates rise linearly from 0", "steps", WHOLE
+    ),
+    "warmup_images": Field(0, "length of the warm-up in images; set only one of the two", "images", WHOLE),
     "final_decay": Field(
         0.0, "last part of the run, in which the learning rates fall linearly to 0", "fraction", _FRACTION
     ),
@@ -116,10 +124,10 @@ TRAIN: Tree = {
         1_000, "interval of the checkpoints; the last step is saved too", "steps", COUNT, resume=True
     ),
     "keep_checkpoints": Field(3, "how many of the newest are kept", "checkpoints", COUNT, resume=True),
-    "keep_every": Field(0, "checkpoints at multiples of it are kept, too; 0: none", "steps", WHOLE, resume=True),
+    "keep_every": Field(0, "checkpoints at multiples of this are kept, too; 0: none", "steps", WHOLE, resume=True),
     "max_skipped": Field(
         20,
-        "so many skipped steps in a row (loss or gradient not finite) end a run; 0: never",
+        "number of skipped steps in a row (loss or gradient not finite) that end a run; 0: never",
         "steps",
         WHOLE,
         resume=True,
@@ -128,22 +136,27 @@ TRAIN: Tree = {
 
 EVAL: Tree = {
     "images": Field(
-        2_000, "held-out images that the bound is the mean of; all, if there are fewer", "images", resume=True
+        2_000,
+        "number of held-out images over which the bound is averaged; all, if there are fewer",
+        "images",
+        resume=True,
     ),
     "batch_size": Field(
         16, "batch of all devices together; a multiple of the model's batch unit", "images", COUNT, resume=True
     ),
-    "seed": Field(1, "seed of the bound's noise: fold_in(key(eval.seed), index of the image)", resume=True),
+    "seed": Field(
+        1, "seed of the noise of the bound; the key of an image is fold_in(key(eval.seed), its index)", resume=True
+    ),
     "draws": Field(1, "draws of the bound's noise for each image", "draws", COUNT, resume=True),
     "metrics": Field(
         "bits",
-        "what `--mode=eval` measures, and a run at `train.measure_every`: of bits, fid, kid, prc, nearest and "
-        "exactness, with commas between",
+        "what `--mode=eval` measures, and a run every `train.measure_every` steps: bits, fid, kid, prc, nearest and "
+        "exactness, joined by commas",
         resume=True,
     ),
     "protocol": Field(
         "plain",
-        "of the distances: how many samples, which real images, and how these are prepared",
+        "protocol of the distances: how many samples, which real images, and how these are prepared",
         rule=one_of("plain", "paper", "figure7"),
         resume=True,
     ),
@@ -171,7 +184,7 @@ SAMPLE: Tree = {
     "count": Field(64, "images on a sheet", "images", COUNT, resume=True),
     "sigma": Field(
         0.7,
-        "std of the latents, except those of the 1x1 top, whose std is 1: Figures 4 and 11",
+        "standard deviation of the latents (Figures 4 and 11); that of the 1x1 vector is 1",
         rule=NOT_NEGATIVE,
         resume=True,
     ),
@@ -181,7 +194,7 @@ SAMPLE: Tree = {
 EXECUTION: Tree = {
     "preset": Field(
         "auto",
-        "backend whose choices `auto` means in the fields below",
+        "backend whose preset the value `auto` takes in the fields below; auto: the backend of the run",
         rule=one_of("auto", "cpu", "gpu", "tpu"),
         resume=True,
     ),
@@ -227,7 +240,7 @@ EXECUTION: Tree = {
     ),
     "backward": Field(
         "store",
-        "what is kept of the flow steps for the backward pass. store: all activations (fastest). recompute: the "
+        "what the flow steps keep for the backward pass. store: all activations (fastest). recompute: the "
         "input of each step; its network runs again. reversible: nothing; inputs are rebuilt through the inverse, "
         "and gradients carry its rounding",
         rule=one_of("store", "recompute", "reversible"),

@@ -80,7 +80,7 @@ def register(name: str, module: str) -> None:
       ConfigError: another module has the name.
     """
     if _modules.setdefault(name, module) != module:
-        raise ConfigError(f"model.family {name!r} is {_modules[name]} already: choose another name")
+        raise ConfigError(f"model.family {name!r} is already {_modules[name]}; choose another name")
 
 
 def names() -> tuple[str, ...]:

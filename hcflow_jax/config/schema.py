@@ -93,7 +93,7 @@ def may_change(config: ConfigDict, path: str) -> bool:
     """Whether a field may differ when a run resumes, because it does not affect what is learned.
 
     Args:
-      config: of the run that resumes.
+      config: the config of the run that resumes.
       path: such as "train.num_steps".
     """
     field = fields.find(tree(family_of(config)), path)

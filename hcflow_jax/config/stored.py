@@ -33,7 +33,7 @@ def config_from_plain(plain: Mapping[str, Any]) -> ConfigDict:
     for name in dropped:
         if name not in _told:
             _told.add(name)
-            _log.warning("a stored config has the field %s, which exists no more: left out", name)
+            _log.warning("a stored config has the field %s, which no longer exists; it is ignored", name)
     return ConfigDict(complete).lock()
 
 

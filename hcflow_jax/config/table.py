@@ -1,17 +1,52 @@
-"""docs/config.md: the table of every field, made from the declarations."""
+"""docs/config.md: how to write a config, and the tables of every field, made from the declarations."""
 
 from typing import Any
 
 from hcflow_jax.config import fields, registry, schema
 from hcflow_jax.config.fields import REQUIRED, Field
 
-_HEAD = """# Every field of a config
+_HEAD = """# Configs
 
-Made by `python -m hcflow_jax.config > docs/config.md` from the declarations: `hcflow_jax/config/groups.py`, and the
-module of each family of models. Any field can be set on the command line: `--config.train.num_steps=1000`.
+A config says everything about a run: the model, the images, training, evaluation, and how it is computed. It is a
+Python file with a function `get_config`. The files in `configs/` are examples.
 
-*Resume*: "yes" if the field may change when a run resumes, because it does not affect what is learned. A run that
-resumes with another value of any other field is refused, unless `--allow_config_change` is given.
+## Write a config
+
+Start from another config and change what differs. Save this as `mine.py`:
+
+```python
+from hcflow_jax.config import presets
+
+
+def get_config():
+    config = presets.config("ffhq_a")  # configs/ffhq_a.py; hcflow_jax.config.default() has the defaults below
+    config.data.path = "/data/faces"
+    config.train.batch_size = 64
+    config.train.learning_rate.flows = 3e-3
+    return config
+```
+
+Then train with it:
+
+    python -m hcflow_jax.main --config=mine.py --workdir=runs/mine
+
+- You can set any field on the command line, too: `--config.train.num_steps=1000`. This has precedence over the file.
+- A field that does not exist is refused, and so is a value that is not allowed. The error names the field, before
+  anything compiles.
+- The config of a run is stored in its workdir, as `config.json`, and with every checkpoint.
+- [Add a level](howto_level.md) shows how to change the levels of a model.
+
+## Read the tables
+
+The tables below list every field.
+
+- *default*: the value unless a config sets it, with its unit.
+- *allowed*: the values that are allowed; if it is empty, any value of the default's type.
+- *resume*: "yes" if you may change the field when you resume a run, because it does not affect what is learned. If
+  you change any other field, the run does not resume, unless you give `--allow_config_change`.
+
+This page is generated. Change the fields in `hcflow_jax/config/groups.py` or in the module of a family, then run
+`python -m hcflow_jax.config > docs/config.md`.
 """
 
 
@@ -31,8 +66,10 @@ def markdown() -> str:
         rows = [(path, f) for path, f in fields.leaves(general) if path.split(".")[0] == group and not _in(path, own)]
         parts.append(_section(title, rows))
     parts.append(
-        "`auto` takes the choice of the backend's preset.\n"
-        "A family has `train.learning_rate.GROUP` and `train.decay.GROUP` for each of its rate groups.\n"
+        "`auto` takes the choice of the backend's preset.\n\n"
+        "The tables of the families follow. A family has its own `model` fields, and `train.learning_rate.GROUP`\n"
+        "and `train.decay.GROUP` for each of its rate groups. Its table also lists the fields above for which it\n"
+        "has another default.\n"
     )
     for family in registry.names():
         tree = schema.tree(family)

@@ -1,6 +1,6 @@
-"""Images in: sources, the prepared format, the resumable input, and preprocessing on the device.
+"""Image input: sources, the prepared format, input that resumes, and preprocessing on the device.
 
-Importing this package imports neither jax nor grain, so that the processes that draw portraits start at once.
+Importing this package imports neither jax nor grain, so the processes that draw portraits start fast.
 """
 
 from ml_collections import ConfigDict
@@ -15,7 +15,7 @@ __all__ = ["DataError", "Encoded", "Source", "Split", "open_encoded", "open_sour
 
 
 def open_source(config: ConfigDict, split: Split) -> Source:
-    """Opens the training or the held-out images that a config asks for.
+    """Opens the training images or the held-out images of a config.
 
     Args:
       config: the whole config; its `data` group is read.
@@ -51,7 +51,7 @@ def open_source(config: ConfigDict, split: Split) -> Source:
 
 
 def open_encoded(kind: str, path: str, name: str = "", split: str = "train") -> Encoded:
-    """Opens pictures as their files hold them, to prepare them; `Encoded.describe` gives these arguments back.
+    """Opens encoded pictures, to prepare them. `Encoded.describe` returns these arguments.
 
     Args:
       kind: "folder", "zip", "lsun" or "tfds".
@@ -81,4 +81,4 @@ def open_encoded(kind: str, path: str, name: str = "", split: str = "train") -> 
             from hcflow_jax.data.lsun import Lsun
 
             return Lsun(place)
-    raise ConfigError(f"{kind!r} is no kind of set: expected folder, zip, lsun or tfds")
+    raise ConfigError(f"{kind!r} is not a kind of set; expected folder, zip, lsun or tfds")

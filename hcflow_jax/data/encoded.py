@@ -1,4 +1,4 @@
-"""Pictures as their files hold them, and what makes a source of them: decoded each time one is read."""
+"""Sets of encoded pictures, and a source that decodes a picture each time it is read."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ from hcflow_jax.data.source import DataError
 class Encoded(Protocol):
     """A set of encoded pictures: names in an order that is always the same, and bytes by name.
 
-    Reading is thread-safe, and nothing of a set needs memory for every picture in it: it may hold millions.
+    Reading is thread-safe. A set needs no memory per picture, so it may contain millions.
     """
 
     @property
@@ -25,11 +25,11 @@ class Encoded(Protocol):
 
     @property
     def left_out(self) -> LeftOut:
-        """The files that the last run through `names` left out for their endings."""
+        """The files that the last run through `names` left out because of their endings."""
         ...
 
     def names(self) -> Iterator[str]:
-        """Every picture's name, in their order, found while it is asked for.
+        """Yields the names of all pictures, in order.
 
         Raises:
           DataError: for a place that cannot be listed, naming it.
@@ -37,7 +37,7 @@ class Encoded(Protocol):
         ...
 
     def read(self, name: str) -> bytes:
-        """A picture as it was encoded.
+        """The encoded bytes of a picture.
 
         Raises:
           DataError: if it cannot be read, naming it (`label`).
@@ -45,18 +45,18 @@ class Encoded(Protocol):
         ...
 
     def label(self, name: str) -> str:
-        """What messages call a picture: its path, where it has one."""
+        """The name of a picture in messages: its path, if it has one."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """Where the set is from, as JSON: "kind", and what names it."""
+        """Where the set comes from, for JSON: "kind", and the arguments that name it."""
         ...
 
 
 def load(
     encoded: Encoded, name: str, resolution: int, say: images.Say = images.say_once
 ) -> UInt8[np.ndarray, "R R 3"]:
-    """One picture of a set as a square: see `images.load`.
+    """Reads one picture of a set as a square: see `images.load`.
 
     Raises:
       DataError: naming the picture, for whatever is raised while it is read or decoded.
@@ -68,10 +68,10 @@ def load(
 
 
 class Names:
-    """Many short strings as one run of bytes: what a list of them would take four times the memory for."""
+    """Many short strings in one byte string. A list of them would need four times the memory."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        """Takes them in."""
+        """Stores the strings."""
         text, ends, digest = bytearray(), [np.zeros(1, np.int64)], hashlib.sha256()
         block: list[int] = []
         for name in names:
@@ -106,9 +106,9 @@ class Pictures:
         self.encoded, self.resolution, self.name = encoded, resolution, encoded.name
         self._names = Names(encoded.names())
         if not len(self):
-            raise DataError(f"{self.name} holds no picture")
+            raise DataError(f"{self.name} contains no picture")
         if str(encoded.left_out):
-            message = f"{self.name}: left out, not taken for pictures: {encoded.left_out}"
+            message = f"{self.name}: left out, not pictures by their endings: {encoded.left_out}"
             images.log_once(message, key=message)
         self.identity = hashlib.sha256(f"{self._names.digest} {resolution}".encode()).hexdigest()
 

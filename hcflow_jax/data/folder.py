@@ -26,7 +26,7 @@ class Folder:
     """
 
     def __init__(self, path: Path) -> None:
-        """Names the folder; `names` lists it.
+        """Stores the folder; `names` lists it.
 
         Raises:
           DataError: if it is missing.
@@ -36,7 +36,7 @@ class Folder:
             raise DataError(f"{path}: no such folder; data.path names the folder of images")
 
     def names(self) -> Iterator[str]:
-        """See `Encoded`. A folder's entries are sorted as it is entered: one folder is in memory at a time."""
+        """See `Encoded`. The entries are sorted folder by folder, so one folder is in memory at a time."""
         found, self.left_out = False, LeftOut()
         for name in _walk(self.path, "", (), self.left_out):
             found = True
@@ -44,7 +44,7 @@ class Folder:
         if not found:
             others = f"; left out: {self.left_out}" if str(self.left_out) else ""
             raise DataError(
-                f"{self.path}: holds no picture ({', '.join(SUFFIXES)}), in its subfolders neither{others}"
+                f"{self.path}: contains no picture ({', '.join(SUFFIXES)}), also not in its subfolders{others}"
             )
 
     def read(self, name: str) -> bytes:
@@ -65,7 +65,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError as error:
-        # A picture's name is named when it is read. Without one, a link to itself is a file like any other.
+        # A circular link with the name of a picture is reported when it is read. Without one, it is an ordinary file.
         if error.errno == errno.ELOOP or entry.name.lower().endswith(SUFFIXES):
             return False
         raise DataError(f"{entry.path}: cannot be listed ({error.strerror})") from error
@@ -76,7 +76,9 @@ def _walk(directory: Path, prefix: str, above: tuple[tuple[int, int], ...], left
         status = os.stat(directory)
         here = (status.st_dev, status.st_ino)
         if here in above:
-            raise DataError(f"{directory}: a link to a folder above it, so its pictures have no end; remove it")
+            raise DataError(
+                f"{directory}: a link to a folder above it, so the search for pictures would never end; remove it"
+            )
         with os.scandir(directory) as listing:
             entries = sorted((entry.name, _is_folder(entry)) for entry in listing if not entry.name.startswith("."))
     except OSError as error:
@@ -97,11 +99,11 @@ def open_folder(data: ConfigDict, split: Split) -> Source:
       ConfigError: naming the field, for parts that cannot be: one of two folders may not lie in the other.
     """
     if not data.path:
-        raise ConfigError("data.path is empty: data.source = 'folder' needs the folder of images")
+        raise ConfigError("data.path is empty: data.source = 'folder' needs a folder of images")
     if data.eval_path:
         path, other = (
             Path(os.path.realpath(paths.local(data[name], f"data.{name}"))) for name in ("path", "eval_path")
         )
         if path in other.parents or other in path.parents:
-            raise ConfigError(f"data.eval_path is {data.eval_path!r}: of it and data.path one lies in the other")
+            raise ConfigError(f"data.eval_path is {data.eval_path!r}: it and data.path must not contain each other")
     return held_out(lambda path: Pictures(Folder(path), data.resolution), data, split)

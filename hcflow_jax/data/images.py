@@ -1,4 +1,4 @@
-"""Any picture to a square of RGB: one way for every source, so that sets prepared apart agree."""
+"""Converts any picture to an RGB square, in the same way for every source, so that all prepared sets agree."""
 
 import io
 import logging
@@ -17,7 +17,7 @@ from hcflow_jax.data.source import DataError
 
 MAX_PIXELS = 89_478_485  # of one picture: a quarter of a GiB as RGB, from where Pillow warns of a bomb
 
-# Decoders of what is found in sets of pictures, by content; Pillow knows many more, and some start programs.
+# The decoders for sets of pictures. Pillow knows many more, and some of them start programs.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 _WHITE = (255, 255, 255, 255)
 
@@ -31,7 +31,7 @@ ENLARGED = "smaller than the resolution, enlarged"
 
 # Such pictures are refused below, in one line. (A filter set for the time of a call would not be thread-safe.)
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-# What Pillow warns of beyond that does not name the picture: it is used all the same, or refused below.
+# Pillow's other warnings do not name the picture. It is used anyway, or refused below.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 Say = Callable[[str, str], None]
@@ -41,7 +41,7 @@ _saying = threading.Lock()
 
 
 def say_once(what: str, name: str) -> None:
-    """Logs that a picture had to be converted: the first of each kind in this process."""
+    """Logs that a picture was converted, once for each kind of conversion in this process."""
     log_once(f"{name}: {what} (said once)", what)
 
 
@@ -64,15 +64,15 @@ def decode(
 ) -> tuple[UInt8[np.ndarray, "R R 3"], tuple[int, int]]:
     """Decodes a picture and makes it a square of `resolution` pixels.
 
-    Its format is told from its content, whatever its name ends in. Of several frames it is the first. It is made
-    RGB (`to_rgb`), turned as its EXIF or XMP says, cropped to the square at its centre and resized by a Lanczos
-    filter, which enlarges what is smaller. Other metadata is not looked at, so it may be large or damaged.
+    The content decides the format, not the name. Of several frames the first is used. The picture is converted to RGB
+    (`to_rgb`), turned as its EXIF or XMP says, cropped to its central square and resized by a Lanczos filter, which
+    also enlarges small pictures. Other metadata is not read, so it may be large or damaged.
 
     Args:
       file: a path, or the encoded bytes.
       resolution: R, pixels.
-      name: what a message calls the picture.
-      say: called as say(what, name) for each conversion that is not for free; `what` is a constant of this module.
+      name: the name of the picture in messages.
+      say: called as say(what, name) for each conversion; `what` is a constant of this module.
 
     Returns:
       The square, and the width and the height, in pixels, that the file has.
@@ -117,13 +117,13 @@ def _bare(data: bytes) -> Bare:
 
 
 def _square_rgb(image: Image.Image, bare: Bare, resolution: int, tell: Callable[[str], None]) -> Image.Image:
-    if getattr(image, "is_animated", False) and image.format != "MPO":  # cameras add a preview: no loss
+    if getattr(image, "is_animated", False) and image.format != "MPO":  # cameras add a preview, which is not needed
         tell(FIRST_FRAME)
-    # Only what the decoder is about to unpack tells how deep the file is.
+    # The bit depth is only known from what the decoder will unpack.
     rawmode = next((str(tile.args) for tile in getattr(image, "tile", ())), "")
     if ";16B" in rawmode:
         tell(DEEP)
-    # Loaded whole first: a truncated file is an error here and not a grey lower half.
+    # Load all of it first, so that a truncated file is an error and not a picture with a grey lower half.
     image.load()
     turn = metadata.turn(bare.exif or image.info.get("exif", b""), bare.xmp or image.info.get("xmp", b""))
     rgb = to_rgb(image, tell, png.is_clear(image, bare, rawmode))
@@ -142,7 +142,7 @@ def to_rgb(
     Of 16 bits, grey is divided by 257 and rounded; of colours Pillow has kept the upper 8 before.
 
     Args:
-      image: of any mode, loaded.
+      image: an image of any mode, loaded.
       tell: called with each conversion's constant.
       clear: pixels that are transparent besides, where the file says so by a colour.
     """

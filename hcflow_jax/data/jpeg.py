@@ -16,7 +16,7 @@ _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 
 
 def bare(data: bytes) -> Bare:
-    """Takes a JPEG's metadata off. From where its segments cannot be told apart on, it stays as it is.
+    """Removes the metadata of a JPEG. The file stays unchanged from the first unreadable segment on.
 
     Args:
       data: a file that begins with `SIGNATURE`.

@@ -1,4 +1,4 @@
-"""How many files of a set are left out because their names do not end as a picture's does."""
+"""Counts the files of a set that are left out because their endings are not those of pictures."""
 
 import os
 import re
@@ -6,7 +6,7 @@ from collections import Counter
 
 NONE, OTHERS = "no ending", "other endings"
 
-_MOST = 100  # endings counted apart: files that a program numbers have one each
+_MOST = 100  # the most endings that are counted separately, because numbered files may have one each
 _PLAIN = re.compile(r"\.[a-z0-9_+-]{1,12}")
 _SHOWN = 10  # endings in a message
 
@@ -19,14 +19,14 @@ class LeftOut:
     """
 
     def __init__(self) -> None:
-        """Starts at no files."""
+        """Starts without files."""
         self.counts: Counter[str] = Counter()
 
     def add(self, name: str) -> None:
         """Counts a file.
 
         Args:
-          name: of the file, without its folder.
+          name: the name of the file, without its folder.
         """
         ending = os.path.splitext(name)[1].lower() or NONE
         if ending != NONE and not _PLAIN.fullmatch(ending):

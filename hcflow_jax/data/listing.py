@@ -1,7 +1,7 @@
-"""The names of a set's pictures in a file, cut into shards: what a preparation does is settled before it begins.
+"""A file with the names of a set's pictures, split into shards. It fixes the work of a preparation in advance.
 
-A shard has a fixed range of the names, so a picture that cannot be read makes its shard smaller and moves no
-other, and the files do not depend on how many processes wrote them or how often they were stopped.
+A shard has a fixed range of the names. So a picture that cannot be read makes its shard smaller and changes no other
+shard. The files do not depend on the number of processes or on interruptions.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ _MOST_SHARDS = 512  # a reader keeps every shard's file open, and 1024 is a comm
 
 @dataclass(frozen=True)
 class Listing:
-    """A file of names, one a line as JSON, and where in it each shard's begin."""
+    """A file of names, one JSON string on each line, and the places where the shards begin."""
 
     file: Path
     count: int  # names

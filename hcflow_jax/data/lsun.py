@@ -1,4 +1,4 @@
-"""Source: LSUN as it is published, an LMDB database a category and part. It is read without TensorFlow.
+"""Source: LSUN as published, one LMDB database for each category and split. It is read without TensorFlow.
 
 church_outdoor_train_lmdb/data.mdb        key: 40 hexadecimal digits; value: a WebP or JPEG picture
 church_outdoor_val_lmdb/data.mdb          the held-out pictures, for data.eval_path
@@ -20,13 +20,13 @@ from hcflow_jax.data.left_out import LeftOut
 from hcflow_jax.data.source import DataError, Source, Split, held_out
 
 _FILE = "data.mdb"
-# LMDB forbids a process to open one file twice, so all sets of a file share what is open; it stays open.
+# LMDB does not allow a process to open a file twice, so all sets of a file share one open database.
 _environments: dict[tuple[int, int, int], lmdb.Environment] = {}
 _opening = threading.Lock()
 
 
 class Lsun:
-    """The pictures of a database in the order of their keys, which are their names."""
+    """The pictures of a database, in the order of their keys. The keys are the names."""
 
     def __init__(self, path: Path) -> None:
         """Opens the database, read-only; another process opens its own: pickled, a set is its path.
@@ -45,7 +45,7 @@ class Lsun:
         try:
             with self._environment.begin() as transaction:
                 if not transaction.stat()["entries"]:
-                    raise DataError(f"{self.path}: holds no picture")
+                    raise DataError(f"{self.path}: contains no picture")
                 for key in transaction.cursor().iternext(keys=True, values=False):
                     yield bytes(key).decode("utf-8", "surrogateescape")
         except lmdb.Error as error:
@@ -82,20 +82,22 @@ def _open(path: Path) -> lmdb.Environment:
         environment = _environments.get(key)
         if environment is None:
             try:
-                # Nobody writes, so nothing is locked, and readers need no slots: it may lie on a read-only disk.
-                # Pictures are read in random order, where reading ahead is wasted.
+                # Nothing writes, so no lock is needed, and the database may be on a read-only disk.
+                # Pictures are read in random order, so reading ahead is useless.
                 environment = lmdb.open(
                     os.fsencode(path), readonly=True, lock=False, readahead=False, max_spare_txns=16
                 )
             except lmdb.Error as error:
-                raise DataError(f"{file}: no LMDB database ({error}); unpack it again") from error
+                raise DataError(f"{file}: not an LMDB database ({error}); unpack it again") from error
             _environments[key] = environment
     # The database is mapped into memory, where reading past the file's end would kill the process.
     pages = environment.stat()
     used = pages["branch_pages"] + pages["leaf_pages"] + pages["overflow_pages"]
     needed = (2 + used) * pages["psize"]  # two pages describe the database
     if status.st_size < needed:
-        raise DataError(f"{file}: has {status.st_size} bytes of at least {needed}, so it is cut off; unpack it again")
+        raise DataError(
+            f"{file}: has {status.st_size} bytes instead of at least {needed}, so it is cut off; unpack it again"
+        )
     return environment
 
 

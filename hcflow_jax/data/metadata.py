@@ -1,7 +1,7 @@
-"""The metadata of a picture: taken off before the decoder sees the file, and searched for the orientation.
+"""Removes the metadata of a picture before the decoder reads the file, and finds the orientation in it.
 
-Text, colour profiles and EXIF decide no pixel. But where they are large or damaged, a decoder refuses the whole
-picture, or takes memory without bound. Only the orientation is wanted of them.
+Text, colour profiles and EXIF do not affect pixels. But if they are large or damaged, a decoder may refuse the whole
+picture or use unlimited memory. Only the orientation is needed.
 """
 
 import re
@@ -27,7 +27,7 @@ _TURNS = {
 
 @dataclass(frozen=True)
 class Bare:
-    """A picture's file without what decides no pixel.
+    """The file of a picture without the parts that do not affect pixels.
 
     Attributes:
       data: the file.
@@ -52,16 +52,16 @@ def without(data: bytes, parts: list[tuple[int, int]]) -> bytes:
 
 
 def turn(exif: bytes, xmp: bytes) -> Image.Transpose | None:
-    """How a picture is to be turned so that it stands upright.
+    """Finds how to turn a picture upright.
 
-    EXIF goes before XMP. Nothing but the orientation is read, so nothing else in them can do harm.
+    EXIF has priority over XMP. Only the orientation is read, so nothing else in them can do harm.
 
     Args:
       exif: EXIF data, with or without the mark that it begins with in a JPEG.
       xmp: XMP data.
 
     Returns:
-      The transposition; None if it stands upright, or if neither tells or can be read.
+      The transposition; None if the picture is upright, or if neither tells the orientation.
     """
     orientation = _exif_orientation(exif)
     if orientation is None:

@@ -1,11 +1,11 @@
-"""The order in which images are met: shuffled anew each epoch, and known from the seed and the place alone.
+"""The order of images in training: shuffled again in each epoch, and determined by the seed and the place.
 
 Grain's index shuffle needs no buffer and no state: image i of the endless order is a function of (seed, i), so a run
 resumes at any place with any batch size. From place s on, batch j holds images [s + jB, s + (j+1)B) of that order,
 and host p of n takes the p-th of n equal blocks of it: the global batch is the same for any number of hosts.
 
-Batches are read ahead by `data.read_threads` threads, whole batches at a time. In memory are at most twice as many
-of them as there are threads; with a `place`, one more that is being placed, and `PLACED` that are.
+`data.read_threads` threads read whole batches in advance. In memory are at most twice as many batches as threads.
+With `place`, there are one more that is being placed and `PLACED` that are placed.
 """
 
 import itertools
@@ -40,7 +40,7 @@ def training_order(source: Source, seed: int) -> Callable[[int, int], Int[np.nda
 def _read(source: Source, batch: Batch) -> Batch:
     indices = batch["indices"].tolist()
     first = source[indices[0]]
-    # Each copied to its place as it comes: a third quicker than stacking them in the end.
+    # Copying each image to its place is a third faster than stacking them at the end.
     images = np.empty((len(indices), *first.shape), np.uint8)
     images[0] = first
     for place, index in enumerate(indices[1:], 1):
@@ -85,20 +85,20 @@ def train_batches(
     place: Callable[[Batch], Any] | None = None,
     while_waiting: Callable[[], None] = lambda: None,
 ) -> Ahead[Any]:
-    """The training batches from a place in the order on, for ever.
+    """Yields training batches without end, from a place in the order on.
 
     Args:
       config: `data`, `train.batch_size` (global) and `seed` are read.
-      start: images of the order that were used; a run resumed here sees exactly what it would have seen.
+      start: number of used images of the order. A run that resumes here sees the same images as without a stop.
       process_index: p, this host.
       process_count: n, hosts.
-      source: the training images, where they are open already.
-      place: called in a thread with each batch, in order; what it returns is handed over in the batch's stead.
-      while_waiting: called now and again while a batch is waited for; may raise.
+      source: the training images, if they are already open.
+      place: called in a thread with each batch, in order; its result replaces the batch.
+      while_waiting: called from time to time during a wait for a batch; may raise.
 
     Returns:
       An iterator of {"images": uint8 (B/n, R, R, 3), "indices": int64 (B/n,)}, where indices are places in
-      the training set. It is to be closed; until then it reads ahead (`data.read_threads` 0: only what `place` gets).
+      the training set. Close it; until then it reads ahead (with `data.read_threads` 0 only batches for `place`).
 
     Raises:
       ConfigError, DataError: see `open_source`; or for a batch that the hosts cannot share. The iterator raises
@@ -114,7 +114,7 @@ def train_batches(
 
 
 def init_images(config: ConfigDict, source: Source | None = None) -> UInt8[np.ndarray, "N R R 3"]:
-    """The first `train.init_images` images of the training order: what the model is initialised from.
+    """The first `train.init_images` images of the training order, which initialise the model.
 
     Raises:
       ConfigError: naming `train.init_images`, if the set does not hold that many.
@@ -150,7 +150,7 @@ def eval_batches(
     Args:
       config: `data` and `eval` are read.
       process_index, process_count, source, while_waiting: as of `train_batches`.
-      batch_unit: of the model; the images of a unit are to differ.
+      batch_unit: the batch unit of the model; the images of a unit are to differ.
 
     Returns:
       An iterator of {"images": uint8 (B/n, R, R, 3), "indices": int64 (B/n,), "valid": bool (B/n,)} with B =

@@ -19,7 +19,7 @@ _MOST_TEXT = 1 << 20  # bytes of a text when unpacked
 
 
 def bare(data: bytes) -> Bare:
-    """Takes a PNG's text, colour profile and other chunks off that decide no pixel.
+    """Removes text, colour profile and other chunks that do not affect pixels from a PNG.
 
     The colour that is transparent is taken off too, as Pillow understands it for some depths only (see `clear`).
 
@@ -49,7 +49,7 @@ def bare(data: bytes) -> Bare:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Each chunk that is whole, up to the last or the first that is not: its type, and where it starts and stops."""
+    """Yields the type, start and end of each complete chunk, up to the first incomplete one."""
     start = len(SIGNATURE)
     while start + 12 <= len(data):
         length, kind = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8]

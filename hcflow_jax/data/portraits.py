@@ -32,8 +32,8 @@ def cache_root(path: str) -> Path:
     cache = environment.user_cache()
     if cache is None:
         raise ConfigError(
-            "data.path is empty, and this user has no home for a cache: name a folder there that the portraits can "
-            "be drawn into, or set HOME"
+            "data.path is empty, and this user has no home for a cache: set it to a folder for the drawn "
+            "portraits, or set HOME"
         )
     return cache / "hcflow_jax" / "portraits"
 

@@ -111,7 +111,7 @@ class Ahead(Generic[R]):
           do: called in the threads.
           threads: 0 computes each result when it is asked for, in the asking thread: without a limit on the time.
           most: results ahead, at least 1.
-          name: of the set of images, for messages.
+          name: the name of the set of images, for messages.
           seconds: how long `next` waits.
           while_waiting: called every `LOOK` seconds that `next` waits; what it raises ends the waiting, and the next
             call waits anew.
@@ -167,8 +167,8 @@ class Ahead(Generic[R]):
             self._while_waiting()
         self.close()
         raise DataError(
-            f"{self._name}: no images came for {self._seconds:g} s (data.read_timeout): its storage does not answer; "
-            "start again once it does"
+            f"{self._name}: no images came for {self._seconds:g} s (data.read_timeout): the storage does not answer; "
+            "start again when it does"
         )
 
 

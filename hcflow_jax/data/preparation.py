@@ -99,7 +99,7 @@ def plan(encoded: Encoded, out: Path, resolution: int, held: bool = True) -> Pla
 def _plan(encoded: Encoded, out: Path, resolution: int, fresh: Path, held: bool) -> Plan | None:
     listing = write_names(fresh / "names", encoded.names(), shard_images(resolution))
     if not listing.count:
-        raise DataError(f"{encoded.name} holds no picture")
+        raise DataError(f"{encoded.name} contains no picture")
     source = {**encoded.describe(), "names": listing.digest, "recipe": RECIPE}
     left_out = dict(sorted(encoded.left_out.counts.items()))
     done = _is_there(out, source, resolution)
@@ -111,7 +111,10 @@ def _plan(encoded: Encoded, out: Path, resolution: int, fresh: Path, held: bool)
         if left == fresh or (left == partial and not done):
             continue
         if left != partial and (left / "set").exists():
-            print(f"{left}: removed; it was left by a preparation of other pictures or pixels", file=sys.stderr)
+            print(
+                f"{left}: removed; it was left by a preparation of other pictures or another resolution",
+                file=sys.stderr,
+            )
         unfinished.remove(left)
     if done:
         return None
@@ -132,7 +135,7 @@ def _is_there(out: Path, source: dict[str, Any], resolution: int) -> bool:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     if not (out / shards.MANIFEST).is_file():
-        raise ConfigError(f"--out {out}: something else is there; name a directory that does not exist")
+        raise ConfigError(f"--out {out}: it exists and is not a prepared set; name a directory that does not exist")
     manifest = shards.read_manifest(out)
     found = {key: value for key, value in manifest["source"].items() if key != "pillow"}
     if (found, manifest["resolution"]) != (source, resolution):

@@ -1,9 +1,9 @@
 """Prepares a set once: `python -m hcflow_jax.data.prepare --source folder:DIR --out DIR --resolution 256`.
 
-Every picture is turned upright, made RGB, cut to the square at its centre and resized (Lanczos), on all cores. It
-can be stopped at any time: the same command goes on. OUT/report.json names the pictures that could not be read,
-and counts the files that were left out for their endings.
-Train on the set with --config.data.source=prepared --config.data.path=OUT.
+Every picture is turned upright, converted to RGB, cropped to its central square and resized (Lanczos), on all cores.
+You can stop the command at any time; the same command continues. OUT/report.json names the pictures that could not be
+read, and counts the files that were left out because of their endings. Train on the set with
+--config.data.source=prepared --config.data.path=OUT.
 """
 
 import argparse
@@ -27,19 +27,23 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("python -m hcflow_jax.data.prepare", __doc__)
     parser.add_argument("--source", metavar="KIND:WHERE", help="folder:DIR, zip:FILE, lsun:DIR or tfds:NAME")
     parser.add_argument("--out", metavar="DIR", type=as_path, help="the directory to make")
-    parser.add_argument("--resolution", metavar="R", type=int, help="pixels a side")
-    parser.add_argument("--data-dir", metavar="DIR", default="", help="tfds: where its sets lie")
-    parser.add_argument("--workers", metavar="N", type=int, default=workers.cores(), help="processes; default: cores")
-    parser.add_argument("--on-error", choices=["skip", "fail"], default="skip", help="a picture that cannot be read")
+    parser.add_argument("--resolution", metavar="R", type=int, help="side of the prepared images, pixels")
+    parser.add_argument("--data-dir", metavar="DIR", default="", help="for tfds: the data_dir with its sets")
     parser.add_argument(
-        "--check", metavar="DIR", type=as_path, help="compare a prepared directory with its checksums"
+        "--workers", metavar="N", type=int, default=workers.cores(), help="number of processes; default: one per core"
+    )
+    parser.add_argument(
+        "--on-error", choices=["skip", "fail"], default="skip", help="for a picture that cannot be read"
+    )
+    parser.add_argument(
+        "--check", metavar="DIR", type=as_path, help="only compare a prepared directory with its checksums"
     )
     values = parser.parse_args(argv)
     if values.check:
         return values
     for name in ("source", "out", "resolution"):
         if getattr(values, name) is None:
-            raise ConfigError(f"--{name} is missing; --help tells what is needed")
+            raise ConfigError(f"--{name} is missing; see --help")
     if values.resolution < 1:
         raise ConfigError(f"--resolution is {values.resolution}: expected pixels, at least 1")
     if values.workers < 1:
@@ -59,15 +63,15 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 def _outside(encoded: Encoded, out: Path) -> None:
     inside = encoded.describe().get("path")
     if inside and Path(inside).is_dir() and out.is_relative_to(os.path.realpath(inside)):
-        raise ConfigError(f"--out {out}: lies in the source {inside}; name a directory outside of it")
+        raise ConfigError(f"--out {out}: is inside the source {inside}; name a directory outside of it")
 
 
 def prepare(values: argparse.Namespace) -> int:
-    """Prepares what the arguments ask for; returns the exit status.
+    """Prepares the set of the arguments; returns the exit status.
 
     Raises:
-      ConfigError: for what the arguments have wrong; nothing was touched.
-      DataError: for a source that is missing, or another process that prepares the same.
+      ConfigError: an argument is wrong; nothing was written.
+      DataError: the source is missing, or another process prepares the same set.
     """
     encoded = data.open_encoded(*values.source)
     out: Path = values.out
@@ -77,7 +81,7 @@ def prepare(values: argparse.Namespace) -> int:
         with preparation.only_writer(out) as held:
             plan = preparation.plan(encoded, out, values.resolution, held)
             if str(encoded.left_out):
-                print(f"left out, not taken for pictures: {encoded.left_out}", flush=True)
+                print(f"left out, not pictures by their endings: {encoded.left_out}", flush=True)
             if plan is None:
                 print(f"{out}: already prepared, {_contents(out)}")
                 return 0
@@ -85,14 +89,14 @@ def prepare(values: argparse.Namespace) -> int:
                 made = preparation.make(plan, values.source, values.workers, values.on_error == "fail")
             except DataError as error:
                 return fail(error, FAILED)
-    except BrokenPipeError:  # of what is printed
+    except BrokenPipeError:  # the reader of the output is gone
         raise
     except OSError as error:
         where = error.filename or out.parent
         raise ConfigError(f"--out {out}: {where} cannot be written ({error.strerror})") from error
     print(f"{out}: {_contents(out)}")
     if made["skipped"]:
-        print(f"unreadable and skipped: {made['skipped']}, all named in {out / preparation.REPORT}")
+        print(f"could not be read and were skipped: {made['skipped']}, all named in {out / preparation.REPORT}")
         print(f"the first: {made['first']}")
     return 0
 
@@ -115,12 +119,12 @@ def check(directory: Path) -> int:
     if damaged:
         print(f"{directory}: {damaged} of its {len(entries)} files are damaged", file=sys.stderr)
         return FAILED
-    print(f"{directory}: its {len(entries)} files are whole, {_contents(directory)}")
+    print(f"{directory}: its {len(entries)} files are complete, {_contents(directory)}")
     return 0
 
 
 def _contents(directory: Path) -> str:
-    """What tells a set from another: to be compared with a colleague's, or with docs/data.md."""
+    """A text that identifies the set, so that two people can compare their sets."""
     source = shards.ShardSource(directory)
     first = hashlib.sha256(source[0].tobytes()).hexdigest()[:16]
     size, content = source.manifest["resolution"], source.identity[:16]
@@ -141,10 +145,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parses the arguments and does what they say.
 
     Returns:
-      The process's exit status: 0; 2 after one line for what the user has to put right before anything is done; 1
-      after one line for what went wrong on the way, or for a damaged set; else see `commands.run_main`.
+      The process's exit status: 0; 2 after one line if the user must correct something before the work starts; 1
+      after one line if something failed later, or the set is damaged; otherwise see `commands.run_main`.
     """
-    return run_main(_run, argv, stopped="stopped; the same command goes on")
+    return run_main(_run, argv, stopped="stopped; the same command continues")
 
 
 if __name__ == "__main__":

@@ -244,7 +244,7 @@ class ShardSource:
         self.name = name or str(self.directory)
         self.identity = self.manifest["content"]
         if not self.manifest["shards"]:
-            raise DataError(f"{self.directory}: holds no images")
+            raise DataError(f"{self.directory}: contains no images")
         # The counts save it from opening every shard. A name goes as the operating system has it, since it may not be
         # UTF-8, and apart from the count: array_record's own notation, NAME[0:COUNT], does not know every name.
         files: Any = [

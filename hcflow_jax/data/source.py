@@ -77,7 +77,9 @@ def held_out(opener: Callable[[Path], Source], data: ConfigDict, split: Split) -
         return split_off_end(opener(paths.local(data.path, "data.path")), split, data)
     training, other = paths.local(data.path, "data.path"), paths.local(data.eval_path, "data.eval_path")
     if training.absolute() == other.absolute():
-        raise ConfigError(f"data.eval_path is {data.eval_path!r}, as data.path: the two must not share images")
+        raise ConfigError(
+            f"data.eval_path is {data.eval_path!r}, the same as data.path; the two must not share images"
+        )
     return opener(training if split == "train" else other)
 
 
@@ -97,7 +99,7 @@ def split_off_end(source: Source, split: Split, data: ConfigDict) -> Source:
         name, number = "eval_fraction", round(data.eval_fraction * count)
     field = f"data.{name} is {data[name]}"
     if number < 0 or number >= count:
-        raise ConfigError(f"{field}: {source.name} holds {count} images, and at least one must be left to train on")
+        raise ConfigError(f"{field}: {source.name} holds {count} images, and at least one must remain for training")
     if split == "train":
         return Slice(source, 0, count - number, f"{source.name} (train)")
     if number == 0:

@@ -106,7 +106,7 @@ def open_builder(path: str, name: str) -> Any:
             )
     except tfds.core.DatasetNotFoundError as error:
         raise ConfigError(
-            f"{field}: TensorFlow Datasets knows no such set, and data.path ({path or 'its default'}) holds none "
+            f"{field}: TensorFlow Datasets has no such set, and data.path ({path or 'its default'}) holds none "
             "prepared"
         ) from error
     except ImportError as error:

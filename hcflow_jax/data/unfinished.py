@@ -1,7 +1,8 @@
-"""Directories that hold what is not finished, beside the set that it is of: .NAME.DIGEST.partial.
+"""Directories for unfinished sets, beside the set: .NAME.DIGEST.partial.
 
-Each has a marker that says of which set it is. Nothing is removed without that marker and the set's lock: its name
-alone could be another's. Names are compared, never used as patterns: `mine` and `mine.train` are two sets.
+Each has a marker that says which set it belongs to. A directory is removed only with this marker and the lock of the
+set, because the name alone could belong to another set. Names are never patterns: `mine` and `mine.train` are two
+sets.
 """
 
 import json
@@ -19,21 +20,21 @@ _FORMAT, _DIGITS = "hcflow_jax unfinished", 12
 
 
 def path(out: Path, digest: str) -> Path:
-    """Where what is to become `out` lies until it is whole.
+    """The directory for the unfinished set of `out`.
 
     Args:
       out: the set's directory.
-      digest: of what is to be made, at least 12 hexadecimal digits.
+      digest: the digest of what is to be made, at least 12 hexadecimal digits.
     """
     return hidden(out, f"{digest[:_DIGITS]}{PARTIAL}")
 
 
 def make(out: Path, digest: str | None = None) -> Path:
-    """Makes such a directory, or takes up one that is there already.
+    """Makes such a directory, or uses an existing one.
 
     Args:
       out: the set's directory.
-      digest: see `path`; None: one that nobody has.
+      digest: see `path`; None: a new one.
 
     Raises:
       OSError: it cannot be made; FileExistsError: something else is there under its name.
@@ -45,7 +46,7 @@ def make(out: Path, digest: str | None = None) -> Path:
 
 
 def mark(directory: Path, out: Path) -> None:
-    """Writes down that a directory is of `out`.
+    """Marks a directory as belonging to `out`.
 
     Raises:
       OSError: the marker cannot be written.
@@ -56,7 +57,7 @@ def mark(directory: Path, out: Path) -> None:
 
 
 def is_of(directory: Path, out: Path) -> bool:
-    """Whether a directory says that it holds what is unfinished of `out`."""
+    """Whether the marker of a directory says that it belongs to `out`."""
     try:
         marker = json.loads((directory / MARKER).read_bytes())
         return not directory.is_symlink() and marker == {"format": _FORMAT, "set": out.name}
@@ -65,7 +66,7 @@ def is_of(directory: Path, out: Path) -> bool:
 
 
 def all_of(out: Path) -> Iterator[Path]:
-    """The directories beside `out` that have the name and the marker of what is unfinished of it."""
+    """The directories beside `out` with the name and the marker of its unfinished sets."""
     ending = f"{'0' * _DIGITS}{PARTIAL}"
     beginning = hidden(out, ending).name.removesuffix(ending)
     with os.scandir(out.parent) as entries:
@@ -79,7 +80,7 @@ def all_of(out: Path) -> Iterator[Path]:
 
 
 def remove(directory: Path) -> None:
-    """Removes one of `all_of`; to be called by who holds the set's lock. Its marker goes last.
+    """Removes one of `all_of`, the marker last. The caller must hold the lock of the set.
 
     Raises:
       OSError: something of it cannot be removed.

@@ -1,8 +1,8 @@
-"""Work in processes: jobs handed out one by one, reports back, and a process that dies is an error that says how.
+"""Distributes jobs over processes, collects their reports, and reports a process that dies.
 
-Plain subprocesses rather than multiprocessing: forking a process in which jax runs threads may hang, and
-spawning imports the caller's main module (and jax) once more in every worker. A job and a report are JSON, one a
-line. Whoever starts the processes may be killed: they end as their input does.
+Plain subprocesses are used instead of multiprocessing. Forking a process with jax's threads may hang, and spawning
+imports the main module of the caller (and jax) again in every worker. A job and a report are one line of JSON. If the
+parent process is killed, the workers end, because their input ends.
 
 loky (3.7) would not do: when whoever started them is killed, its processes live on until the job in hand is done, and
 they tell nothing before that. It would need a queue for the reports and a watch for the end all the same.
@@ -45,7 +45,7 @@ def bar(total: int, what: str, unit: str = " images", **options: Any) -> "tqdm[A
 
 
 def run(target: str, jobs: Iterable[dict[str, Any]], report: Report, *, workers: int, what: str) -> None:
-    """Does every job; a process that is done with one takes the next.
+    """Does every job. A process that has finished one takes the next.
 
     Args:
       target: "module:function"; the function is called as function(job, report) and raises DataError for what the
@@ -113,13 +113,13 @@ def run(target: str, jobs: Iterable[dict[str, Any]], report: Report, *, workers:
 
 
 class _Died(Exception):
-    """How a process died."""
+    """Describes how a process died."""
 
 
 def _ask(worker: subprocess.Popen[bytes], job: dict[str, Any] | None, tell: Report) -> bool:
     """Has a job done; without one the process ends. Returns whether it lives on."""
     assert worker.stdin is not None and worker.stdout is not None
-    with contextlib.suppress(BrokenPipeError):  # it died: its output has ended too
+    with contextlib.suppress(BrokenPipeError):  # it died, so its output has ended
         worker.stdin.write(json.dumps(job).encode() + b"\n")
         worker.stdin.flush()
     for line in worker.stdout:
@@ -134,7 +134,7 @@ def _ask(worker: subprocess.Popen[bytes], job: dict[str, Any] | None, tell: Repo
         hint = ", perhaps for want of memory" if status == -signal.SIGKILL else ""
         raise _Died(f"was ended by {signal.Signals(-status).name}{hint}")
     if status or job is not None:
-        raise _Died(f"failed with exit status {status}, its message is above")
+        raise _Died(f"failed with exit status {status}; its message is above")
     return False
 
 
@@ -146,7 +146,7 @@ def _function(target: str) -> Callable[[dict[str, Any], Report], None]:
 def main(target: str) -> None:
     """A process: jobs come by standard input, null ends it; reports go by standard output, null after a job."""
     out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints is no report
+    os.dup2(2, 1)  # a library's output is not a report
 
     def report(message: dict[str, Any] | None) -> None:
         out.write(json.dumps(message) + "\n")

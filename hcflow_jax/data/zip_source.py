@@ -21,9 +21,9 @@ _MAX_BYTES = reading.MOST_BYTES  # of one picture unpacked
 
 
 class Zip:
-    """The PNG, JPEG and WebP pictures in a zip file, named and ordered as in the folder it unpacks to.
+    """The PNG, JPEG and WebP pictures in a zip file, with the names and the order of the unpacked folder.
 
-    Left out is what has a name, or lies in a folder, that begins with a dot, and macOS's `__MACOSX` folder.
+    Files and folders whose names begin with a dot are left out, and macOS's folder `__MACOSX`.
     The file's table of contents is kept in memory, which zipfile needs: about half a kilobyte a member.
     """
 
@@ -46,7 +46,7 @@ class Zip:
         except Exception as error:  # zipfile checks little of what it reads
             with reading.naming(str(path), "not a whole zip file", "fetch or make it again"):
                 raise error
-        # One handle for all threads: another for each would hold the table of contents again, and decode no faster.
+        # All threads share one handle. More handles would need more memory and would not decode faster.
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type["Zip"], tuple[Path]]:
@@ -62,7 +62,7 @@ class Zip:
                 self.left_out.add(name.rpartition("/")[2])
         if not names:
             others = f"; left out: {self.left_out}" if str(self.left_out) else ""
-            raise DataError(f"{self.path}: holds no picture ({', '.join(SUFFIXES)}){others}")
+            raise DataError(f"{self.path}: contains no picture ({', '.join(SUFFIXES)}){others}")
         # Folder by folder, as a walk of the unpacked folder meets them; of two members of one name the last counts.
         yield from sorted(names, key=lambda name: name.split("/"))
 

@@ -45,7 +45,7 @@ class AttributeDistances:
       each: in the order of the network's attributes.
       count: generated images.
       count_real: real images.
-      seed: of the floors' draws.
+      seed: the seed of the floors' draws.
     """
 
     each: tuple[AttributeDistance, ...]
@@ -111,7 +111,7 @@ def attribute_distances(
       generated: attribute -> index of the value in each generated image.
       real: the same of real images.
       known: the attributes.
-      seed: of the draws for the floors: `FLOOR_DRAWS` pairs of sets, multinomial with the real shares.
+      seed: the seed of the draws for the floors: `FLOOR_DRAWS` pairs of sets, multinomial with the real shares.
 
     Raises:
       InputError: a set is empty.
@@ -119,7 +119,7 @@ def attribute_distances(
     rng, found = np.random.default_rng(seed), []
     count, count_real = (len(side[known[0].name]) for side in (generated, real))
     if not (count and count_real):
-        raise InputError("attribute distances: one of the two sets has no image")
+        raise InputError("attribute distances: one of the two sets is empty")
     for attribute in known:
         sizes = len(attribute.values)
         counts, counts_real = (np.bincount(side[attribute.name], minlength=sizes) for side in (generated, real))

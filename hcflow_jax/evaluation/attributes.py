@@ -52,10 +52,10 @@ class Reader:
     """What a file of weights holds.
 
     Attributes:
-      name: of the style.
+      name: the name of the style.
       weights: what `features` takes.
-      kernel: of the linear map from features to scores, (DIMS, number of values of all attributes).
-      bias: of that map.
+      kernel: the kernel of the linear map from features to scores, (DIMS, number of values of all attributes).
+      bias: the bias of that map.
       attributes: in the order of the scores.
       metadata: how the weights were made, plain values.
       sha256: of the file.
@@ -115,7 +115,8 @@ def values(options: Mapping[str, Any]) -> dict[str, str]:
     """The options of a drawing that may take a few values: which part is drawn, and in which colour.
 
     Args:
-      options: of a drawing, see `hcflow_jax.data.render.options`. Positions and angles are continuous and left out.
+      options: the options of a drawing, see `hcflow_jax.data.render.options`. Positions and angles are continuous and
+        left out.
 
     Returns:
       Option -> value, as text. An option of a part that is absent is missing.

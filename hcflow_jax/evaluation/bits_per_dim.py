@@ -31,13 +31,15 @@ class Bound:
 
     Attributes:
       bits_per_dim: mean, bits per dimension of the image; None for a model whose code has no density.
-      standard_error: of that mean as an estimate for all images of the kind: it counts both the spread between images
-        and what is left of the noise's after `draws`. None with the mean, or for a single image.
+      standard_error: the standard error of that mean as an estimate for all images of the kind: it counts both the
+        spread between images and what is left of the noise's after `draws`. None with the mean, or for a single
+        image.
       by_level: each level's share of `bits_per_dim`; None where it is undefined.
       loss: mean of the training loss, bits, weighted: what models without a density are compared by.
       images: how many images were counted.
-      draws: of the noise, for each image.
-      draw_standard_error: of the mean as an estimate for these same images with endless draws; None for one draw.
+      draws: the draws of the noise, for each image.
+      draw_standard_error: the draw standard error of the mean as an estimate for these same images with endless
+        draws; None for one draw.
     """
 
     bits_per_dim: float | None
@@ -112,7 +114,7 @@ def image_values(
       params: prepared or not; prepared ones save work in every batch.
       batches: as of `bound`.
       batch_bound: from `make_batch_bound`.
-      draws: of the noise.
+      draws: the draws of the noise.
 
     Returns:
       {"loss", "bits_per_dim", "bits/LEVEL": (n, draws)}, float64; empty if there is no batch.
@@ -139,7 +141,7 @@ def summary(model: ImageModel, values: Values) -> Bound:
 
     Args:
       model: the model.
-      values: of all images.
+      values: the values of all images.
 
     Raises:
       InputError: there is no image.

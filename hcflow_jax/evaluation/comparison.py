@@ -57,7 +57,7 @@ def side(
     """A set from a folder of images, or from a file of images, features or statistics.
 
     Args:
-      path: of it.
+      path: its path.
       extractor: makes the extractor; it is called only where there are images.
       batch_size: images a device takes at once.
       tell: is called as images are done.
@@ -74,7 +74,7 @@ def side(
     if found.features is not None:
         return Side(str(path), found.features, moments(found.features), about)
     if found.statistics is None:
-        raise InputError(f"{path}: holds nothing to compare")
+        raise InputError(f"{path}: contains nothing to compare")
     return Side(str(path), None, found.statistics, about)
 
 
@@ -100,7 +100,7 @@ def extract_batches(
     """Features of images that come in batches of any size.
 
     Args:
-      name: of the images, for messages.
+      name: the name of the images, for messages.
       count: n, how many they are.
       batches: the images.
       extractor: makes the features.
@@ -117,7 +117,7 @@ def extract_batches(
         done += len(part)
         tell(done, count)
     if not np.isfinite(made).all():
-        raise InputError(f"{name}: the features of some images are not finite; look at the weights")
+        raise InputError(f"{name}: the features of some images are not finite; check the weights")
     return made
 
 
@@ -129,8 +129,8 @@ def compare(
     Args:
       generated: images of a model.
       real: what they are to be like.
-      metrics: of `METRICS`.
-      seed: of the kernel distance's subsets.
+      metrics: any of `METRICS`.
+      seed: the seed of the kernel distance's subsets.
       name: the extractor of features that do not say whose they are.
 
     Returns:
@@ -145,7 +145,7 @@ def compare(
     for key in ("extractor", "resizing", "weights_sha256"):
         values = {str(s.about[key]) for s in (generated, real) if key in s.about}
         if len(values) > 1:
-            raise InputError(f"{generated.name} and {real.name} have features of another {key}: {sorted(values)}")
+            raise InputError(f"{generated.name} and {real.name} have features with different {key}: {sorted(values)}")
     name = known.pop() if known else name
     found: dict[str, Any] = {}
     protocol: dict[str, Any] = {"generated": generated.about, "real": real.about}
@@ -154,7 +154,7 @@ def compare(
     for metric, words in (("kid", "KID"), ("prc", "precision and recall")):
         for s in (generated, real) if metric in metrics else ():
             if s.features is None:
-                raise InputError(f"{s.name}: holds statistics only; {words} need the features or the images")
+                raise InputError(f"{s.name}: contains only statistics; {words} need the features or the images")
     if generated.features is not None and real.features is not None:
         if "kid" in metrics:
             distance = kernel.kernel_distance(generated.features, real.features, seed=seed)
@@ -175,7 +175,9 @@ def _attributes(name: str, generated: Side, real: Side, seed: int) -> dict[str, 
     ours = attributes.read(name).sha256
     for s in (generated, real):
         if s.about.get("weights_sha256", ours) != ours:
-            raise InputError(f"{s.name}: features of other weights of {name} than this version has; make them again")
+            raise InputError(
+                f"{s.name}: its features were made with other weights of {name} than this version; make them again"
+            )
     return attribute_distances.of_features(name, generated.features, real.features, seed).as_dict()
 
 

@@ -31,7 +31,7 @@ class Stage:
 
     Attributes:
       blocks: how many.
-      stride: of the first block; the others have 1.
+      stride: the stride of the first block; the others have 1.
     """
 
     blocks: int

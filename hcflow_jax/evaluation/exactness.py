@@ -31,7 +31,7 @@ class Certificate:
     Attributes:
       held_out: round trips of the images given.
       strange: round trips of images that no set would hold, by what they are. They have no limit.
-      log_dets: of the maps that the model is made of.
+      log_dets: log-determinants of the maps that the model is made of.
       jacobian_dims: maps of more dims have no Jacobian computed.
       jacobian_images: how many images' log-determinants were compared.
       conditions: the largest condition number of a level's mixing matrices, by level, to about 3 %.
@@ -152,7 +152,7 @@ def certificate(
     pairs = _told(model.reconstruct_batches(_kept(images, jacobian_images, first), True), tell, total)
     worst, changed = (shares.gathered(each) for each in all_differences(pairs))
     if not len(worst):
-        raise InputError("there are no images: exactness is measured on one at least")
+        raise InputError("there are no images; exactness needs at least one")
     strange: dict[str, RoundTrip] = {}
     for kind, pictures in strange_images(model.resolution):
         tell(f"round trips of strange images: {kind}", len(strange), None)
@@ -192,7 +192,7 @@ def _kept(images: Images | Iterable[Images], count: int, first: list[Images]) ->
     found = 0
     for array in [images] if isinstance(images, np.ndarray) else images:
         if array.dtype != np.uint8:
-            raise InputError(f"images are {array.dtype}: a round trip compares 8-bit values, give uint8")
+            raise InputError(f"images are {array.dtype}: a round trip compares 8-bit values, so give uint8")
         if found < count:
             first.append(array[: count - found])
         found += len(array)

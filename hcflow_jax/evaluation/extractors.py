@@ -75,7 +75,7 @@ def load(name: str | None = None, weights: str | Path | None = None, resizing: s
     file = inception_weights.find(weights)
     name = name or (INCEPTION if file else EFFICIENTNET)
     if name in NAMES and name != INCEPTION and (weights is not None or resizing is not None):
-        raise InputError(f"{name} takes neither a file of weights nor a protocol of resizing")
+        raise InputError(f"{name} accepts neither a file of weights nor a resizing protocol")
     if name in attributes.NAMES:
         reader = attributes.read(name)
         return Extractor(name, attributes.DIMS, attributes.features, reader.weights, "area", reader.sha256)
@@ -89,7 +89,7 @@ def load(name: str | None = None, weights: str | Path | None = None, resizing: s
         raise InputError(f"no resizing {resizing!r}; there are {', '.join(NETWORKS)}")
     if file is None:
         raise InputError(
-            f"Inception's weights are not here: name {inception_weights.WANTED} by --weights or by the environment "
+            f"Inception's weights are not known: give {inception_weights.WANTED} with --weights or the environment "
             f"variable {inception_weights.VARIABLE}, or use the extractor {EFFICIENTNET}"
         )
     read = inception_weights.read(file)

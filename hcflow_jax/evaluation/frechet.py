@@ -15,8 +15,8 @@ def frechet(a: Statistics, b: Statistics) -> float:
     added to their diagonals. Near zero rounding can make the result slightly negative; it is given as it is.
 
     Args:
-      a: of d dimensions.
-      b: of the same.
+      a: the a of d dimensions.
+      b: the b of the same.
 
     Raises:
       InputError: for different dimensions, or values that are not finite.
@@ -28,7 +28,7 @@ def frechet(a: Statistics, b: Statistics) -> float:
     _check("the first statistics", a)
     _check("the second statistics", b)
     if a.mu.shape != b.mu.shape:
-        raise InputError(f"features of {a.mu.size} and of {b.mu.size} dimensions have no Frechet distance")
+        raise InputError(f"features of {a.mu.size} and of {b.mu.size} dimensions cannot be compared")
     difference = np.asarray(a.mu, np.float64) - np.asarray(b.mu, np.float64)
     sigma_a, sigma_b = np.asarray(a.sigma, np.float64), np.asarray(b.sigma, np.float64)
     root = _root(sigma_a)

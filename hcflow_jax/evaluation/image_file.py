@@ -25,7 +25,7 @@ def streamed(path: Path, count: int, resolution: int) -> Iterator[Callable[[Imag
                 add(images)
 
     Args:
-      path: of the .npz file. Its folder must exist.
+      path: the path of the .npz file. Its folder must exist.
       count: n, how many images there will be.
       resolution: R, pixels.
 

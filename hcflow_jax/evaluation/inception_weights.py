@@ -73,11 +73,11 @@ def _check(path: Path, flat: Mapping[str, np.ndarray]) -> None:
     head = flat["fc.weight"].shape if "fc.weight" in flat else ()
     if any(name.startswith("AuxLogits.") for name in flat) or head == (1000, inception.DIMS):
         raise InputError(
-            f"{path}: holds torchvision's Inception of 1,000 classes, whose distances are no FIDs; expected {WANTED}"
+            f"{path}: holds torchvision's Inception of 1,000 classes, whose distances are not FIDs; expected {WANTED}"
         )
     for name, shape in shapes().items():
         if name not in flat:
-            raise InputError(f"{path}: has no tensor {name!r}, so it is another network's file; expected {WANTED}")
+            raise InputError(f"{path}: has no tensor {name!r}, so it belongs to another network; expected {WANTED}")
         if flat[name].shape != shape:
             raise InputError(f"{path}: {name} has shape {flat[name].shape}, expected {shape} of {WANTED}")
         if not np.isfinite(flat[name]).all():

@@ -33,10 +33,10 @@ class LogDets:
 
     Attributes:
       level: a level's name, or "whole".
-      dims: of the map.
+      dims: the dims of the map.
       stated: by the model's `encode`; for the whole map the sum over its levels.
-      jacobian: of the autodiff Jacobian; None if it was not computed, because it has too many dims.
-      inverse: stated by the map's inverse, at the latents; None if it states none.
+      jacobian: the log-determinant of the autodiff Jacobian, nats; None if it was not computed, because it has too
+        many dims. inverse: stated by the map's inverse, at the latents; None if it states none.
     """
 
     level: str

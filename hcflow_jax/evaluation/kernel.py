@@ -19,7 +19,7 @@ class KernelDistance:
       spread: standard deviation over the subsets.
       subsets: how many.
       size: features of each set in a subset.
-      seed: of the subsets.
+      seed: the seed of the subsets.
     """
 
     mean: float
@@ -67,7 +67,7 @@ def kernel_distance(
       b: features of the same length.
       subsets: how many subsets.
       size: features of each set in a subset; where a set has fewer, as many as the smaller set has.
-      seed: of the subsets.
+      seed: the seed of the subsets.
 
     Raises:
       InputError: as `mmd`.

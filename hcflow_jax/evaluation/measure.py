@@ -39,7 +39,7 @@ def check_metrics(names: tuple[str, ...]) -> None:
     """
     for name in names:
         if name not in METRICS:
-            raise InputError(f"{name!r} is no metric; there are {', '.join(METRICS)}")
+            raise InputError(f"{name!r} is not a metric; the metrics are {', '.join(METRICS)}")
 
 
 def wanted(config: ConfigDict) -> tuple[tuple[str, ...], Options, Callable[[], Extractor]]:
@@ -103,7 +103,7 @@ def measure(
     Args:
       model: from `api.load`, with the devices of this process.
       images: what bits/dim and exactness are measured on; held out, as a rule.
-      names: of `METRICS`.
+      names: any of `METRICS`.
       options: how.
       extractor: makes the extractor of the distances and of the nearest images; called only where there are some.
       reals: opens the real images of the distances; None: `images`.

@@ -60,9 +60,11 @@ def open_data(config: ConfigDict, path: Path | None, split: Split | None) -> Sou
         return found if split in (None, "all") else _split(_other(config, "folder", path), split)
     images = references.read(path).images
     if images is None:
-        raise InputError(f"{path}: holds no images; expected a folder, a prepared set, or an .npz with arr_0, uint8")
+        raise InputError(
+            f"{path}: contains no images; expected a folder, a prepared set, or an .npz with arr_0, uint8"
+        )
     if split not in (None, "all"):
-        raise InputError(f"--split {split}: {path} is one array of images without parts; leave --split out")
+        raise InputError(f"--split {split}: {path} is one array of images without splits; leave out --split")
     found = sets.of_array(str(path), images)
     _check_size(found, resolution)
     return found
@@ -80,7 +82,7 @@ def _is_prepared(path: Path) -> bool:
 def _check_size(found: sets.ImageSet, resolution: int) -> None:
     if found.resolution != resolution:
         raise InputError(
-            f"{found.name}: its images have {found.resolution} pixels a side, and the model makes {resolution}; "
+            f"{found.name}: its images have {found.resolution} pixels, and the model has {resolution}; "
             f"prepare them with python -m hcflow_jax.data.prepare --resolution {resolution}"
         )
 

@@ -29,12 +29,12 @@ class Options:
     """How the metrics are measured.
 
     Attributes:
-      protocol: of the distances.
+      protocol: the protocol of the distances.
       sigma: standard deviation of the samples' latents, or one by level; None: the protocol's, else the one that is
         stored with the model, else the config's `sample.sigma`.
-      seed: of the samples, of KID's subsets, and of what a protocol draws.
+      seed: the seed of the samples, of KID's subsets, and of what a protocol draws.
       images: most images that bits/dim is the mean of; None: all.
-      draws: of the noise for bits/dim; None: the config's.
+      draws: the draws of the noise for bits/dim; None: the config's.
       batch_size: images that the extractor takes at once on a device.
       nearest: samples, and held-out images, that are looked up among the training images, at most.
       exact: held-out images of the certificate of exactness, at most.
@@ -94,7 +94,7 @@ def bits(
       model: from `api.load`.
       images: any number of them.
       count: how many of them, at most; None: all.
-      draws: of the noise; None: the config's `eval.draws`.
+      draws: the draws of the noise; None: the config's `eval.draws`.
       tell: is called as images are done.
     """
     unit, number = model.image_model.batch_unit, jax.process_count()
@@ -146,7 +146,7 @@ def distances(
     Args:
       model: from `api.load`.
       reals: what the protocol chooses real images from.
-      metrics: of `comparison.METRICS`.
+      metrics: any of `comparison.METRICS`.
       options: how.
       extractor: makes the features.
       tell: is called as images are done.
@@ -220,7 +220,7 @@ def nearest(
       held_out: images that were not trained on.
       training: the training images; each process looks through its part of them.
       options: how.
-      extractor: of the features by which images are compared, besides pixels.
+      extractor: the extractor of the features by which images are compared, besides pixels.
       tell: is called as training images are done.
 
     Raises:

@@ -77,7 +77,7 @@ class Moments:
             raise InputError(f"features: expected (b, {self.dims}), got {features.shape}")
         features = features.astype(np.float64)
         if not np.isfinite(features).all():
-            raise InputError("features: some are not finite (NaN or infinite); look at the images and the extractor")
+            raise InputError("features: some are not finite (NaN or infinite); check the images and the extractor")
         if not len(features):
             return
         # Sums about a value near the mean: so a mean that is large beside the spread costs no digits.

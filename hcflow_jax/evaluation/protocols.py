@@ -1,10 +1,10 @@
 """How samples and real images are chosen and prepared for a distance: presets by name, printed with the number.
 
-plain     30,000 samples, or as many as there are reals; the reals as they are
-paper     30,000 samples at sigma 0.8 and the first as many reals of the whole set. The reals have `data.bits` bits
-          and the training noise, and are cut to 8 bits; they are not mirrored. The authors' code does this.
-figure7   25,000 samples and as many training images, drawn at random, with the training's augmentations: noise,
-          bits, and mirroring where the config has it (Figure 7)
+- plain: 30,000 samples, or as many as there are reals; the reals as they are.
+- paper: 30,000 samples at sigma 0.8 and the first as many reals of the whole set. The reals have `data.bits` bits
+  and the training noise, and are cut to 8 bits; they are not mirrored. The authors' code does this.
+- figure7: 25,000 samples and as many training images, drawn at random, with the training's augmentations: noise,
+  bits, and mirroring where the config has it (Figure 7).
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ class Protocol:
     """How a distance is measured.
 
     Attributes:
-      name: of the preset.
+      name: the name of the preset.
       samples: images that the model draws.
       as_many_as_reals: draw fewer if there are fewer reals; else that is an error.
       reals: "all" of them, the "first" `samples`, or as many at "random".
@@ -48,7 +48,7 @@ class Protocol:
 
         Args:
           reals: how many real images there are.
-          name: of their set, for messages.
+          name: the name of their set, for messages.
 
         Raises:
           InputError: there are fewer reals than the protocol needs.
@@ -67,7 +67,7 @@ class Protocol:
 
         Args:
           reals: how many there are.
-          seed: of the choice, for "random".
+          seed: the seed of the choice, for "random".
         """
         if self.reals == "all":
             return np.arange(reals)

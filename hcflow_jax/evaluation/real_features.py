@@ -53,7 +53,7 @@ def real_side(
       protocol: which of them are taken, and how they are prepared.
       config: the model's; `data` says what training does to an image.
       extractor: makes the features.
-      seed: of the choice of images and of what is drawn at random for each.
+      seed: the seed of the choice of images and of what is drawn at random for each.
       batch_size: images that a device takes at once.
       tell: is called as images are done.
 
@@ -141,7 +141,9 @@ def _keep(key: str, features: Float[np.ndarray, "n d"], about: Mapping[str, Any]
         files.write(folder / f"{key}.npy", lambda file: np.save(file, features))
     except OSError as error:
         reason = error.strerror or error
-        _log.warning("the features of the real images are not kept for the next time: %s (%s)", folder, reason)
+        _log.warning(
+            "the features of the real images could not be kept for the next evaluation: %s (%s)", folder, reason
+        )
 
 
 def floor(side: Side, count: int, seed: int = 0) -> dict[str, Any] | None:
@@ -150,7 +152,7 @@ def floor(side: Side, count: int, seed: int = 0) -> dict[str, Any] | None:
     Args:
       side: the real images.
       count: images of each half; fewer if the reals are fewer than twice as many.
-      seed: of the shuffle.
+      seed: the seed of the shuffle.
 
     Returns:
       {"frechet", "count"}; None where there are no features, or fewer than 4.

@@ -68,7 +68,7 @@ def read(path: str | Path) -> Reference:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: is damaged, or no file of numpy's ({error})") from None
+        raise InputError(f"{path}: is damaged, or not a NumPy file ({error})") from None
     raise InputError(f"{path}: neither features (.npy), statistics nor images (.npz), nor EDM2's statistics (.pkl)")
 
 
@@ -93,7 +93,7 @@ def write_statistics(path: Path, statistics: Statistics, about: Mapping[str, Any
     """Writes statistics that other evaluators read too: `mu`, `sigma`, and what they are of.
 
     Args:
-      path: of the .npz file.
+      path: the path of the .npz file.
       statistics: written in float64.
       about: what the numbers depend on, plain values.
 
@@ -119,7 +119,7 @@ def _from_npz(archive: Any) -> Reference:
     if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8 or array.shape[1] != array.shape[2]:
         raise InputError(f"arr_0 is {array.dtype} of shape {array.shape}; expected images, uint8 (n, R, R, 3)")
     if not len(array):
-        raise InputError("arr_0 holds no image")
+        raise InputError("arr_0 contains no image")
     return Reference(images=array)
 
 

@@ -23,7 +23,7 @@ class RoundTrip:
       images: how many.
       worst_error: largest absolute difference of x, one level of an 8-bit value being 1/256; None if a value that
         came back is not finite.
-      median_error: of the images' largest differences.
+      median_error: the median of the images' largest differences.
       changed_values: how many 8-bit values did not come back as they were.
       same_values: share of the 8-bit values that did.
       same_images: share of the images of which all did.
@@ -100,7 +100,7 @@ def round_trip(model: Model, images: Images, dtype: str = "float32") -> RoundTri
     Args:
       model: from `api.load`.
       images: uint8, (n, R, R, 3).
-      dtype: of the decoding networks' arithmetic.
+      dtype: the dtype of the decoding networks' arithmetic.
     """
     decoded = model.decode_batches(model.encode_batches(images), as_float=True, dtype=dtype)
     pairs = zip(cut([images], model.batch_size), decoded, strict=True)
@@ -112,7 +112,7 @@ def strange_images(resolution: int, count: int = 8, seed: int = 0) -> Iterator[t
 
     Args:
       resolution: R, pixels.
-      count: of each kind.
+      count: the count of each kind.
       seed: what is drawn at random.
     """
     rng = np.random.default_rng(seed)

@@ -77,7 +77,9 @@ class ImageSet:
         square, found = pictures.decode(file, self.resolution, str(file))
         if found != (self.resolution, self.resolution):
             wanted = f"{self.resolution} x {self.resolution}"
-            raise InputError(f"{file}: is {found[0]} x {found[1]} pixels, the set's first {wanted}; resize it first")
+            raise InputError(
+                f"{file}: is {found[0]} x {found[1]} pixels, but the first image is {wanted}; resize it first"
+            )
         return square
 
 
@@ -90,11 +92,11 @@ def of_folder(path: Path) -> ImageSet:
     """The pictures below a folder, which are to be square and of one size.
 
     Raises:
-      DataError: the folder is missing or holds no picture, or its first picture cannot be read.
+      DataError: the folder is missing or contains no picture, or its first picture cannot be read.
       InputError: the first picture is not square.
     """
     files = tuple(path / name for name in Folder(path).names())
     _, (width, height) = pictures.decode(files[0], 1, str(files[0]))
     if width != height:
-        raise InputError(f"{files[0]}: is {width} x {height} pixels; the images to compare are squares of one size")
+        raise InputError(f"{files[0]}: is {width} x {height} pixels; the images must be square and of one size")
     return ImageSet(str(path), len(files), width, files=files)

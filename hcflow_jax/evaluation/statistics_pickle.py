@@ -36,18 +36,18 @@ def read(path: Path) -> Statistics:
             if (
                 instruction.name.endswith("PUT") and int(argument or 0) > number
             ):  # the unpickler makes room for all up to it
-                raise InputError("is damaged (a place in its memory that is out of reach)")
+                raise InputError("is damaged (it refers to a place in its memory that does not exist)")
         found = _Unpickler(io.BytesIO(content)).load()
     except InputError:
         raise
     except _DAMAGED as error:
-        raise InputError(f"is damaged, or no pickle of statistics ({error})") from None
+        raise InputError(f"is damaged, or not a pickle of statistics ({error})") from None
     part = found.get(KEY, found) if isinstance(found, dict) else None
     if not isinstance(part, dict) or "mu" not in part or "sigma" not in part:
         raise InputError(f"holds no mu and sigma of {KEY!r}")
     mu, sigma = part["mu"], part["sigma"]
     if not (isinstance(mu, _Array) and isinstance(sigma, _Array)):
-        raise InputError("mu or sigma is no array")
+        raise InputError("mu or sigma is not an array")
     return as_statistics(mu.array(), sigma.array())
 
 
@@ -120,5 +120,7 @@ _ALLOWED = {
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str, /) -> Any:
         if (module, name) not in _ALLOWED:
-            raise InputError(f"names {f'{module}.{name}'!a}, which no statistics need: refused, nothing was run")
+            raise InputError(
+                f"names {f'{module}.{name}'!a}, which statistics do not need; refused, and nothing was run"
+            )
         return _ALLOWED[module, name]

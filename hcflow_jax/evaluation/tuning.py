@@ -60,7 +60,7 @@ class Kept:
         """Reads the file; what another search left there is not used.
 
         Args:
-          path: of the file, JSON.
+          path: the path of the file, JSON.
           about: all that a distance depends on besides the temperatures.
         """
         self._path, self._about = path, json.loads(json.dumps(about))
@@ -103,8 +103,8 @@ def tune(
       extractor: makes the features, as `real` has them.
       kept: distances that are known.
       samples: drawn at each evaluation.
-      seed: of their latents.
-      evaluations: of the distance, at most.
+      seed: the seed of their latents.
+      evaluations: the evaluations of the distance, at most.
       denoise: whether the samples are denoised.
       tell: is called as samples are done.
 

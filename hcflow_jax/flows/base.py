@@ -135,7 +135,7 @@ class Bijector(abc.ABC):
           params: as in `forward`.
           z: what forward gave.
           cond: as in `forward`.
-          cotangents: of z and of forward's log-det, (batch,).
+          cotangents: the cotangents of z and of forward's log-det, (batch,).
 
         Returns:
           x, and the gradients that `jax.vjp` of forward at x gives: of params, x and cond.
@@ -160,10 +160,10 @@ def rebuild(
     Args:
       run: (params, x, cond) -> (out, log_det), what is differentiated.
       undo: its inverse, of the same form; no gradient goes through it.
-      params: of both.
+      params: the params of both.
       out: run's output.
-      cond: of both.
-      cotangents: of out and of log_det.
+      cond: the cond of both.
+      cotangents: the cotangents of out and of log_det.
 
     Returns:
       x, and the gradients of params, x and cond.

@@ -44,7 +44,7 @@ def as_input(name: str, x: Any, leaving: int = 0) -> Any:
     """x as a bijector computes with it.
 
     Args:
-      name: of the bijector, for messages.
+      name: the name of the bijector, for messages.
       x: an array (batch, ..., channels); for `leaving` > 0 a tuple of 1 + `leaving` such arrays.
       leaving: how many latents have left on the way here.
 
@@ -59,7 +59,7 @@ def as_input(name: str, x: Any, leaving: int = 0) -> Any:
         return x.astype(at_least_float32(x))
     if not isinstance(x, tuple) or len(x) != 1 + leaving:
         raise InputError(
-            f"{name}: its latent is a tuple of {1 + leaving} arrays, those that leave on the way first; "
+            f"{name}: its latent is a tuple of {1 + leaving} arrays, with the factored-out ones first; "
             f"given: {f'a tuple of {len(x)}' if isinstance(x, tuple) else _kind(x)}"
         )
     arrays = tuple(_array(name, each) for each in x)
@@ -143,7 +143,7 @@ _WRAPPERS = {
 def _check_cond(self: Any, cond: Any) -> None:
     if cond is not None and not self.takes_cond:
         raise InputError(
-            f"{type(self).__name__}: it takes no conditioning, so cond must be None; given: {describe(cond)}"
+            f"{type(self).__name__}: it has no conditioning, so cond must be None; given: {describe(cond)}"
         )
 
 

@@ -133,7 +133,7 @@ def chain(**bijectors: Any) -> Chain:
       InputError: where there is none, or one of them is no bijector.
     """
     if not bijectors:
-        raise InputError("chain: it needs a bijector at least")
+        raise InputError("chain: it needs at least one bijector")
     for name, each in bijectors.items():
         if not isinstance(each, Bijector):
             raise InputError(f"chain: {name} must be a bijector, not {each!r:.80}")
@@ -222,7 +222,7 @@ class Repeat(Bijector):
             raise InputError(f"Repeat: its steps must be a tuple of bijectors, not {self.steps!r:.80}")
         first = jax.tree.structure(self.steps[0])
         if any(jax.tree.structure(step) != first for step in self.steps):
-            raise InputError("Repeat: its steps must be alike but for constants; these differ in structure")
+            raise InputError("Repeat: its steps may differ only in constants; these differ in structure")
         return jax.tree.map(lambda *each: jnp.stack([jnp.asarray(e) for e in each]), *self.steps)
 
 

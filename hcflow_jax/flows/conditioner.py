@@ -46,7 +46,7 @@ def create(name: str, net: Any, key: Array, x: Array, cond: Cond) -> Params:
         raise _refused(name, x, cond, error) from error
     others = sorted(set(variables) - {"params"})
     if others:
-        raise InputError(f"{name}: its network may have parameters alone, but it also has {', '.join(others)}")
+        raise InputError(f"{name}: its network may only have parameters, but it also has {', '.join(others)}")
     return variables.get("params", {})
 
 

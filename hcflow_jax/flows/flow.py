@@ -38,7 +38,7 @@ class StandardNormal:
     [(5, 4, 4, 2), (5, 2, 2, 4)]
 
     Attributes:
-      shape: of z without the batch, (2,) for points of the plane; a tuple of shapes where z is a tuple.
+      shape: the shape of z without the batch, (2,) for points of the plane; a tuple of shapes where z is a tuple.
     """
 
     shape: Any  # Shape | tuple[Shape, ...]; what is neither gets the error below

@@ -42,7 +42,7 @@ class Invert(Bijector):
 
     def create(self, key: Array, x: Array, cond: Cond = None) -> Params:
         if self.inner.leaving:
-            raise InputError(f"Invert: it cannot invert a {type(self.inner).__name__} that latents leave on the way")
+            raise InputError(f"Invert: it cannot invert a {type(self.inner).__name__} that factors out latents")
         return _from_latent(self.inner, key, x, cond)[0]
 
     def forward(self, params: Params, x: Array, cond: Cond = None) -> tuple[Array, LogDet]:

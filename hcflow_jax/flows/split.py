@@ -44,7 +44,7 @@ class CheckerSplit:
 
     Attributes:
       square: K, pixels; may be an array, so that steps with squares of several sizes are one program.
-      index: of the step, counted from the latent side; only its parity matters.
+      index: the index of the step, counted from the latent side; only its parity matters.
     """
 
     square: Any = constant()  # int or Array; but JAX also rebuilds trees with placeholders in the place of arrays

@@ -24,7 +24,7 @@ def from_torch(flat: Flat, config: ConfigDict) -> Any:
 
     Args:
       flat: state_dict name -> array; masks and resampling kernels may be there or not.
-      config: of the same model.
+      config: the config of the same model.
 
     Returns:
       The parameter tree, float32 numpy arrays.
@@ -42,7 +42,7 @@ def from_torch(flat: Flat, config: ConfigDict) -> Any:
         arrays = []
         for name in theirs:
             if name not in flat:
-                raise InputError(f"the state_dict has no {name!r}, which makes {'/'.join(path)}")
+                raise InputError(f"the state_dict has no {name!r}, which is needed for {'/'.join(path)}")
             unused.discard(name)
             arrays.append(_to_ours(name, np.asarray(flat[name], np.float32), each))
         return np.stack(arrays) if stacked else arrays[0]
@@ -84,7 +84,7 @@ def _to_ours(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray
     else:
         made = array
     if made.shape != shape:
-        raise InputError(f"{name} has shape {array.shape}; the config wants {shape} (channels last)")
+        raise InputError(f"{name} has shape {array.shape}; the config expects {shape} (channels last)")
     return made
 
 

@@ -57,7 +57,7 @@ def without_effect(flat: Mapping[str, np.ndarray], config: ConfigDict) -> dict[s
 
     Args:
       flat: what learns, under the authors' names.
-      config: of the same model.
+      config: the config of the same model.
     """
     dead: dict[str, np.ndarray] = {
         f"{name[:-1]}b": np.zeros(len(kernel), np.float32)

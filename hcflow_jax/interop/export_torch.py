@@ -1,9 +1,9 @@
-"""A checkpoint for the authors' network: `python -m hcflow_jax.interop.export_torch CHECKPOINT --out FILE`.
+"""Exports a checkpoint for the authors' network: `python -m hcflow_jax.interop.export_torch CHECKPOINT --out FILE`.
 
 FILE ends in .safetensors, or in .pt for PyTorch's own format (`torch.load` reads it with weights_only=True; it is
-written without PyTorch). It is a plain state_dict under the authors' names, of the averaged weights: exact in all
-that learns, masks and resampling kernels as their network makes them, zeros for what has no effect. A Glow model gets
-the names of the public PyTorch implementation of Glow.
+written without PyTorch). It contains a state_dict of the averaged weights (EMA), with the authors' names. All learned
+parameters are exact. Masks and resampling kernels are those that their network makes, and parameters without effect
+are zero. A Glow model gets the names of the public PyTorch implementation of Glow.
 """
 
 import argparse
@@ -34,16 +34,16 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def state_dict(tree: Any, config: ConfigDict) -> dict[str, np.ndarray]:
-    """Everything that the authors' network has under its names, sorted: float32, each array one whole piece.
+    """The state_dict of the authors' network: float32 arrays by name, sorted and contiguous.
 
-    For a Glow model it is the public PyTorch implementation's (see `glow`).
+    For a Glow model it is that of the public PyTorch implementation (see `glow`).
 
     Args:
       tree: the parameters.
-      config: of the same model.
+      config: the config of the same model.
 
     Raises:
-      ConfigError: a Glow model that the other implementation cannot hold.
+      ConfigError: the other implementation cannot represent this Glow model.
     """
     if family_of(config) == glow.family.NAME:
         flat = glow.state_dict_of(tree, config)
@@ -62,24 +62,24 @@ def _writer(file: Path) -> Any:
 
 
 def export_torch(path: str | Path, file: Path) -> str:
-    """Writes a checkpoint's averaged weights; returns a line that says what.
+    """Writes the averaged weights of a checkpoint; returns a line that describes the file.
 
     Raises:
-      CheckpointError: there is no such checkpoint.
-      ConfigError: the file is there already, or cannot be written.
+      CheckpointError: the checkpoint does not exist.
+      ConfigError: the file exists, or cannot be written.
     """
     write, file = _writer(file), paths.local(file)
     if file.exists():
-        raise ConfigError(f"--out {file}: is there already, and nothing is written over; name another")
+        raise ConfigError(f"--out {file}: exists already and is not overwritten; name another")
     if not file.parent.is_dir():
-        raise ConfigError(f"--out {file}: {file.parent} is no directory; make it, or name another")
+        raise ConfigError(f"--out {file}: {file.parent} is not a directory; make it, or name another")
     found = checkpoint.load(path)
     flat = state_dict(found.arrays["ema"], found.config)
     try:
         with replacing(file) as partial:
             write(partial, flat)
     except (OSError, SafetensorError) as error:
-        raise ConfigError(f"--out {file} cannot be written ({error}): see to its disk") from error
+        raise ConfigError(f"--out {file} cannot be written ({error}); check the disk") from error
     numbers = sum(array.size for array in flat.values())
     return f"{file}: {len(flat)} tensors of {numbers:,} numbers, of step {found.step}"
 

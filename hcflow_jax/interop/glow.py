@@ -42,7 +42,9 @@ def read(file: Path) -> Flat:
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror or error})") from None
     except (ValueError, EOFError, TypeError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise InputError(f"{file}: it is no whole .npz of arrays ({' '.join(str(error).split())[:200]})") from None
+        raise InputError(
+            f"{file}: it is not a complete .npz of arrays ({' '.join(str(error).split())[:200]})"
+        ) from None
 
 
 def convert(
@@ -66,7 +68,7 @@ def convert(
         if name.startswith(_CONDITIONAL):
             raise InputError(f"{name}: the model is class-conditional, and only unconditional ones can be imported")
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-            raise InputError(f"{name} has a value that is not finite: the model is of no use")
+            raise InputError(f"{name} has a value that is not finite, so the model cannot be used")
     config = _with_images(_structure(flat), resolution, given)
     schema.check(config)
     flat = _check_top(flat, config)
@@ -105,7 +107,7 @@ def import_file(file: Path, out: Path, resolution: int, given: ConfigDict | None
     step = checkpoint.save_weights(out, tree, config, about)
     model, count = config.model, sum(leaf.size for leaf in jax.tree.leaves(tree))
     what = f"{model.levels} levels of {model.steps} {model.coupling} steps, {model.hidden} channels, {model.mixing}"
-    return [f"{file}: {count:,} parameters ({what}, {model.variant})", f"saved as {step}, config and all"]
+    return [f"{file}: {count:,} parameters ({what}, {model.variant})", f"saved as {step}, with its config"]
 
 
 def state_dict_of(tree: Any, config: ConfigDict) -> Flat:
@@ -113,7 +115,7 @@ def state_dict_of(tree: Any, config: ConfigDict) -> Flat:
 
     Args:
       tree: the parameters.
-      config: of the same model.
+      config: the config of the same model.
 
     Raises:
       ConfigError: that implementation has no such model.
@@ -122,8 +124,8 @@ def state_dict_of(tree: Any, config: ConfigDict) -> Flat:
 
     if config.model.variant != family.PYTORCH:
         raise ConfigError(
-            f"model.variant is {config.model.variant!r}: the PyTorch implementation pads otherwise, so only models "
-            f"of variant {family.PYTORCH!r} can be exported"
+            f"model.variant is {config.model.variant!r}: the PyTorch implementation pads in another way, so only "
+            f"models of variant {family.PYTORCH!r} can be exported"
         )
     without_effect = {name: np.zeros(shape, np.float32) for name, shape in _without_effect(config).items()}
     return {**glow_names.to_flat(tree, config), **without_effect}
@@ -162,11 +164,13 @@ def _structure(flat: Flat) -> ConfigDict:
     width, last = ("f1/l_2/W", "f1/l_last/W") if openai else ("block.2.conv.weight", "block.4.conv.weight")
     for name in (first + width, first + last):
         if name not in flat or flat[name].ndim != 4:
-            raise InputError(f"it has no convolution {name!r}, as the first step of a Glow has")
+            raise InputError(f"it has no convolution {name!r}, which the first step of a Glow has")
     if len(steps) % levels:
         raise InputError(f"it has {len(steps)} steps in {levels} levels, not as many in each: a part is missing")
     if any(name.startswith(first + "invconv") and name.rpartition("/")[2] in ("P", "L", "U") for name in flat):
-        raise InputError(f"{first}invconv is LU-decomposed, which is not known of OpenAI's models: export its W")
+        raise InputError(
+            f"{first}invconv is LU-decomposed, which OpenAI's models are not known to have; export its W"
+        )
     lu = first + "invconv.lower" in flat
     if not lu and first + ("invconv/W" if openai else "invconv.weight") not in flat:
         raise InputError(f"{first}invconv is missing: models that reverse or shuffle the channels cannot be imported")
@@ -220,7 +224,7 @@ def _check_top(flat: Flat, config: ConfigDict) -> Flat:
                 f"{config.data.resolution} want {shape}"
             )
     if np.any(flat.get(_PRIOR_H, 0)):
-        raise InputError(f"{_PRIOR_H} is not zero: the model's prior is another")
+        raise InputError(f"{_PRIOR_H} is not zero, so the model has another prior")
     rest = {name: array for name, array in flat.items() if name not in _without_effect(config)}
     # A model whose top prior was not learned has a standard normal, which is what zeros make.
     top = {

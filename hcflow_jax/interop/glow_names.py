@@ -42,7 +42,7 @@ def _vector(*shape: int, sign: int = 1) -> Layout:
 def _order(p: np.ndarray) -> np.ndarray:
     ones = p == 1
     if not np.array_equal(ones, p != 0) or (ones.sum(0) != 1).any() or (ones.sum(1) != 1).any():
-        raise InputError("it is no permutation matrix")
+        raise InputError("it is not a permutation matrix")
     return np.argmax(p, 0)
 
 
@@ -194,9 +194,9 @@ def from_flat(flat: Flat, config: ConfigDict) -> Any:
         arrays = []
         for name in theirs:
             if name not in flat:
-                raise InputError(f"it has no {name!r}, which makes {'/'.join(path)}")
+                raise InputError(f"it has no {name!r}, which is needed for {'/'.join(path)}")
             if flat[name].shape != expected:
-                raise InputError(f"{name} has shape {flat[name].shape}; the others' shapes want {expected}")
+                raise InputError(f"{name} has shape {flat[name].shape}; the other shapes need {expected}")
             try:
                 arrays.append(layout.ours(np.asarray(flat[name], np.float32)).astype(np.float32))
             except InputError as error:

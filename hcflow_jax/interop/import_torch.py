@@ -1,11 +1,12 @@
-"""Brings in a checkpoint of the authors': `python -m hcflow_jax.interop.import_torch MODEL.bin --out CHECKPOINT`.
+"""Imports a checkpoint of the authors' code: `python -m hcflow_jax.interop.import_torch MODEL.bin --out CHECKPOINT`.
 
-CHECKPOINT becomes a workdir that evaluation, the report and `hcflow_jax.checkpoint.load` use as they do a run's: its
-step 0 holds the weights, with the config that the file's settings make. A file is read, never run; PyTorch is not
-needed. --config says where the images are; for a file without settings it says what the model is, too.
+CHECKPOINT becomes a workdir. Evaluation, the report and `hcflow_jax.checkpoint.load` use it like the workdir of a
+run. Its step 0 contains the weights, and a config that is made from the settings in the file. The file is read and
+never run, without PyTorch. --config says where the images are. If the file has no settings, --config also defines the
+model.
 
 With --family glow the file is a Glow model: a state_dict of the public PyTorch implementation (.pt or .safetensors),
-or OpenAI's TensorFlow variables (.npz); see docs/glow.md. It needs --resolution R, the images' size in pixels.
+or OpenAI's TensorFlow variables (.npz); see docs/glow.md. Give the size of its images in pixels with --resolution R.
 """
 
 import argparse
@@ -26,23 +27,23 @@ from hcflow_jax.errors import InputError
 from hcflow_jax.interop import release, settings
 from hcflow_jax.interop.release import Release
 
-# What imports jax is imported where it is used: a variable that jax does not take ends that import, and `run_main`
-# says so.
+# Modules that import jax are imported where they are used. If an environment variable makes that import fail,
+# `run_main` reports it.
 
-LARGE = 64 * 2**20  # bytes from which on progress is shown
+LARGE = 64 * 2**20  # bytes; progress is shown for files of at least this size
 
-_OF_THE_MODEL = ("resolution", "bits", "noise_std")  # fields of `data` that the settings say
+_OF_THE_MODEL = ("resolution", "bits", "noise_std")  # fields of `data` that come from the settings
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("python -m hcflow_jax.interop.import_torch", __doc__)
-    parser.add_argument("file", metavar="MODEL.bin", type=as_path, help="what the authors' Network.save wrote")
+    parser.add_argument("file", metavar="MODEL.bin", type=as_path, help="a file that the authors' Network.save wrote")
     parser.add_argument("--out", metavar="CHECKPOINT", type=as_path, required=True, help="the workdir to make")
-    parser.add_argument("--config", metavar="FILE.py", type=as_path, help="a config file, as of configs/")
-    what = "the family of the model: hierarchy, the authors' (the default), or glow"
+    parser.add_argument("--config", metavar="FILE.py", type=as_path, help="a config file, like those in configs/")
+    what = "family of the model: hierarchy (the authors' model, the default) or glow"
     parser.add_argument("--family", choices=("hierarchy", "glow"), default="hierarchy", help=what)
     parser.add_argument(
-        "--resolution", metavar="R", type=int, help="only with --family glow: the images' size, pixels"
+        "--resolution", metavar="R", type=int, help="only with --family glow: size of the images, pixels"
     )
     values = parser.parse_args(argv)
     if (values.family == "glow") != (values.resolution is not None):
@@ -52,19 +53,19 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def load_config(file: Path) -> ConfigDict:
-    """The config of a file like those of `configs/`.
+    """Loads a config from a file like those in `configs/`.
 
     Raises:
-      ConfigError: it is not there, or does not make one.
+      ConfigError: the file does not exist, or does not make a config.
     """
     spec = importlib.util.spec_from_file_location("hcflow_jax_given_config", file)
     if spec is None or spec.loader is None or not file.is_file():
-        raise ConfigError(f"--config {file}: no such config file; name one like those of configs/")
+        raise ConfigError(f"--config {file}: no such config file; give one like those in configs/")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
         return module.get_config()
-    except Exception as error:  # whatever a file of the user's raises
+    except Exception as error:  # the user's file can raise anything
         raise ConfigError(f"--config {file}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
@@ -73,14 +74,15 @@ def config_of(found: Release, given: ConfigDict | None) -> ConfigDict:
 
     Args:
       found: the file.
-      given: for a file without settings, the config; for one with, where its images are and how it is computed.
+      given: the whole config, if the file has no settings. Otherwise it only says where the images are and how to
+        compute.
 
     Raises:
-      ConfigError: there are no settings and no config, or the settings are not the release's.
+      ConfigError: there are no settings and no config, or the settings are not those of the release.
     """
     if found.settings is None:
         if given is None:
-            raise ConfigError("it has no settings of its own: name its config with --config=configs/NAME.py")
+            raise ConfigError("the file has no settings; give its config with --config=configs/NAME.py")
         return given
     config = settings.to_config(found.settings)
     if given is not None:
@@ -92,16 +94,16 @@ def config_of(found: Release, given: ConfigDict | None) -> ConfigDict:
 
 
 def to_params(found: Release, config: ConfigDict, show: bool = False) -> Any:
-    """A file's weights as our parameter tree; nothing in it is left out unsaid.
+    """Converts the weights of a file to our parameter tree. Every entry must be known.
 
     Args:
       found: the file.
-      config: of its model.
-      show: progress, on stderr.
+      config: the config of its model.
+      show: whether to show progress on stderr.
 
     Raises:
-      ConfigError: the config makes no model.
-      InputError: a weight is not finite, is missing, unknown or of another shape, or a mask or kernel is another.
+      ConfigError: no model can be made from the config.
+      InputError: a weight is not finite, missing, unknown or of another shape, or a mask or kernel differs.
     """
     import jax
 
@@ -111,14 +113,14 @@ def to_params(found: Release, config: ConfigDict, show: bool = False) -> Any:
     with tqdm(total=total, desc="reading", unit="B", unit_scale=True, leave=False, disable=not show) as bar:
         for name, array in found.flat.items():
             if not np.isfinite(array).all():
-                raise InputError(f"{name} has a value that is not finite: the network is of no use")
+                raise InputError(f"{name} has a value that is not finite, so the network cannot be used")
             bar.update(array.nbytes)
     try:
         tree = arrays.from_torch(found.flat, config)
     except InputError:
         raise
     except (TypeError, ValueError, ArithmeticError) as error:
-        raise ConfigError(f"the config makes no model ({' '.join(str(error).split())[:200]})") from error
+        raise ConfigError(f"no model can be made from the config ({' '.join(str(error).split())[:200]})") from error
     tree = jax.tree.map(lambda leaf: np.require(leaf, requirements=("C", "A")), tree)
     learnt = arrays.to_torch(tree, config)
     known = learnt.keys() | constants.without_effect(learnt, config).keys()
@@ -126,23 +128,23 @@ def to_params(found: Release, config: ConfigDict, show: bool = False) -> Any:
         known.add(name)
         theirs = found.flat.get(name, made)
         if theirs.shape != made.shape or not np.allclose(theirs, made, rtol=1e-6, atol=0):
-            raise InputError(f"{name} is not what the config makes: the config is another model's")
+            raise InputError(f"{name} differs from what the config makes; the config is that of another model")
     if left := sorted(found.flat.keys() - known):
         raise InputError(f"the state_dict has {len(left)} unknown entries, the first {left[0]!r}")
     return tree
 
 
 def import_torch(file: Path, out: Path, config_file: Path | None = None) -> list[str]:
-    """Makes a workdir of a file.
+    """Makes a workdir from a file.
 
     Returns:
-      Lines that say what was brought in.
+      Lines that say what was imported.
 
     Raises:
       ConfigError: `config_file` is missing or wrong.
-      CheckpointError: `out` is there already, or cannot be written.
-      InputError: of `file`, named.
-      EnvironmentSettingError: JAX cannot start as the environment says.
+      CheckpointError: `out` exists, or cannot be written.
+      InputError: `file` is wrong; the message names it.
+      EnvironmentSettingError: JAX cannot start with these environment variables.
     """
     from hcflow_jax import checkpoint, devices
     from hcflow_jax.settings import own
@@ -158,12 +160,12 @@ def import_torch(file: Path, out: Path, config_file: Path | None = None) -> list
             tree = to_params(found, config, show=found.bytes >= LARGE)
     except OSError as error:
         reason = error.strerror or error
-        raise ConfigError(f"{file} cannot be read ({reason}): name a file of the authors'") from error
+        raise ConfigError(f"{file} cannot be read ({reason}); give a file of the authors' code") from error
     except InputError as error:
         raise type(error)(f"{file}: {error}") from error
     about = {"imported": {"file": file.name, "bytes": found.bytes, "module": found.module}}
     step = checkpoint.save_weights(out, tree, config, about)
-    return [f"{file}: {_contents(tree, config)}", f"saved as {step}, config and all"]
+    return [f"{file}: {_contents(tree, config)}", f"saved as {step}, with its config"]
 
 
 def _contents(tree: Any, config: ConfigDict) -> str:

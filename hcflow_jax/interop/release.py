@@ -32,7 +32,7 @@ class Release:
       flat: state_dict name -> array, float32, in the file itself: read only.
       settings: {"GENERAL": ..., "MODEL_PARAMETERS": ..., ...}; None in a file without.
       module: name of the Python module that the network's class is of.
-      bytes: of the file.
+      bytes: the bytes of the file.
     """
 
     flat: Mapping[str, np.ndarray]
@@ -94,15 +94,15 @@ def _settings(source: Source) -> dict[str, Any]:
     try:
         found = json.loads(content, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise UnpickleError(f"the settings, at byte {at}, are no JSON: {shown(str(error))}") from None
+        raise UnpickleError(f"the settings, at byte {at}, are not JSON: {shown(str(error))}") from None
     if not isinstance(found, dict):
-        raise UnpickleError(f"the settings, at byte {at}, are no JSON object")
+        raise UnpickleError(f"the settings, at byte {at}, are not a JSON object")
     return found
 
 
 def _finite(text: str) -> float:
     if not math.isfinite(value := float(text)):
-        raise ValueError(f"{text} is no finite number")
+        raise ValueError(f"{text} is not a finite number")
     return value
 
 
@@ -143,7 +143,7 @@ def _modules(root: Module) -> Iterator[tuple[str, Module]]:
         prefix, module = waiting.pop()
         yield prefix, module
         if prefix.count(".") >= DEEPEST:
-            raise UnpickleError(f"{shown(prefix)} is deeper than any network: {DEEPEST} modules within each other")
+            raise UnpickleError(f"{shown(prefix)} is nested deeper than any network: {DEEPEST} modules")
         for name, child in _dict(prefix, module, "_modules"):
             if child is None:
                 continue
@@ -158,7 +158,7 @@ def _dict(prefix: str, module: Module, name: str) -> list[tuple[str, Any]]:
     """The entries of one of a module's dicts."""
     entries = (module.state or {}).get(name)
     if not isinstance(entries, dict) or not all(type(key) is str for key in entries):
-        raise UnpickleError(f"the layer {shown(prefix[:-1])} has no proper {name}: it is no module of PyTorch's")
+        raise UnpickleError(f"the layer {shown(prefix[:-1])} has no proper {name}: it is not a PyTorch module")
     return list(entries.items())
 
 
@@ -168,7 +168,7 @@ def _own(prefix: str, module: Module) -> Iterator[tuple[str, Tensor]]:
             if tensor is None:
                 continue
             if not isinstance(tensor, Tensor):
-                raise UnpickleError(f"{shown(prefix + name)} is a {shown(tensor)}, no tensor")
+                raise UnpickleError(f"{shown(prefix + name)} is a {shown(tensor)}, not a tensor")
             yield prefix + name, tensor
 
 
@@ -179,5 +179,5 @@ def _initialised(prefix: str, module: Module) -> None:
         flag = "is not set" if "initialized" in state else "is missing"
         raise UnpickleError(
             f"the layer {shown(prefix[:-1])} was not initialised (its flag `initialized` {flag}): "
-            "save the network after its first step of training"
+            "save the network after its first training step"
         )

@@ -33,7 +33,7 @@ def to_config(settings: Mapping[str, Any]) -> ConfigDict:
         raise
     except (TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
         said = " ".join(str(error).split())[:200]
-        raise ConfigError(f"the settings are not of the form that the release's have ({said})") from error
+        raise ConfigError(f"the settings do not have the form of the release's settings ({said})") from error
 
 
 def _to_config(settings: Mapping[str, Any]) -> ConfigDict:

@@ -20,7 +20,7 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     """The tensors of a file by name. Its format is told from its content; nothing in it is run.
 
     Args:
-      path: of a state_dict that `torch.save` wrote, or of a safetensors file.
+      path: the path of a state_dict that `torch.save` wrote, or of a safetensors file.
 
     Returns:
       name -> array, in the order of the file. The arrays of PyTorch's formats lie in the file itself: read only.
@@ -50,7 +50,7 @@ def _safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
         return load_file(path)
     except (SafetensorError, KeyError, ValueError) as error:  # KeyError: of a type that numpy has not
-        raise UnpickleError(f"it is no whole safetensors file ({shown(str(error))})") from None
+        raise UnpickleError(f"it is not a complete safetensors file ({shown(str(error))})") from None
 
 
 def _tensors(stream: Stream) -> dict[str, np.ndarray]:
@@ -60,8 +60,8 @@ def _tensors(stream: Stream) -> dict[str, np.ndarray]:
             root = root[key]
             break
     if not isinstance(root, Mapping):
-        raise UnpickleError(f"it holds a {shown(root)}, expected a state_dict: names and tensors")
+        raise UnpickleError(f"it contains a {shown(root)}, expected a state_dict: names and tensors")
     found = {name: value for name, value in root.items() if isinstance(value, Tensor)}
     if not found:
-        raise UnpickleError("it holds no named tensor, expected a state_dict: names and tensors")
+        raise UnpickleError("it contains no named tensor, expected a state_dict: names and tensors")
     return {str(name): stream.array(tensor) for name, tensor in found.items()}

@@ -24,7 +24,7 @@ def write(path: Path, flat: Mapping[str, np.ndarray]) -> None:
     """Writes a file.
 
     Args:
-      path: of the file.
+      path: the path of the file.
       flat: name -> array, float32.
 
     Raises:

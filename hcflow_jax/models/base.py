@@ -88,7 +88,7 @@ class ImageModel(abc.ABC):
 
     @abc.abstractmethod
     def shapes(self) -> Params:
-        """Shapes and dtypes of the parameters, as `jax.ShapeDtypeStruct`s; nothing is allocated."""
+        """Shapes and dtypes of the parameters, each a `jax.ShapeDtypeStruct`; nothing is allocated."""
 
     def calibrate(self, params: Params, x: Float[Array, "b r r 3"], keys: Key[Array, " b"]) -> Params:
         """Sets the parameters that are initialised from data (actnorms) and leaves the others.
@@ -227,7 +227,7 @@ class ImageModel(abc.ABC):
         Args:
           params: raw or prepared.
           x: images.
-          state: of the coarser levels, from `decode_coarse` with the finest level; held fixed.
+          state: the state of the coarser levels, from `decode_coarse` with the finest level; held fixed.
         """
 
     def decode_denoised(self, params: Params, z: ByLevel, noise_std: float) -> Float[Array, "b r r 3"]:

@@ -47,8 +47,8 @@ class Encoder(nn.Module):
     """All stages, finest first, then 4 -> 2 -> 1.
 
     Attributes:
-      resolutions: of the levels, finest first, down to 8.
-      channels: of the levels.
+      resolutions: the resolutions of the levels, finest first, down to 8.
+      channels: the channels of the levels.
       widths: h of the stages that start at each level.
       top: length of y_top and width of the last two stages.
     """

@@ -32,7 +32,7 @@ class Execution:
     """How networks are computed, which does not change what they compute.
 
     Attributes:
-      dtype: of activations and used weights; parameters stay float32.
+      dtype: the dtype of activations and used weights; parameters stay float32.
       conv: an implementation of `convolution.convolve`.
       resample: an implementation of `resample.apply`.
       gain: whether a layer's constant factor goes on its "weights", so that bias and activation follow the product

@@ -81,7 +81,7 @@ def beside(sheets: Sequence[Sheet], gap: int = 8) -> Sheet:
     """Sheets side by side on white, their upper edges aligned.
 
     Args:
-      sheets: of any sizes.
+      sheets: sheets of any sizes.
       gap: white pixels between them.
     """
     height = max(len(sheet) for sheet in sheets)

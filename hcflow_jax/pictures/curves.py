@@ -93,7 +93,7 @@ def panels(path: str | Path, rows: Sequence[Sequence[Panel]], title: str = "") -
 
     Args:
       path: file to write: a PDF if it ends in .pdf, else a PNG.
-      rows: of panels, from the top; all of one length.
+      rows: rows of panels, from the top; all of one length.
       title: above all of them.
 
     Raises:

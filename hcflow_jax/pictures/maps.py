@@ -42,7 +42,7 @@ def colour_bar(height: int, top: float, label: str, clipped: bool = False, colou
     """The bar of `coloured`, from 0 at its foot to `top`, with numbers beside it.
 
     Args:
-      height: of the picture, pixels, at least 80.
+      height: the height of the picture, pixels, at least 80.
       top: the last colour's number.
       label: what the numbers are, with their unit; written along the bar.
       clipped: a tip at the bar's upper end says that some numbers are larger.

@@ -34,7 +34,7 @@ def save_grid(
     """Writes the sheet that `grid` makes of images; it is in memory a row at a time.
 
     Args:
-      path: of the PNG.
+      path: the path of the PNG.
       batches: uint8 images (n, R, R, 3), any n; taken one at a time.
       count: the number of images of all batches, at least 1.
       columns: images a row; the last row may be shorter.
@@ -69,7 +69,7 @@ def save_rows(
     """Writes the sheet that `rows` makes of rows of images; it is in memory a row at a time.
 
     Args:
-      path: of the PNG.
+      path: the path of the PNG.
       images: a row each, of (n, R, R, 3) uint8 pictures; taken one at a time.
       labels: a text a row, each of one line.
       size: most images of a row, and R.

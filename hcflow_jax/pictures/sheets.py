@@ -61,7 +61,7 @@ class Rows:
     Attributes:
       width, height: of the sheet, pixels.
       margin: where the images begin, pixels from the left.
-      size: of the labels' font, pixels.
+      size: the size of the labels' font, pixels.
     """
 
     GAP = 2  # white pixels between images and between rows, unless it is said otherwise
@@ -71,7 +71,7 @@ class Rows:
 
         Args:
           labels: a text a row.
-          heights: of the rows, pixels.
+          heights: the heights of the rows, pixels.
           widest: the width of the longest row without its label, pixels.
           gap: white pixels between images, and between rows.
         """

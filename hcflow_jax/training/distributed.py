@@ -1,8 +1,7 @@
-"""Several processes as one run: how they find each other, and what one says for all.
+"""Several processes of one run: how they find each other, and how they decide together.
 
-Every process runs the same programs in the same order, over all devices; what a program does must therefore never
-hang on what a single process knows. What one has to decide for all goes through `from_first`, a wish to end through
-`Votes`.
+Every process runs the same programs in the same order, over all devices. So a program must never depend on something
+that only one process knows. `from_first` shares a value of process 0, and `Votes` shares a request to end.
 """
 
 import os
@@ -23,25 +22,25 @@ from hcflow_jax.errors import HcflowError
 from hcflow_jax.training import sharding
 
 FLAGS = ("coordinator_address", "num_processes", "process_id")
-CONNECT_SECONDS = 300  # a queue may start the last process minutes after the first
-# Seconds without a sign of life, from a thread of its own, after which a process counts as dead and the others end.
+CONNECT_SECONDS = 300  # because a queue may start the last process minutes after the first
+# After this many silent seconds a process counts as dead and the others end. A separate thread sends the heartbeats.
 HEARTBEAT_SECONDS = 60
 SHUTDOWN_SECONDS = 60  # that a process which is done waits for the others
 
 
 class AloneError(HcflowError):
-    """What ends one process while the others wait for it; they notice once it is gone."""
+    """An error of one process while the others wait for it. They notice when the process is gone."""
 
 
 def cluster(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Which cluster started this process beside others, by what it sets in the environment; None: none did.
+    """Finds by the environment which cluster started this process together with others; None: none did.
 
-    To be asked once jax is imported: it says itself where there are no TPU chips.
+    Call it after jax is imported, because jax itself says if there are no TPU chips.
 
     Raises:
-      ConfigError: SLURM_NTASKS is no number.
+      ConfigError: SLURM_NTASKS is not a number.
     """
-    given = {name: value.strip() for name, value in environment.items() if value.strip()}  # empty is as good as unset
+    given = {name: value.strip() for name, value in environment.items() if value.strip()}  # empty counts as unset
     tasks = given.get("SLURM_NTASKS", "1")
     if tasks != "1" and "SLURM_STEP_NODELIST" in given:
         if not tasks.isdecimal():
@@ -59,10 +58,10 @@ def cluster(environment: Mapping[str, str] = os.environ) -> str | None:
 
 
 def _own_devices(environment: Mapping[str, str] = os.environ) -> list[int] | None:
-    """What SLURM's tasks take of the devices they see: None for one each, by their number on the node; [] for all.
+    """Which of their visible devices SLURM's tasks use: None for one each, by their number on the node; [] for all.
 
-    One each is jax's rule, which would leave a node that runs a single task with one device, and one whose tasks
-    see only their own with none.
+    One each is jax's rule. With it a node with a single task would use one device, and tasks that see only their own
+    device would use none.
     """
     alone = re.fullmatch(r"1(\(x\d+\))?", environment.get("SLURM_STEP_TASKS_PER_NODE", "")) is not None
     one_visible = len(environment.get("CUDA_VISIBLE_DEVICES", ",").split(",")) == 1
@@ -75,18 +74,19 @@ def start(
     process_id: int | None,
     heartbeat_seconds: int = HEARTBEAT_SECONDS,
 ) -> None:
-    """Joins the other processes of the run, if there are any; before anything else is asked of jax.
+    """Joins the other processes of the run, if there are any. Call it before any other use of jax.
 
     Args:
-      coordinator_address: HOST:PORT of process 0, which the others reach.
-      num_processes: how many.
-      process_id: which of them this is, from 0.
+      coordinator_address: HOST:PORT of process 0.
+      num_processes: the number of processes.
+      process_id: the number of this process, from 0.
       heartbeat_seconds: see `HEARTBEAT_SECONDS`.
 
-    None for the first three: as the cluster says (SLURM, TPU pods, Kubernetes), or this process alone.
+    If the first three are None, the cluster decides (SLURM, TPU pods, Kubernetes). Without one, this process is
+    alone.
 
     Raises:
-      ConfigError: some flags are missing or cannot be, or the others were not reached.
+      ConfigError: some flags are missing or wrong, or the other processes could not be reached.
     """
     if heartbeat_seconds < 1:
         raise ConfigError(f"--heartbeat_seconds={heartbeat_seconds}: expected at least 1")
@@ -101,7 +101,7 @@ def start(
         raise ConfigError(f"{' and '.join(missing)} missing: several processes need all of --{', --'.join(FLAGS)}")
     else:
         _check(**given)
-    # jax would catch SIGTERM for a protocol of its own, and with it what `Termination` is for.
+    # Otherwise jax would catch SIGTERM for its own protocol, and `Termination` would not see it.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
@@ -110,12 +110,12 @@ def start(
             heartbeat_timeout_seconds=heartbeat_seconds,
             shutdown_timeout_seconds=SHUTDOWN_SECONDS,
         )
-    except Exception as error:  # jax's, the cluster library's or the network's
+    except Exception as error:  # an error of jax, of the cluster library or of the network
         where = f"{found} was found, but its" if found else f"--coordinator_address={coordinator_address}: the"
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         hint = f"; else give --{', --'.join(FLAGS)}" if found else ""
         raise ConfigError(
-            f"{where} other processes were not reached: see that all are started and the port is open{hint} "
+            f"{where} other processes were not reached: check that all are started and that the port is open{hint} "
             f"({reason})"
         ) from error
 
@@ -130,15 +130,15 @@ def _check(coordinator_address: Any, num_processes: Any, process_id: Any) -> Non
 
 
 def from_first(value: bool) -> bool:
-    """Process 0's value, in every process: all have to call it."""
+    """The value of process 0, in every process. All processes must call it."""
     return bool(multihost_utils.broadcast_one_to_all(np.asarray(value)))
 
 
 def lost(error: Exception) -> str | None:
-    """What to say of an error of a collective whose other processes are gone; None if it is another error.
+    """The message for an error of a collective operation whose other processes are gone; None for other errors.
 
-    On CPUs a connection that breaks says at once that its process is gone. Elsewhere nothing does but the heartbeat,
-    upon which jax itself ends the process, with a message of its own and SIGABRT.
+    On CPUs a broken connection shows at once that a process is gone. Elsewhere only the heartbeat shows it. Then jax
+    itself ends the process, with its own message and SIGABRT.
     """
     text = " ".join(str(error).split())
     if jax.process_count() == 1 or "Gloo" not in text:
@@ -150,25 +150,25 @@ def lost(error: Exception) -> str | None:
 
 
 def leave(status: int) -> NoReturn:
-    """Ends this process without the others, for which jax would wait when it ends in good order."""
+    """Ends this process at once. In an ordinary end jax would wait for the other processes."""
     streams.flush()
     os._exit(status)
 
 
 class Votes:
-    """The signal for which any process wants to end, told to all of them at the same call.
+    """Tells all processes at the same call that any of them wants to end, and for which signal.
 
-    A vote is dispatched with one call and read with the next, by when the device has long been through it: no
-    call waits for more than the one before. So a wish is known to all two calls after it at the latest.
+    A vote is dispatched by one call and read by the next. By then the device has finished it, so no call waits for
+    long. All processes know of a request at most two calls after it.
     """
 
     def __init__(self, mesh: Mesh):
-        """No vote was cast yet."""
+        """Starts without a vote."""
         self._mesh, self._pending = mesh, None
         self._most = jax.jit(jnp.max, out_shardings=sharding.replicated(mesh))
 
     def __call__(self, wish: int) -> int:
-        """Casts this process's vote, a signal's number or 0, and gives the highest of the call before, 0 at first."""
+        """Votes with a signal's number, or 0. Returns the highest vote of the previous call, or 0."""
         outcome = 0 if self._pending is None else int(self._pending)
         own = np.full(len(self._mesh.local_devices), wish, np.int32)
         self._pending = self._most(sharding.spread(self._mesh, own))
@@ -176,5 +176,5 @@ class Votes:
 
 
 def share() -> dict[str, Any]:
-    """This process among all, as `data.pipeline` wants to know it."""
+    """The number of this process and of all processes, for `data.pipeline`."""
     return {"process_index": jax.process_index(), "process_count": jax.process_count()}

@@ -1,4 +1,4 @@
-"""`--mode=eval`: measures a workdir's newest checkpoint: the held-out bound, and what else `eval.metrics` names."""
+"""`--mode=eval`: measures the newest checkpoint of a workdir: the held-out bound and `eval.metrics`."""
 
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -21,30 +21,30 @@ EVAL = "eval.json"
 
 @settings.own()
 def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, Any]:
-    """Evaluates the EMA's parameters and writes `eval.json`, and sheets as PNGs; numbers go to TensorBoard, too.
+    """Evaluates the parameters of the EMA. Writes `eval.json`, sheets as PNGs, and numbers for TensorBoard.
 
     Args:
       path: a workdir.
-      config: the whole config, its `data` and `eval` being what may differ from the checkpoint's own; None
-        takes the checkpoint's.
+      config: the whole config; only `data` and `eval` may differ from that of the checkpoint. None: that of the
+        checkpoint.
 
     Returns:
-      What `eval.json` holds: `step`, the bound as `Bound.as_dict` gives it if `eval.metrics` has "bits", and the
-      other metrics as `measure.Measured.values` has them.
+      The contents of `eval.json`: `step`, the bound (`Bound.as_dict`) if `eval.metrics` has "bits", and the other
+      metrics (`measure.Measured.values`).
 
     Raises:
       CheckpointError: there is no checkpoint.
       ConfigError: the model is another one than the checkpoint's; `eval.batch_size` does not split over the devices;
         or the workdir cannot be written.
-      DataError: the held-out images are not there.
-      EnvironmentSettingError: JAX cannot start as the environment says.
-      Stopped: one of several processes heard a signal; one process alone is stopped by it as by any other.
+      DataError: the held-out images are missing.
+      EnvironmentSettingError: JAX cannot start with these environment variables.
+      Stopped: one of several processes got a signal. A single process is stopped by it in the usual way.
     """
     if config is not None:
         check_paths(config)
     devices.start()
     termination = Termination()
-    # One process is stopped where it stands. Several would then wait for each other, so they vote.
+    # A signal stops a single process at once. Several processes would wait for each other, so they vote.
     with termination.noticed() if jax.process_count() > 1 else nullcontext():
         try:
             return _evaluate(path, config, termination)
@@ -59,16 +59,16 @@ def _evaluate(path: str | Path, config: ConfigDict | None, termination: Terminat
     for change in resumption.changes(found.config, config) if config is not None else ():
         if change.startswith("model."):
             raise ConfigError(
-                f"{change} is not what {directory} was trained with: leave --config out, or set it back"
+                f"{change} differs from the config of the run in {directory}; leave out --config, or set it back"
             )
-        say(f"a field that differs from the checkpoint's: {change}")
+        say(f"a field differs from the checkpoint's: {change}")
     config = config or found.config
     measures = measuring.Measuring(config)
     result: dict[str, Any] = {"step": found.step}
     if "bits" in measures.metrics:
         result |= _bound(found, config, termination)
     if set(measures.metrics) != {"bits"}:
-        alone = jax.process_count() == 1  # of several, all have to see it through
+        alone = jax.process_count() == 1  # with several processes, all must finish it
         others = measures(found.arrays["ema"], lambda *_: termination.check() if alone else None)
         result |= {**others.values, "seconds": others.seconds}
         for line in others.lines:

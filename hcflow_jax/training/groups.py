@@ -23,11 +23,11 @@ from hcflow_jax.parameters import path_name
 RateGroups = tuple[tuple[str, str], ...]
 Packed = dict[str, dict[str, Float[Array, " n"]]]
 
-CHUNK = 2_000_000  # elements of a vector, about; what follows goes into the next one
+CHUNK = 2_000_000  # about how many elements a vector has; further elements go into the next one
 
 
 def names(rate_groups: RateGroups) -> tuple[str, ...]:
-    """The groups, each once, in the order in which the model names them."""
+    """The names of the groups, in the order of the model."""
     return tuple(dict.fromkeys(group for group, _ in rate_groups))
 
 
@@ -55,8 +55,8 @@ def labels(params: Any, rate_groups: RateGroups) -> Any:
         if len(rows) > 1:
             matched = ", ".join(f"{pattern!r} ({group})" for group, pattern in rows)
             raise ConfigError(
-                f"parameter {name!r} matches several patterns of the model's rate_groups, {matched}: make them "
-                "exclude one another"
+                f"parameter {name!r} matches several patterns of the model's rate_groups, {matched}: change "
+                "them so that only one matches"
             )
         return rows[0][0]
 
@@ -73,12 +73,12 @@ def count_by_group(params: Any, rate_groups: RateGroups) -> dict[str, int]:
 
 @dataclasses.dataclass(frozen=True)
 class Packing:
-    """How trees of one structure are packed.
+    """Packs trees of one structure into vectors.
 
     Attributes:
       groups: the rate groups' names; a group without parameters has no chunk.
-      structure: of the tree.
-      shapes: of its leaves, in order.
+      structure: the structure of the tree.
+      shapes: the shapes of the leaves, in order.
       places: (group, chunk) of its leaves, in order; a chunk is the first two names of a path and a number, e.g.
         "flows/128/0".
     """
@@ -90,12 +90,12 @@ class Packing:
 
     @classmethod
     def of(cls, tree: Any, rate_groups: RateGroups, chunk: int | None = None) -> "Packing":
-        """The packing of trees like this one.
+        """Makes the packing for trees like this one.
 
         Args:
-          tree: of arrays or shapes.
-          rate_groups: of the model.
-          chunk: elements of a vector, about; `CHUNK` unless said.
+          tree: the tree of arrays or shapes.
+          rate_groups: the rate groups of the model.
+          chunk: about how many elements a vector has; `CHUNK` by default.
 
         Raises:
           ConfigError: a parameter belongs to no group or to several.
@@ -111,14 +111,14 @@ class Packing:
         return cls(names(rate_groups), structure, tuple(leaf.shape for leaf in leaves), tuple(places))
 
     def pack(self, tree: Any) -> Packed:
-        """{group: {chunk: its leaves, flattened and joined}}."""
+        """Packs a tree: {group: {chunk: its leaves, flattened and joined}}."""
         held: dict[str, dict[str, list[Array]]] = {group: {} for group in self.groups}
         for leaf, (group, part) in zip(self.structure.flatten_up_to(tree), self.places, strict=True):
             held[group].setdefault(part, []).append(leaf.reshape(-1))
         return {group: {name: jnp.concatenate(own) for name, own in parts.items()} for group, parts in held.items()}
 
     def unpack(self, packed: Packed) -> Any:
-        """The tree again."""
+        """Makes the tree from packed vectors."""
         at = dict.fromkeys(self.places, 0)
         leaves = []
         for shape, place in zip(self.shapes, self.places, strict=True):

@@ -1,4 +1,4 @@
-"""The held-out bound over a mesh: each process reads its share of the images, and all get the bound of the whole set.
+"""The held-out bound over a mesh. Each process reads its share of the images; all get the bound of the whole set.
 
 It also measures, on held-out images, the statistics that are stored with the weights for bits/dim of single images.
 """
@@ -18,7 +18,7 @@ from hcflow_jax.models import ImageModel
 from hcflow_jax.training import sharding
 from hcflow_jax.training.programs import Programs
 
-STATISTICS_IMAGES = 64  # held-out images that a checkpoint's statistics are taken over
+STATISTICS_IMAGES = 64  # the least number of held-out images for a checkpoint's statistics
 
 
 class HeldOut:
@@ -28,7 +28,7 @@ class HeldOut:
         """Args:
         model: the model.
         config: the whole config.
-        programs: what compiles.
+        programs: compiles the programs.
         mesh: from `sharding.make_mesh`.
         """
         self._model, self._config, self._programs, self._mesh = model, config, programs, mesh
@@ -59,22 +59,22 @@ class HeldOut:
         )
 
     def statistics(self, params: Any, source: Source) -> dict[str, float]:
-        """What images of a batch unit share in the objective, as means over held-out units.
+        """Measures the statistics that images of a batch unit share in the objective: means over held-out units.
 
-        With them a single image has bits/dim (`ImageModel.batch_statistics`).
+        They are needed for the bits/dim of a single image (`ImageModel.batch_statistics`).
 
         Args:
-          params: of the EMA.
+          params: the params of the EMA.
           source: the held-out images; the first `STATISTICS_IMAGES` are used, the same in every process.
 
         Returns:
-          {name: mean}; empty where every image stands alone, or the images do not fill a unit.
+          {name: mean}; empty if images share nothing, or if the images do not fill a unit.
         """
         unit = self._model.batch_unit
         units = min(STATISTICS_IMAGES, len(source)) // unit
         if unit == 1 or units == 0:
             return {}
-        if self._units is None:  # read once: a save is no time to find that an image cannot be read
+        if self._units is None:  # read in advance, so that saving cannot fail because an image cannot be read
             images = pipeline.images_at(self._config, source, np.arange(units * unit))
             indices = np.arange(units * unit, dtype=np.int32).reshape(units, unit)
             given = (images.reshape(units, unit, *images.shape[1:]), indices)
@@ -84,6 +84,6 @@ class HeldOut:
 
     def _placed(self, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[Mapping[str, Any]]:
         for batch in batches:
-            # fold_in takes 32 bits
+            # fold_in accepts 32 bits
             placed = sharding.spread(self._mesh, {**batch, "indices": batch["indices"].astype(np.int32)})
             yield {**placed, "valid": self._whole(placed["valid"])}

@@ -1,4 +1,4 @@
-"""The state at step 0: random parameters, with actnorms initialised from images; or those of a trained model."""
+"""The state at step 0: random parameters with actnorms initialised from images, or the EMA of a trained model."""
 
 from typing import Any
 
@@ -27,46 +27,53 @@ def initialise(
     programs: Programs,
     mesh: Mesh,
 ) -> state.TrainState:
-    """A fresh state on every device, drawn from a stream of its own.
+    """Makes a fresh state on every device, from its own random stream.
 
-    The images are cut over the devices, as many of them as can have whole batch units each, and the compiler
-    adds up their statistics. So the state is the same for any number of devices, but for the rounding of sums.
+    The images are split over as many devices as can each have whole batch units, and the compiler adds up their
+    statistics. So the state is the same for any number of devices, up to the rounding of sums.
 
     Args:
       model: the model.
       optimizer: whose state it gets.
       config: the whole config.
-      images: what `data.pipeline.init_images` gives; whole in every process.
-      programs: what compiles.
+      images: from `data.pipeline.init_images`; every process has all of them.
+      programs: compiles the programs.
       mesh: from `sharding.make_mesh`.
     """
-    params_key, images_key = jax.random.split(jax.random.fold_in(root_key(config.seed), INIT_STREAM))
 
-    def calibrate(params: Any, images: Any) -> Any:
+    def streams(seed: Any) -> Any:
+        return jax.random.split(jax.random.fold_in(root_key(seed), INIT_STREAM))
+
+    def calibrate(
+        params: Any, images: Any, seed: Any
+    ) -> Any:  # the seed is an argument: another compiles nothing anew
+        _, images_key = streams(seed)
         data_keys, noise_keys = likelihood.split_keys(sample_keys(images_key, images.shape[0]))
         x = likelihood.dequantised(images, data_keys, config.data, config.data.flip)
         return model.calibrate(params, x, noise_keys)
 
     everywhere = sharding.replicated(mesh)
-    created = sharding.place(everywhere, model.create(params_key))
+    created = sharding.place(everywhere, model.create(streams(config.seed)[0]))
     groups = len(images) // model.batch_unit
     placed = sharding.place(sharding.split(sharding.over(mesh, groups)), images)
-    params = programs("the initialisation", jax.jit(calibrate, out_shardings=everywhere), created, placed, once=True)
+    seed = sharding.place(everywhere, np.asarray(config.seed % 2**32, np.uint32))
+    jitted = jax.jit(calibrate, out_shardings=everywhere)
+    params = programs("the initialisation", jitted, created, placed, seed, once=True)
     return _create(params, optimizer, mesh)
 
 
 def from_checkpoint(optimizer: Optimizer, config: ConfigDict, mesh: Mesh) -> state.TrainState:
-    """A state whose parameters and EMA are the EMA of a checkpoint, on every device; all else is fresh.
+    """Makes a state on every device whose parameters and EMA are the EMA of a checkpoint; the rest is fresh.
 
-    The actnorms were initialised for the checkpoint and learned since: they stay as they are.
+    The actnorms keep their learned values.
 
     Args:
       optimizer: whose state it gets.
-      config: the whole config; `train.init_from` is what `checkpoint.load` takes.
+      config: the whole config; `train.init_from` is an argument of `checkpoint.load`.
       mesh: from `sharding.make_mesh`.
 
     Raises:
-      ConfigError: the checkpoint cannot be read, or its model is another than the config's; naming the fields.
+      ConfigError: the checkpoint cannot be read, or its model differs from the config's; naming the fields.
     """
     path = config.train.init_from
     try:
@@ -76,8 +83,8 @@ def from_checkpoint(optimizer: Optimizer, config: ConfigDict, mesh: Mesh) -> sta
     others = [change for change in resumption.changes(found.config, config) if change.startswith("model.")]
     if others:
         raise ConfigError(
-            f"train.init_from={path}: its model is another than this config's: {'; '.join(others)}; set it back, or "
-            "name another checkpoint"
+            f"train.init_from={path}: its model differs from that of this config: {'; '.join(others)}; set it back, "
+            "or name another checkpoint"
         )
     placed = sharding.place(sharding.replicated(mesh), found.arrays["ema"])
     say(f"starting from the EMA of {path}, step {found.step}")
@@ -85,9 +92,9 @@ def from_checkpoint(optimizer: Optimizer, config: ConfigDict, mesh: Mesh) -> sta
 
 
 def _create(params: Any, optimizer: Optimizer, mesh: Mesh) -> state.TrainState:
-    """Placed like a restored state, so that a resumed run finds the programs of this one in the cache.
+    """Places the state like a restored state, so that a resumed run finds the programs of this one in the cache.
 
-    Parameters are float32, whatever a model that does not say so makes where 64 bits are enabled.
+    Parameters become float32, even if 64 bits are enabled and the model makes float64.
     """
 
     def create(params: Any) -> state.TrainState:

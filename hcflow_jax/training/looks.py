@@ -1,4 +1,4 @@
-"""What a run does between its steps now and again: the bound, the other metrics, the flows' scales, sample sheets."""
+"""What a run computes at intervals: the bound, the other metrics, the scales of the flows, sample sheets."""
 
 from contextlib import closing, suppress
 from pathlib import Path
@@ -19,7 +19,7 @@ from hcflow_jax.training.termination import Interrupted, Termination
 
 
 class Looks:
-    """Looks at a run's state; what is compiled once serves every later look.
+    """Evaluates, measures, watches and samples at intervals. The programs are compiled only once.
 
     Attributes:
       bound: the held-out bound.
@@ -36,16 +36,16 @@ class Looks:
         termination: Termination,
         held_out: Source,
     ):
-        """Nothing is compiled yet.
+        """Does not compile anything yet.
 
         Args:
-          config: the whole config; `train` says how often, `eval` and `sample` say what.
+          config: the whole config; `train` has the intervals, `eval` and `sample` the rest.
           directory: the workdir.
           model: the model.
           mesh: from `sharding.make_mesh`.
-          programs: what compiles.
+          programs: compiles the programs.
           clock: counts "evaluating" and "sampling".
-          termination: a signal cuts a look short.
+          termination: a signal interrupts the work.
           held_out: the held-out images.
 
         Raises:
@@ -59,20 +59,20 @@ class Looks:
         self._sampler = samples.Sampler(model, config, programs, mesh)
 
     def due(self, step: int) -> bool:
-        """Whether something is looked at after a step that is not the last."""
+        """Whether something is computed after a step that is not the last."""
         train = self._config.train
         intervals = (train.eval_every, train.sample_every, train.watch_every, train.measure_every)
         return any(every > 0 and step % every == 0 for every in intervals)
 
     def __call__(self, step: int, state: TrainState, reporter: Reporter) -> None:
-        """Looks if it is time, and if a process that was killed has not done so already.
+        """Does what is due after a step, unless a process that was killed has already done it.
 
-        A signal cuts it short: whoever resumes finds it still to be done.
+        A signal interrupts it; the run that resumes does it again.
 
         Args:
-          step: steps done.
-          state: after them.
-          reporter: is told what comes out.
+          step: the number of finished steps.
+          state: the state after them.
+          reporter: gets the results.
         """
         train, history = self._config.train, reporter.history
         last = step == train.num_steps
@@ -101,7 +101,7 @@ class Looks:
             reporter.images(step, {"samples": sheet})
 
     def _watch(self, step: int, state: TrainState, reporter: Reporter) -> None:
-        """The flows' scales and conditioning, of the parameters that learn."""
+        """Reports the scales and condition numbers of the flows, for the learning parameters."""
         with self._clock.section("evaluating"):
             flows = self._model.flow_params(self.bound.prepare(state.params))
             watched = jax.device_get(self._programs("the look at the flows", self._watched, flows))
@@ -109,8 +109,8 @@ class Looks:
             reporter.watch(step, watched)
 
     def _measure(self, step: int, state: TrainState, reporter: Reporter) -> None:
-        """`eval.metrics` but the bound, with the EMA's parameters."""
-        alone = jax.process_count() == 1  # of several, all have to see it through
+        """Measures `eval.metrics` except the bound, with the parameters of the EMA."""
+        alone = jax.process_count() == 1  # with several processes, all must finish it
         with self._clock.section("evaluating"):
             found = self._measuring(state.ema, lambda *_: self._termination.check() if alone else None)
         reporter.measured(step, measuring.scalars(found.values))
@@ -119,7 +119,7 @@ class Looks:
             say(f"step {step}  {line}")
 
     def _evaluate(self, step: int, state: TrainState, reporter: Reporter) -> None:
-        """The bound with the EMA's parameters."""
+        """Measures the bound, with the parameters of the EMA."""
         batches = pipeline.eval_batches(
             self._config,
             **distributed.share(),

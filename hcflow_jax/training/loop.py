@@ -1,4 +1,4 @@
-"""The training run: initialise or take up where it stopped, train, evaluate, save (Section 6)."""
+"""The training run: initialise or resume, train, evaluate, save (Section 6)."""
 
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
@@ -22,14 +22,14 @@ from hcflow_jax.training.programs import Programs
 from hcflow_jax.training.result import RESULT
 from hcflow_jax.training.schedule import schedule
 from hcflow_jax.training.skipped import NotFiniteError, Skipped
-from hcflow_jax.training.step import make_train_step
+from hcflow_jax.training.step import make_train_step, numbers_of
 from hcflow_jax.training.stored import Storage
 from hcflow_jax.training.termination import Interrupted, Termination
 from hcflow_jax.training.trace import Trace
 
 
 class _Run:
-    """One process's share of a run."""
+    """The share of one process in a run."""
 
     def __init__(
         self,
@@ -55,13 +55,14 @@ class _Run:
             termination.votes = distributed.Votes(self.mesh)
         self.state, self.start, self.used = self._take_up(allow_config_change)
         self.schedule = schedule(config, len(self.images), self.next_index(0), self.model.frozen_group)
+        self.numbers = numbers_of(config, self.schedule, self.mesh)
         self.steps = {
             frozen: make_train_step(self.model, self.optimizer, config, self.schedule, self.mesh, frozen=frozen)
             for frozen in (False, True)
         }
         self.looks.bound.statistics(
             self.state.ema, self.held_out
-        )  # reads what every save needs, before time is spent
+        )  # reads what every save needs, before any long work
         self.done = self.start
         self.trace = Trace(profile, directory, start=self.start, num_steps=config.train.num_steps)
         lengths = {"num_steps": config.train.num_steps, "batch_size": config.train.batch_size}
@@ -69,7 +70,7 @@ class _Run:
         self.skipped = Skipped(directory, self.start, config, self.images, self.next_index)
 
     def _take_up(self, allow_config_change: bool) -> tuple[state.TrainState, int, int]:
-        """The newest checkpoint, else `train.init_from`, else a fresh start: state, step, images used by then."""
+        """State, step and number of used images, from the newest checkpoint, `train.init_from` or a fresh start."""
         with self.clock.section("initialising"):
             found = resumption.resume(self.checkpoints, self.storage, self.config, self.images, allow_config_change)
             if found is not None:
@@ -84,11 +85,11 @@ class _Run:
         return fresh, 0, 0
 
     def next_index(self, step: int) -> int:
-        """The first place of the data order that `step` steps have not used; batches may have had another size."""
+        """The first place in the data order that `step` steps have not used. Batch sizes may have changed."""
         return self.used + (step - self.start) * self.config.train.batch_size
 
     def describe(self) -> None:
-        """Says what is about to be trained."""
+        """Prints what will be trained."""
         counts = count_by_group(self.state.params, self.model.rate_groups)
         by_group = ", ".join(f"{group} {count:,}" for group, count in counts.items())
         say(f"{sum(counts.values()):,} parameters: {by_group}")
@@ -98,7 +99,7 @@ class _Run:
         say(f"{len(self.images):,} training images, {len(self.held_out):,} held out; on {device.device_kind}")
 
     def occasionally(self, step: int) -> None:
-        """Looks at the run if it is time, see `Looks`."""
+        """Does what is due at intervals, see `Looks`."""
         self.looks(step, self.state, self.reporter)
 
     def save(self, step: int) -> None:
@@ -112,7 +113,7 @@ class _Run:
             self.checkpoints.save(step, self.storage.stored(self.state), self.config, about)
 
     def train(self) -> None:
-        """Steps from where the run stands to its end. What is done is saved if images fail."""
+        """Trains to the end of the run. If images fail, saves the finished steps."""
         try:
             self.occasionally(self.start)
             if self.termination.requested:
@@ -128,8 +129,12 @@ class _Run:
             with closing(batches):
                 self._steps(batches)
         except data.DataError as error:
-            if jax.process_count() > 1:  # saving takes all, and the others wait for this one's share of a step
-                raise distributed.AloneError(f"{error} (its share of the run; the others end too)") from error
+            if (
+                jax.process_count() > 1
+            ):  # saving needs all processes, and the others wait for this one's share of a step
+                raise distributed.AloneError(
+                    f"{error} (this process's share of the run; the other processes end, too)"
+                ) from error
             if self.done > self.start:
                 self.save(self.done)
                 self.close()
@@ -140,7 +145,7 @@ class _Run:
             raise
 
     def _steps(self, batches: Iterator[Any]) -> None:
-        """Metrics are read once the step after them was dispatched, so that the device never waits for the host."""
+        """Runs the steps. Reads metrics after the next step was dispatched, so the device never waits."""
         train = self.config.train
         pending: tuple[int, Any] | None = None
         for step in range(self.start, train.num_steps):
@@ -156,7 +161,7 @@ class _Run:
                 self._read(pending)
                 raise
             with self.trace.step(step + 1):
-                self.state, metrics = self.programs(name, self.steps[frozen], self.state, images)
+                self.state, metrics = self.programs(name, self.steps[frozen], self.state, images, self.numbers)
             pending = self._read(pending)
             self.termination.vote()
             self.done = done = step + 1
@@ -189,7 +194,7 @@ class _Run:
         self.termination.end()
 
     def close(self) -> None:
-        """Waits for everything to be on disk."""
+        """Waits until everything is on disk."""
         self.trace.stop()
         with self.clock.section("saving"):
             self.checkpoints.close()
@@ -204,30 +209,30 @@ def train(
     profile: tuple[int, int] | None = None,
     allow_config_change: bool = False,
 ) -> dict[str, Any]:
-    """Trains a config in a directory; the same call takes up where an earlier one stopped.
+    """Trains a config in a directory. The same call continues a run that was stopped.
 
-    SIGINT, SIGTERM and SIGHUP end it after the step at hand, saved, with `stopping.Stopped`: a SystemExit, and for
-    SIGINT a KeyboardInterrupt as well. Before its first step one process ends at once; several start first, and save.
-    A run that finds a checkpoint of its own in the directory resumes from that and ignores `train.init_from`.
+    On SIGINT, SIGTERM or SIGHUP it finishes and saves the current step, and raises `stopping.Stopped`: a SystemExit,
+    and for SIGINT also a KeyboardInterrupt. Before the first step a single process ends at once; several processes
+    first start, then save. If the directory has a checkpoint, the run resumes from it and ignores `train.init_from`.
 
     Args:
       config: the whole config.
       path: the workdir: `checkpoints/`, `samples/`, `tensorboard/`, `history.jsonl`, `result.json`.
-      profile: the first and the last step to trace, into `profile/`.
-      allow_config_change: go on from a checkpoint of another config, see `resumption`.
+      profile: the first and the last step of a trace, written to `profile/`.
+      allow_config_change: whether to continue from a checkpoint of another config, see `resumption`.
 
     Returns:
-      What `result.json` holds.
+      The contents of `result.json`.
 
     Raises:
-      ConfigError: the config cannot make a run or is not the checkpoint's, nor the model that of `train.init_from`;
-        the workdir cannot be written or is used.
-      CheckpointError: the workdir's checkpoints cannot be read, are of another model, or the last cannot be saved.
+      ConfigError: the config is wrong or differs from that of the checkpoint; the model differs from that of
+        `train.init_from`; or the workdir cannot be written or is in use.
+      CheckpointError: the checkpoints cannot be read, belong to another model, or the last one cannot be saved.
       NotFiniteError: too many steps in a row were skipped.
-      DataError: the images are not there, cannot be read (what was trained is saved first), or are others than those
-        the checkpoint was trained on.
-      AloneError: of several processes this one's images cannot be read; nothing is saved.
-      EnvironmentSettingError: JAX cannot start as the environment says.
+      DataError: the images are missing, cannot be read (finished steps are saved first), or differ from those of the
+        checkpoint.
+      AloneError: there are several processes, and the images of this one cannot be read; nothing is saved.
+      EnvironmentSettingError: JAX cannot start with these environment variables.
     """
     devices.start()
     directory = workdir.open_workdir(path, config)
@@ -235,7 +240,7 @@ def train(
     with workdir.only_run(directory), termination.noticed() if jax.process_count() > 1 else nullcontext():
         run = _Run(config, directory, termination, profile, allow_config_change)
         run.describe()
-        with termination.noticed():  # until all is on disk: a signal changes nothing about an end that is near
+        with termination.noticed():  # until everything is on disk; a signal does not change the end of the run
             with run.clock.section("training"):
                 run.train()
             made = result.describe(

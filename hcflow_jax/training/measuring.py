@@ -1,4 +1,4 @@
-"""What a run measures of its EMA besides the bound, at `train.measure_every`: distances, neighbours, exactness."""
+"""Measures the EMA of a run every `train.measure_every` steps: distances, neighbours, exactness; not the bound."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -13,13 +13,13 @@ from hcflow_jax.training import sharding
 
 
 class Measuring:
-    """Measures the EMA; what is compiled the first time is used again."""
+    """Measures the EMA. The programs are compiled only once."""
 
     def __init__(self, config: ConfigDict):
-        """Nothing is compiled or read yet.
+        """Does not compile or read anything yet.
 
         Args:
-          config: the whole config; `eval` says what is measured and how.
+          config: the whole config; `eval` says what to measure and how.
 
         Raises:
           ConfigError: `eval.metrics` names no metric.
@@ -37,11 +37,11 @@ class Measuring:
         return self._extractor()
 
     def __call__(self, ema: Any, tell: Tell = lambda what, done, of: None) -> Measured:
-        """Measures all of `eval.metrics` but the bound, which a run evaluates by itself.
+        """Measures `eval.metrics` except the bound, which a run evaluates separately.
 
         Args:
-          ema: the parameters, on any devices; all processes give the same.
-          tell: is called as work is done; what it raises ends the measuring.
+          ema: the parameters, on any devices, the same in all processes.
+          tell: is called as the work proceeds. If it raises, the measuring ends.
         """
         held_out = measured_set.open_data(self._config, None, None)
         split = self._options.protocol.split
@@ -57,10 +57,10 @@ class Measuring:
 
 
 def scalars(values: Mapping[str, Any]) -> dict[str, float | int]:
-    """The numbers among measured values, for histories and TensorBoard: {"kid": ..., "pixels/memorised": ...}.
+    """Selects the numbers from measured values, for histories and TensorBoard: {"kid": ..., "pixels/memorised": ...}.
 
     Args:
-      values: by metric, as `Measured.values`; protocols are left out.
+      values: by metric, from `Measured.values`; protocols are left out.
     """
     found: dict[str, float | int] = {}
     for metric in values.values():

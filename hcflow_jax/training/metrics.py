@@ -1,4 +1,4 @@
-"""What a run says while it trains: `history.jsonl`, TensorBoard's files, and a line on stdout."""
+"""The output of a run while it trains: `history.jsonl`, TensorBoard's files, and a line on stdout."""
 
 import contextlib
 import json
@@ -19,22 +19,22 @@ from hcflow_jax.training import watch
 
 HISTORY = "history.jsonl"
 TENSORBOARD = "tensorboard"
-WAITED_LONG = 0.05  # of the time: what is worth a word
+WAITED_LONG = 0.05  # fraction of the time; more is reported
 
 
 def say(line: str) -> None:
-    """One line on stdout, at once; from the first of several processes."""
+    """Prints one line on stdout, at once. With several processes, only the first prints."""
     if jax.process_index() == 0:
         streams.say(line, sys.stdout)
 
 
 def complain(line: str) -> None:
-    """One line on stderr, at once, of what a run survives."""
+    """Prints one line on stderr, at once, about a problem that does not end the run."""
     streams.say(f"error: {line}", sys.stderr)
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the two units that matter: 41s, 3m07s, 2h05m, 4d03h."""
+    """Formats seconds with two units: 41s, 3m07s, 2h05m, 4d03h."""
     whole = round(seconds)
     for unit, low, size in (("d", "h", 86_400), ("h", "m", 3_600), ("m", "s", 60)):
         if whole >= size:
@@ -43,10 +43,10 @@ def duration(seconds: float) -> str:
 
 
 class Clock:
-    """Seconds spent on each kind of work. A section within another is not counted in the outer one."""
+    """Measures the seconds spent on each kind of work. A section inside another does not count for the outer one."""
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
-        """Starts with no section open; `now` tells seconds."""
+        """Starts without a section; `now` returns seconds."""
         self._now = now
         self._seconds: dict[str, float] = {}
         self._open: list[str] = []
@@ -60,7 +60,7 @@ class Clock:
 
     @contextlib.contextmanager
     def section(self, name: str) -> Iterator[None]:
-        """Counts what is done inside as `name`."""
+        """Counts the time inside as `name`."""
         self._credit()
         self._open.append(name)
         try:
@@ -76,30 +76,29 @@ class Clock:
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Device scalars as numbers JSON can hold: what is not finite becomes None."""
+    """Converts device scalars to numbers for JSON. Values that are not finite become None."""
 
     def number(value: Any) -> Any:
         if isinstance(value, (jax.Array, np.ndarray, np.generic)):
             value = np.asarray(value).item()
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    # as a list, since jax would put the names in alphabetical order
+    # a list, because jax would sort the names alphabetically
     fetched = jax.device_get(list(values.values()))
     return {name: number(value) for name, value in zip(values, fetched, strict=True)}
 
 
 class History:
-    """`history.jsonl`: a row per logged step (kind "train"), per evaluation (kind "eval") and per look at
-    the flows (kind "watch"), in order of step.
+    """`history.jsonl`: one row for each logged step (kind "train"), evaluation (kind "eval") and watching of the
+    flows (kind "watch"), in order of step.
 
-    A row's `step` is the number of steps done, so an evaluation at step N sees what training row N left
-    behind.
+    The `step` of a row is the number of finished steps, so an evaluation at step N follows training row N.
     """
 
     def __init__(self, workdir: Path, step: int, name: str = HISTORY):
-        """Takes up the file of a run restored at `step`: rows after it, or half-written, are dropped.
+        """Continues the file of a run restored at `step`. Later rows and half-written rows are dropped.
 
-        Of several processes the first writes.
+        With several processes, the first writes.
         """
         self._path = workdir / name
         self.rows: list[dict[str, Any]] = []
@@ -121,12 +120,12 @@ class History:
                 file.write(json.dumps(row) + "\n")
 
     def of(self, kind: str, step: int) -> list[dict[str, Any]]:
-        """The rows of a kind and step."""
+        """The rows of one kind and step."""
         return [row for row in self.rows if row["kind"] == kind and row["step"] == step]
 
 
 def add_scalars(workdir: Path, step: int, values: Mapping[str, float | int]) -> None:
-    """Adds numbers to a run's TensorBoard files, from the first of several processes."""
+    """Adds numbers to the TensorBoard files of a run. With several processes, only the first writes."""
     writer = tensorboardX.SummaryWriter(str(workdir / TENSORBOARD), write_to_disk=jax.process_index() == 0)
     for name, value in values.items():
         writer.add_scalar(name, float(value), step)
@@ -134,18 +133,18 @@ def add_scalars(workdir: Path, step: int, values: Mapping[str, float | int]) -> 
 
 
 class Reporter:
-    """Hands every logged step to the history, to TensorBoard and to stdout."""
+    """Reports every logged step to the history, to TensorBoard and to stdout."""
 
     def __init__(self, workdir: Path, step: int, *, num_steps: int, batch_size: int, clock: Clock):
         """Args:
         workdir: where the files go.
-        step: steps done when this process took over; what was written after it is forgotten.
-        num_steps: steps of the whole run.
-        batch_size: images a step.
-        clock: its sections "training" and "waiting" (for images, inside it) are what images/s are measured by.
+        step: finished steps when this process started; later rows are dropped.
+        num_steps: number of steps of the whole run.
+        batch_size: images per step.
+        clock: images/s come from its sections "training" and, inside it, "waiting" (for images).
         """
         self.history = History(workdir, step)
-        # Not clu's writers, which need TensorFlow. This one works in a thread of its own: training does not wait.
+        # Not clu's writers, which need TensorFlow. This writer has its own thread, so training does not wait.
         self._writer = tensorboardX.SummaryWriter(
             str(workdir / TENSORBOARD),
             purge_step=step + 1 if step else None,
@@ -157,7 +156,7 @@ class Reporter:
         self._skipped = 0
 
     def _seconds(self) -> tuple[float, float]:
-        """Seconds of training, and those of them spent waiting for images."""
+        """Seconds of training, and how many of them training waited for images."""
         waiting = self._clock.seconds("waiting")
         return self._clock.seconds("training") + waiting, waiting
 
@@ -169,7 +168,7 @@ class Reporter:
                 self._writer.add_scalar(f"{kind}/{name}", float(value), step)
 
     def train(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Writes one step's metrics, waiting for the device to have computed them.
+        """Writes the metrics of one step; waits until the device has computed them.
 
         Since the last call: `images_per_second`, `images_per_second_per_device`, and `input_wait`, the fraction of
         the time in which a batch was waited for. `peak_memory`, bytes, is of the fullest device of this process and

@@ -1,7 +1,7 @@
 """The optimizer: clipping by the global norm, then Adam or Adamax for each rate group (Section 6, Table 2).
 
-Its state lives packed on the device (`groups.Packing`) and is stored in the shape of the parameter tree, so what a
-checkpoint holds does not depend on how the optimizer is made fast.
+Its state is packed on the device (`groups.Packing`), but stored in the shape of the parameter tree. So checkpoints do
+not depend on how the optimizer is made fast.
 """
 
 import dataclasses
@@ -29,8 +29,8 @@ class Optimizer:
     """Clipping, and one transformation per rate group, over packed trees.
 
     Attributes:
-      packing: of the parameter tree.
-      inner: optax's transformation, without the learning rate; every group has its own state of it.
+      packing: the packing of the parameter tree.
+      inner: optax's transformation, without the learning rate; every group has its own state.
       clip_norm: largest global norm of the gradients.
     """
 
@@ -40,7 +40,7 @@ class Optimizer:
 
     @classmethod
     def of(cls, model: ImageModel, config: ConfigDict) -> "Optimizer":
-        """The optimizer of a model.
+        """Makes the optimizer of a model.
 
         Args:
           model: its `shapes` and `rate_groups` are read.
@@ -71,14 +71,14 @@ class Optimizer:
         """One update.
 
         Args:
-          grads: packed; what does not learn is zero, so that the norm is over what learns.
-          state: from `init` or the update before.
-          params: packed.
+          grads: packed gradients; zero for parameters that do not learn, so that they do not count in the norm.
+          state: from `init` or the previous update.
+          params: packed parameters.
           rates: learning rates by group. They are not computed from a count of updates, because a skipped update
             advances the schedule, too.
 
         Returns:
-          Parameters and state after it, packed.
+          The new parameters and state, packed.
         """
         clipped, _ = optax.clip_by_global_norm(self.clip_norm).update(grads, optax.EmptyState())
         new_params, new_state = {}, {}
@@ -89,7 +89,7 @@ class Optimizer:
         return new_params, new_state
 
     def to_stored(self, state: State) -> dict[str, Any]:
-        """The state as a checkpoint holds it.
+        """Converts the state to the form of a checkpoint.
 
         Returns:
           {name: tree} for each field of optax's state: moments ("mu", "nu") in the shape of the parameter tree; a
@@ -119,7 +119,7 @@ class Optimizer:
         return state
 
     def updates_done(self, state: State, frozen_group: str | None = None) -> Int[Array, ""]:
-        """How many updates were applied, skipped ones left out: the count of a group that is never frozen."""
+        """The number of applied updates, without skipped ones: the count of a group that never freezes."""
         group = next(group for group in self.groups if group != frozen_group)
         return optax.tree.get(state[group], "count")
 
@@ -136,5 +136,5 @@ def select(which: Bool[Array, ""] | bool, new: Any, old: Any) -> Any:
 
 
 def ema_update(ema: Params, params: Params, decay: Float[Array, ""]) -> Params:
-    """decay * ema + (1 - decay) * params; exactly `params` where the decay is 0."""
+    """decay * ema + (1 - decay) * params; exactly `params` if the decay is 0."""
     return optax.incremental_update(params, ema, 1.0 - decay)

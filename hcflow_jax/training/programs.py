@@ -1,4 +1,4 @@
-"""Compiling, when it is said: XLA's time is most of a short run's."""
+"""Compiles the programs of a run and reports the time, because compiling is most of a short run."""
 
 from typing import Any
 
@@ -9,23 +9,23 @@ from hcflow_jax.training.metrics import Clock, say
 
 
 class Programs:
-    """Compiled programs by name, each compiled when it is first wanted, its time counted and said."""
+    """Compiled programs by name. Each is compiled when it is first needed; the time is counted and printed."""
 
     def __init__(self, clock: Clock):
-        """Counts on `clock`, as "compiling"."""
+        """Counts the time on `clock`, as "compiling"."""
         self._clock = clock
         if jax.config.values["jax_disable_jit"]:
-            say("JAX_DISABLE_JIT is set: programs of a run are compiled all the same")
+            say("JAX_DISABLE_JIT is set: the programs of a run are compiled anyway")
         self._compiled: dict[str, Any] = {}
 
     def __call__(self, name: str, jitted: Any, *args: Any, once: bool = False) -> Any:
-        """Runs a jitted function through its one program, compiled even where JAX_DISABLE_JIT is set.
+        """Runs a jitted function as one compiled program, even if JAX_DISABLE_JIT is set.
 
         Args:
-          name: what it is, in words; the key it is kept under.
-          jitted: from jax.jit; looked at the first time only.
+          name: a description in words, which is also its key.
+          jitted: from jax.jit; used only the first time.
           *args: always of the same shapes.
-          once: it will run a single time: compile it quickly rather than well.
+          once: whether it runs only once, so that it is compiled quickly rather than well.
         """
         with jax.disable_jit(False):
             if name not in self._compiled:

@@ -1,4 +1,4 @@
-"""What a run leaves to be read by a program: `result.json`."""
+"""`result.json`: the results of a run, for other programs."""
 
 from typing import Any
 
@@ -22,16 +22,16 @@ def describe(
     start: int,
     images: int,
 ) -> dict[str, Any]:
-    """What `result.json` holds; seconds and rates are of this process.
+    """The contents of `result.json`. Seconds and speeds are those of this process.
 
     Args:
       config: the whole config.
-      history: the run's, with the bounds before and after.
+      history: the history of the run, with the bounds before and after.
       clock: its sections.
-      params: the parameters, which are counted.
-      rate_groups: of the model.
-      start: the step at which this process took over.
-      images: of the training order, used by the end.
+      params: the parameters, to count them.
+      rate_groups: the rate groups of the model.
+      start: the step at which this process started.
+      images: how many images of the training order were used by the end.
     """
     train = config.train
     seconds = {kind: round(clock.seconds(kind), 3) for kind in _KINDS}
@@ -52,7 +52,7 @@ def describe(
 
 
 def _bound(history: History, step: int) -> dict[str, Any] | None:
-    """The last bound of a step as `Bound.as_dict` had it; None if there is none."""
+    """The last bound of a step, from `Bound.as_dict`; None if there is none."""
     rows = history.of("eval", step)
     if not rows:
         return None

@@ -1,4 +1,4 @@
-"""Resuming from a checkpoint: what is restored, and which fields of the config and which images may differ."""
+"""Resumes from a checkpoint, and checks which fields of the config and which images differ."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,21 +16,21 @@ from hcflow_jax.training.stored import Storage
 def resume(
     checkpoints: Checkpoints, storage: Storage, config: ConfigDict, images: Source, allow_config_change: bool = False
 ) -> tuple[TrainState, int, int] | None:
-    """Restores the newest checkpoint that can be read, and prints what differs from when it was saved.
+    """Restores the newest checkpoint that can be read, and prints what has changed since it was saved.
 
     Args:
-      checkpoints: of the run.
-      storage: reads a state.
+      checkpoints: the checkpoints of the run.
+      storage: reads the state.
       config: the whole config of the run that resumes.
       images: its training images.
-      allow_config_change: let every field of the config differ.
+      allow_config_change: whether any field of the config may differ.
 
     Returns:
-      The state, the steps done, and the images used by then; None if nothing was saved yet.
+      The state, the finished steps, and the used images; None if there is no checkpoint yet.
 
     Raises:
-      CheckpointError: no step can be read, or the newest is of another model.
-      ConfigError: the config differs in more than it may.
+      CheckpointError: no step can be read, or the newest belongs to another model.
+      ConfigError: a field of the config differs that may not.
       DataError: the training images are others.
     """
     if not checkpoints.steps():
@@ -62,8 +62,8 @@ def check(before: ConfigDict, now: ConfigDict, allow: bool = False) -> None:
 
     Args:
       before: the config it was saved with.
-      now: that of the run.
-      allow: let every field differ.
+      now: the config of the run.
+      allow: whether any field may differ.
 
     Raises:
       ConfigError: other fields differ. The message lists them, as "train.clip_norm: 50.0 -> 10.0".
@@ -72,22 +72,22 @@ def check(before: ConfigDict, now: ConfigDict, allow: bool = False) -> None:
     if refused and not allow:
         raise ConfigError(
             f"the checkpoint was trained with another config: {'; '.join(refused)}; "
-            "set it back, name another workdir, or --allow_config_change to go on with the new one"
+            "set it back, name another workdir, or give --allow_config_change to continue with the new config"
         )
 
 
 def describe_images(source: Source) -> dict[str, Any]:
-    """What a checkpoint's metadata holds of a training set, as JSON; it is another set if `identity` differs."""
+    """Describes a training set for the metadata of a checkpoint. Sets with different `identity` are different."""
     return {"name": source.name, "count": len(source), "identity": source.identity}
 
 
 def check_images(stored: Mapping[str, Any] | None, source: Source, data: ConfigDict) -> str | None:
     """Compares the training set of a checkpoint with that of the run that resumes it.
 
-    The same order over other images is another run. So it is refused, unless `data.allow_other_images` is set.
+    Other images would make it another run. So they are refused, unless `data.allow_other_images` is set.
 
     Args:
-      stored: what `describe_images` gave when it was saved; None in a checkpoint of an earlier version.
+      stored: from `describe_images` when it was saved; None in a checkpoint of an earlier version.
       source: the training images now.
       data: the config's group; `allow_other_images` is read.
 
@@ -101,8 +101,8 @@ def check_images(stored: Mapping[str, Any] | None, source: Source, data: ConfigD
         return None
     images = f"{stored['name']} ({stored['count']:,} images), and now it is {source.name} ({len(source):,} images)"
     if data.allow_other_images:
-        return f"the training images are others than when it was saved: it was {images}"
+        return f"the training images differ from those when it was saved: they were {images}"
     raise DataError(
-        f"data.path: the checkpoint was trained on {images}, which holds others; "
-        "set it back, or data.allow_other_images=True to go on with these"
+        f"data.path: the checkpoint was trained on {images}, and these are others; "
+        "set it back, or set data.allow_other_images=True to continue with these"
     )

@@ -1,4 +1,4 @@
-"""Sample sheets from the same latents every time, so that those of one run can be compared (Figure 4)."""
+"""Sample sheets that always show the same latents, so that the sheets of a run can be compared (Figure 4)."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ SAMPLES = "samples"
 
 
 def sheet_path(workdir: Path, step: int) -> Path:
-    """Where the sheet of a step lies."""
+    """The path of the sheet of a step."""
     return workdir / SAMPLES / f"step_{step:06d}.png"
 
 
@@ -28,13 +28,13 @@ class Sampler:
     """Decodes fixed latents in chunks of `eval.batch_size` images, one program for all of them."""
 
     def __init__(self, model: ImageModel, config: ConfigDict, programs: Programs, mesh: Mesh):
-        """Draws nothing yet.
+        """Does not draw anything yet.
 
         Args:
           model: the model.
-          config: the whole config; `sample` says how many, how wide, from which seed.
-          programs: what compiles.
-          mesh: from `sharding.make_mesh`: each device decodes a run of a chunk.
+          config: the whole config; `sample` has the number of samples, the columns and the seed.
+          programs: compiles the programs.
+          mesh: from `sharding.make_mesh`. Each device decodes a part of a chunk.
         """
         self._model, self._config, self._programs, self._mesh = model, config, programs, mesh
         self._decode = jax.jit(model.decode)
@@ -45,7 +45,7 @@ class Sampler:
         chunk, count = self._config.eval.batch_size, len(next(iter(z.values())))
         x = []
         for start in range(0, count, chunk):
-            # the last chunk is completed with the first latents: one shape, one program
+            # the last chunk is filled with the first latents, so that one program fits all chunks
             rows = np.arange(start, start + chunk) % count
             part = sharding.place(sharding.split(self._mesh), {n: latents[rows] for n, latents in z.items()})
             x.append(sharding.fetch(self._programs("the sampler", self._decode, params, part)))
@@ -62,7 +62,7 @@ class Sampler:
         return self.to_uint8(self.decode(params, z))
 
     def sheet(self, params: Any, path: Path) -> pictures.Sheet:
-        """Writes a sheet; of several processes, which all have to call it, the first does.
+        """Writes a sheet. With several processes, all must call it, and only the first writes.
 
         Returns:
           The sheet, (H, W, 3) uint8.

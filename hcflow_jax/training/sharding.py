@@ -1,4 +1,4 @@
-"""Which device computes what: every device the same parameters, and a run of the batch each."""
+"""How work is split over devices: every device has all parameters and computes a part of the batch."""
 
 import jax
 from jax.sharding import Mesh
@@ -11,16 +11,16 @@ __all__ = ["BATCH", "fetch", "make_mesh", "over", "place", "replicated", "split"
 
 
 def make_mesh(config: ConfigDict, batch_unit: int, batches: tuple[str, ...] = ("train", "eval")) -> Mesh:
-    """All devices in a row, each process's side by side, so that its share of a batch is one run of it.
+    """A mesh of all devices. Those of one process are neighbours, so its share of a batch is contiguous.
 
     Args:
       config: the whole config.
-      batch_unit: of the model; every device takes whole units.
-      batches: the groups whose `batch_size` is going to be cut over the mesh.
+      batch_unit: the batch unit of the model; every device takes whole units.
+      batches: the groups of the config whose `batch_size` is split over the mesh.
 
     Raises:
-      ConfigError: naming the batch that does not split into whole batch units on every device, or the number
-        of micro-batches that a device's share of it does not split into.
+      ConfigError: a batch does not split into whole batch units on every device, or the share of a device does not
+        split into the micro-batches; the message names the field.
     """
     devices = jax.device_count()
     for name in batches:

@@ -1,4 +1,4 @@
-"""Steps whose update was skipped: which images they had, and when there are too many in a row to go on."""
+"""Records steps whose update was skipped, with their images; ends the run after too many in a row."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -14,50 +14,50 @@ from hcflow_jax.training.metrics import History
 
 SKIPPED = "skipped.jsonl"
 
-_LEVEL = "bits/"  # how the metrics of a level's loss are called
+_LEVEL = "bits/"  # the names of the metrics of a level's loss
 
 
 class NotFiniteError(HcflowError):
-    """Losses or gradients that do not become finite again; one line that says where that began."""
+    """Losses or gradients stayed infinite or NaN. The message is one line that says where this began."""
 
 
 class Skipped:
-    """`skipped.jsonl`: a row per skipped step, with the places of its images in the training set.
+    """`skipped.jsonl`: one row for each skipped step, with the places of its images in the training set.
 
-    A row is {"step": steps done, that one included, "indices": [...], "not_finite": [names of metrics]}. How many
-    there were in a row is taken up by a run that resumes.
+    A row is {"step": finished steps with this one, "indices": [...], "not_finite": [names of metrics]}. A run that
+    resumes also continues to count the skipped steps in a row.
     """
 
     def __init__(
         self, workdir: Path, step: int, config: ConfigDict, source: Source, next_index: Callable[[int], int]
     ) -> None:
-        """Takes up the file of a run restored at `step`.
+        """Continues the file of a run restored at `step`.
 
         Args:
-          workdir: where it lies.
-          step: steps done; rows after it are dropped.
+          workdir: the folder of the file.
+          step: finished steps; later rows are dropped.
           config: `seed`, `train.batch_size` and `train.max_skipped` are read.
           source: the training images.
-          next_index: steps done -> images of the training order used by then.
+          next_index: function from finished steps to used images of the training order.
         """
         self._path = workdir / SKIPPED
         self._history = History(workdir, step, SKIPPED)
         self._train = config.train
         self._order, self._next_index = pipeline.training_order(source, config.seed), next_index
-        self._row: list[dict[str, Any]] = []  # of steps without a gap up to the last one looked at
+        self._row: list[dict[str, Any]] = []  # skipped steps in a row, up to the last step
         for row in reversed(self._history.rows):
             if row["step"] == step - len(self._row):
                 self._row.insert(0, row)
 
     def look(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Writes a step down if it was skipped.
+        """Records a step if it was skipped.
 
         Args:
           step: its number, from 1 on.
-          metrics: what the training step gave; computed already, or this waits.
+          metrics: the metrics of the training step; this waits until they are computed.
 
         Raises:
-          NotFiniteError: it is one too many.
+          NotFiniteError: too many steps in a row were skipped.
         """
         if all(math.isfinite(value) for value in jax.device_get((metrics["loss"], metrics["grad_norm"]))):
             self._row.clear()
@@ -71,7 +71,7 @@ class Skipped:
         if 0 < self._train.max_skipped <= len(self._row):
             raise NotFiniteError(
                 f"{len(self._row)} steps in a row were skipped, the last of them step {step}: {self._where()}; "
-                f"{self._path} names their images. Nothing was saved since; train.max_skipped=0 goes on regardless"
+                f"{self._path} names their images. Nothing was saved since; train.max_skipped=0 would continue anyway"
             )
 
     def _where(self) -> str:

@@ -1,4 +1,4 @@
-"""Everything a training run carries from one step to the next."""
+"""The state of a training run, which goes from one step to the next."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ class TrainState:
     """A pytree of arrays; the same tree before and after the freeze.
 
     Attributes:
-      step: steps done, skipped ones included.
+      step: number of finished steps, with skipped ones.
       params: the parameters that learn.
       opt_state: counts and moments by rate group, packed (`groups.Packing`).
       ema: exponential moving average of `params`, which evaluation and sampling use.
@@ -28,7 +28,7 @@ class TrainState:
 
 
 def create(params: Any, optimizer: Optimizer) -> TrainState:
-    """The state at step 0. Its EMA is a copy with buffers of its own, since the step donates both."""
+    """The state at step 0. Its EMA is a copy with its own buffers, because the step donates both."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,

@@ -1,10 +1,12 @@
 """One training step: a jitted function of state and global batch that draws all its noise on the device."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Key, Shaped, UInt8
@@ -13,6 +15,7 @@ from ml_collections import ConfigDict
 from hcflow_jax import likelihood
 from hcflow_jax.keys import root_key
 from hcflow_jax.models import ImageModel
+from hcflow_jax.training import schedule as schedules
 from hcflow_jax.training import sharding
 from hcflow_jax.training.groups import Packed, labels
 from hcflow_jax.training.optimizer import Optimizer, ema_update, select
@@ -20,38 +23,60 @@ from hcflow_jax.training.schedule import Schedule
 from hcflow_jax.training.state import TrainState
 
 Metrics = dict[str, Float[Array, ""]]
-TrainStep = Callable[[TrainState, UInt8[Array, "B R R 3"]], tuple[TrainState, Metrics]]
 
 T = TypeVar("T")
 
-# The initialisation's stream: a step number that no run reaches, so that its draws are nobody else's.
+# The random stream of the initialisation: a step number that no run reaches, so nothing else uses its draws.
 INIT_STREAM = 2**32 - 1
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """What a training step takes besides state and images.
+
+    Attributes:
+      seed: uint32.
+      schedule: its numbers.
+    """
+
+    seed: Array | np.ndarray
+    schedule: schedules.Numbers
+
+
+TrainStep = Callable[[TrainState, UInt8[Array, "B R R 3"], Numbers], tuple[TrainState, Metrics]]
+
+
+def numbers_of(config: ConfigDict, schedule: Schedule, mesh: Mesh) -> Numbers:
+    """The numbers of a run, on every device of the mesh."""
+    own = Numbers(np.asarray(config.seed % 2**32, np.uint32), schedule.numbers())
+    return sharding.place(sharding.replicated(mesh), own)
+
+
 def sample_keys(key: Key[Array, ""], batch_size: int, first: int | Array = 0) -> Key[Array, " B"]:
-    """Keys of the samples of one step, by position in the global batch: all that is random in a sample uses its key.
+    """Keys of the samples of one step, by position in the global batch. Everything random in a sample uses its key.
 
     Args:
       key: fold_in(key(seed), step).
-      batch_size: B, how many.
-      first: position of the first of them.
+      batch_size: B, the number of samples.
+      first: the position of the first sample.
     """
     return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(batch_size, dtype=jnp.int32))
 
 
 def mean_over_runs(compute: Callable[[Array | int, Array], T], batch: Shaped[Array, "b ..."], runs: int) -> T:
-    """Computes equal runs of a batch one after the other, and gives the mean: for a batch that is too large at once.
+    """Computes equal parts of a batch one after another and returns the mean, for a batch that is too large at once.
 
-    Runs keep the order of the samples. If each run is a multiple of the batch unit, no unit is cut.
+    The parts keep the order of the samples. If each part is a multiple of the batch unit, no unit is split.
 
     Args:
-      compute: (first, run): the run's place in the batch, and its b / runs samples. It gives a tree of float arrays
-        that are means over the samples.
+      compute: (first, part): the place of the part in the batch, and its b / runs samples. It returns a tree of
+        float arrays that are means over the samples.
       batch: b a multiple of `runs`.
       runs: at least 1.
 
     Returns:
-      A tree like that of `compute`: equal to compute(0, batch), up to the rounding of sums.
+      A tree like that of `compute`, equal to compute(0, batch) up to the rounding of sums.
     """
     if runs == 1:
         return compute(0, batch)
@@ -69,7 +94,7 @@ def mean_over_runs(compute: Callable[[Array | int, Array], T], batch: Shaped[Arr
 
 
 def without_gradient(params: Any, model: ImageModel, group: str | None) -> Any:
-    """The parameters; those of one rate group get no gradient."""
+    """The parameters, where those of one rate group get no gradient."""
 
     def cut(leaf: Array, label: str) -> Array:
         return jax.lax.stop_gradient(leaf) if label == group else leaf
@@ -86,25 +111,27 @@ def make_train_step(
     *,
     frozen: bool = False,
 ) -> TrainStep:
-    """The step of Section 5's loss under Section 6's optimizer, jitted, with the state donated.
+    """Makes the training step: the loss of Section 5 with the optimizer of Section 6, jitted; it donates the state.
 
-    Each device of the mesh takes a run of the batch, in `train.accumulate` runs one after the other; gradients and
-    metrics are averaged over all.
+    Each device of the mesh computes a part of the batch, in `train.accumulate` micro-batches one after another.
+    Gradients and metrics are averaged over all.
 
-    A step whose loss or gradient norm is not finite changes nothing but the step number. Likewise a group that does
-    not learn (`Schedule.learns`) keeps its parameters and its moments, and counts for nothing in the gradient's norm.
+    A step whose loss or gradient norm is not finite only changes the step number. A group that does not learn
+    (`Schedule.learns`) keeps its parameters and moments, and does not count in the norm of the gradient.
 
     Args:
       model: the model.
-      optimizer: of its parameters.
+      optimizer: the optimizer of its parameters.
       config: the whole config.
       schedule: rates, freeze and EMA decay by step.
       mesh: from `sharding.make_mesh`.
-      frozen: leave the model's frozen group out of the backward pass. That is a second program, which is worth its
-        compilation in a long run. Without it the group stops learning at the freeze epoch, too.
+      frozen: whether to leave the frozen group out of the backward pass. This is a second program, which is worth
+        compiling in a long run. The group stops learning at the freeze epoch in both cases.
 
     Returns:
-      (state, images (B, R, R, 3) uint8) -> (state, metrics): scalars on the device. `loss` (bits, weighted),
+      (state, images (B, R, R, 3) uint8, numbers) -> (state, metrics): scalars on the device. `numbers` are those of
+      `numbers_of`: seed, rates and all other numbers of the schedule are no part of the program, so that runs that
+      differ in them alone share it. `loss` (bits, weighted),
       `bits_per_dim` and `bits/LEVEL` (bits per dim of the image), `grad_norm` (before clipping, of what
       learns) and `grad_norm/GROUP`, `rate/GROUP`, `skipped` (steps of the whole run so far whose update was skipped).
     """
@@ -117,14 +144,14 @@ def make_train_step(
         return jnp.mean(result.loss), likelihood.by_name(result)
 
     def of_run(params: Any, step_key: Array, first: Array, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:
-        """Of images at [first, first + b) of the batch."""
+        """Loss, metrics and gradients of the images at [first, first + b) of the batch."""
         keys = sample_keys(step_key, images.shape[0], first)
         (_, result), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, images, keys)
         return packing.pack(grads), {name: jnp.mean(values) for name, values in result.items()}
 
-    def gradients(params: Any, step: Array, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:
-        """Of one device's run of the batch, averaged over all."""
-        step_key = jax.random.fold_in(root_key(config.seed), step)
+    def gradients(params: Any, step: Array, seed: Any, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:
+        """The same for one device's part of the batch, averaged over all devices."""
+        step_key = jax.random.fold_in(root_key(seed), step)
         first = jax.lax.axis_index(sharding.BATCH) * images.shape[0]
         mean = mean_over_runs(
             lambda at, run: of_run(params, step_key, first + at, run), images, config.train.accumulate
@@ -132,23 +159,28 @@ def make_train_step(
         return jax.lax.pmean(mean, sharding.BATCH)
 
     one, run = PartitionSpec(), PartitionSpec(sharding.BATCH)
-    # Nothing to gain from tracking what varies over the mesh: the only collective is the average at the end.
-    gradients = jax.shard_map(gradients, mesh=mesh, in_specs=(one, one, run), out_specs=(one, one), check_vma=False)
+    # Tracking which values vary over the mesh is useless: the only collective operation is the average at the end.
+    gradients = jax.shard_map(
+        gradients, mesh=mesh, in_specs=(one, one, one, run), out_specs=(one, one), check_vma=False
+    )
 
-    def train_step(state: TrainState, images: UInt8[Array, "B R R 3"]) -> tuple[TrainState, Metrics]:
-        grads, means = gradients(state.params, state.step, images)
+    def train_step(
+        state: TrainState, images: UInt8[Array, "B R R 3"], numbers: Numbers
+    ) -> tuple[TrainState, Metrics]:
+        plan = numbers.schedule
+        grads, means = gradients(state.params, state.step, numbers.seed, images)
         old, old_ema = packing.pack(state.params), packing.pack(state.ema)
-        learns = {group: schedule.learns(state.step, group) for group in groups}
+        learns = {group: schedule.learns(state.step, group, plan) for group in groups}
         if frozen and model.frozen_group is not None:
             learns[model.frozen_group] = False
         nothing = jax.tree.map(jnp.zeros_like, grads)
         grads = {group: select(learns[group], grads[group], nothing[group]) for group in groups}
         grad_norm = optax.tree.norm(grads)
-        rates = schedule.rates(state.step)
+        rates = schedule.rates(state.step, plan)
         params, opt_state = optimizer.update(grads, state.opt_state, old, rates)
         params = {group: select(learns[group], params[group], old[group]) for group in groups}
         opt_state = {group: select(learns[group], opt_state[group], state.opt_state[group]) for group in groups}
-        ema = ema_update(old_ema, params, schedule.ema_decay(state.step))
+        ema = ema_update(old_ema, params, schedule.ema_decay(state.step, plan))
 
         good = jnp.isfinite(means["loss"]) & jnp.isfinite(grad_norm)
         new_state = TrainState(
@@ -167,4 +199,6 @@ def make_train_step(
         return new_state, metrics
 
     everywhere, spread = sharding.replicated(mesh), sharding.split(mesh)
-    return jax.jit(train_step, donate_argnums=0, in_shardings=(everywhere, spread), out_shardings=everywhere)
+    return jax.jit(
+        train_step, donate_argnums=0, in_shardings=(everywhere, spread, everywhere), out_shardings=everywhere
+    )

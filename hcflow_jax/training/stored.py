@@ -1,7 +1,6 @@
-"""A training state as a checkpoint holds it: `step`, `params`, `opt_state` and `ema`, all in the parameters' shape.
+"""The form of a training state in a checkpoint: `step`, `params`, `opt_state`, `ema`, in the shape of the parameters.
 
-Version 0.1 stored the optimizer's state in the form in which it is computed: vectors that hold many tensors. Such
-checkpoints are read, too.
+Version 0.1 stored the optimizer state as vectors that contain many tensors. Such checkpoints can be read, too.
 """
 
 from collections.abc import Mapping
@@ -15,17 +14,17 @@ from hcflow_jax.training.groups import Packing, RateGroups
 from hcflow_jax.training.optimizer import Optimizer
 from hcflow_jax.training.state import TrainState
 
-_CHUNK_0_1 = 2_000_000  # elements of a vector in version 0.1
+_CHUNK_0_1 = 2_000_000  # number of elements of a vector in version 0.1
 
 
 class Storage:
-    """Takes a state to what is stored and back."""
+    """Converts a state to its stored form and back."""
 
     def __init__(self, optimizer: Optimizer, rate_groups: RateGroups, where: Sharding):
         """Args:
-        optimizer: of the run.
-        rate_groups: of the model.
-        where: on which devices a state lies.
+        optimizer: the optimizer of the run.
+        rate_groups: the rate groups of the model.
+        where: the devices of a state.
         """
         self._optimizer, self._where = optimizer, where
         self._shapes = optimizer.shapes
@@ -35,7 +34,7 @@ class Storage:
         self._state_0_1 = jax.jit(self._read_0_1, out_shardings=where)
 
     def template(self, stored: Mapping[str, Any]) -> Any:
-        """Shapes and places of what is stored, for Orbax: in the form that a checkpoint has.
+        """Shapes and devices of the stored arrays, for Orbax, in the form of the given checkpoint.
 
         Args:
           stored: the tree that the checkpoint describes.
@@ -49,7 +48,7 @@ class Storage:
         return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=self._where), template)
 
     def state(self, arrays: Mapping[str, Any]) -> TrainState:
-        """The state, of arrays in either form."""
+        """Makes the state from arrays in either form."""
         return (self._state_0_1 if _is_0_1(arrays["opt_state"]) else self._state)(arrays)
 
     def _stored(self, state: TrainState) -> dict[str, Any]:

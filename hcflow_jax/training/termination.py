@@ -1,7 +1,7 @@
-"""A signal that ends a run: noted, so that the step at hand is finished and saved.
+"""A signal that ends a run. It is noted, so that the current step is finished and saved.
 
-SIGTERM is a cluster's notice that the machine is wanted back, SIGINT is Ctrl-C, SIGHUP a terminal that is gone. Of
-several processes one may hear it before the others, or alone. They have to end after the same step, so they vote.
+A cluster sends SIGTERM when it needs the machine, SIGINT is Ctrl-C, and SIGHUP means that the terminal is gone. With
+several processes, only some may get the signal. All must end after the same step, so they vote.
 """
 
 import signal
@@ -15,34 +15,34 @@ T = TypeVar("T")
 
 
 class Interrupted(Exception):
-    """What was going on was given up because the process is to end."""
+    """Work was interrupted because the process must end."""
 
 
 class Termination:
-    """Whether a signal came. Noticed rather than obeyed, so that a step is finished and saved first.
+    """Whether a signal came. It is only noted, so that a step is finished and saved first.
 
     Attributes:
-      votes: for several processes: gives the number of a signal that any of them heard, or 0; see
+      votes: for several processes: returns the number of a signal that any of them got, or 0; see
         `distributed.Votes`.
     """
 
     def __init__(self, votes: Callable[[int], int] | None = None) -> None:
-        """Nothing came yet."""
+        """Starts without a signal."""
         self.votes = votes
         self._came, self._agreed = 0, 0
 
     @property
     def number(self) -> int:
-        """The signal that is to end the run: of several processes, what the last vote said. 0: none."""
+        """The signal that ends the run, or 0. With several processes it is the result of the last vote."""
         return self._came if self.votes is None else self._agreed
 
     @property
     def requested(self) -> bool:
-        """Whether the run is to end."""
+        """Whether the run must end."""
         return self.number > 0
 
     def vote(self) -> None:
-        """Asks the other processes, which have to call it as often."""
+        """Votes with the other processes, which must call it equally often."""
         if self.votes is not None:
             agreed = int(self.votes(self._came))
             self._agreed = self._agreed or agreed
@@ -52,24 +52,24 @@ class Termination:
 
     @contextmanager
     def noticed(self) -> Iterator[None]:
-        """The first signal sets `requested` inside, see `stopping.noted`."""
+        """Inside, the first signal sets `requested`, see `stopping.noted`."""
         with stopping.noted(self._note):
             yield
 
     def check(self) -> None:
-        """To be called now and again by what waits.
+        """Checks for a signal. Code that waits calls this from time to time.
 
         Raises:
-          Interrupted: it came.
+          Interrupted: a signal came.
         """
         if self.requested:
             raise Interrupted
 
     def interrupts(self, items: Iterable[T]) -> Iterator[T]:
-        """The items, until a signal comes; with a vote on each.
+        """Yields the items until a signal comes; votes for each item.
 
         Raises:
-          Interrupted: it came.
+          Interrupted: a signal came.
         """
         for item in items:
             self.vote()
@@ -82,7 +82,7 @@ class Termination:
         return signal.Signals(self.number).name
 
     def end(self) -> NoReturn:
-        """Ends the process once all is saved and said: with status 128 + the signal's number.
+        """Ends the process, after everything is saved and printed, with status 128 + the number of the signal.
 
         Raises:
           Stopped: always.

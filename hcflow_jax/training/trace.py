@@ -16,10 +16,10 @@ PROFILE = "profile"
 
 
 def parse_steps(text: str | None) -> tuple[int, int] | None:
-    """The first and the last step of "FIRST:LAST", counted from 1 as the history counts; None for None.
+    """Reads the first and the last step from "FIRST:LAST". Steps count from 1, as in the history. None for None.
 
     Raises:
-      ConfigError: it is not of that form.
+      ConfigError: the text does not have this form.
     """
     if text is None:
         return None
@@ -31,17 +31,17 @@ def parse_steps(text: str | None) -> tuple[int, int] | None:
 
 
 class Trace:
-    """Traces the steps from first to last, if the run comes by them."""
+    """Traces the steps from first to last, if the run reaches them."""
 
     def __init__(self, steps: tuple[int, int] | None, workdir: Path, *, start: int, num_steps: int):
         """Args:
         steps: first and last, None to trace nothing.
         workdir: where `profile/` goes.
-        start: steps that are done already.
+        start: number of finished steps.
         num_steps: steps of the whole run.
 
         Raises:
-          ConfigError: the run ends before the last of them, or has left the first behind.
+          ConfigError: the run ends before the last step, or the first step is already done.
         """
         self._steps, self._directory, self._running = steps, workdir / PROFILE, False
         if steps is None:
@@ -50,11 +50,11 @@ class Trace:
         if steps[1] > num_steps:
             raise ConfigError(f"{given}: the run ends at step {num_steps}, train.num_steps")
         if steps[0] <= start:
-            raise ConfigError(f"{given}: the run goes on from step {start}; name steps after it")
+            raise ConfigError(f"{given}: the run continues from step {start}; name steps after it")
 
     @contextlib.contextmanager
     def step(self, number: int) -> Iterator[None]:
-        """Around the dispatch of a step; `number` is the steps done with it."""
+        """Surrounds the dispatch of a step; `number` counts the finished steps with this one."""
         if self._steps is None or not self._steps[0] <= number <= self._steps[1]:
             yield
             return
@@ -65,13 +65,13 @@ class Trace:
             yield
 
     def after(self, number: int, metrics: Any) -> None:
-        """Ends the trace once the last step's metrics are there."""
+        """Ends the trace when the metrics of the last step are there."""
         if self._running and self._steps is not None and number == self._steps[1]:
             jax.block_until_ready(metrics)
             self.stop()
 
     def stop(self) -> None:
-        """Writes what was traced, if a trace is on: also of a run that ends amid it."""
+        """Writes the trace, if one is running, even if the run ends during the trace."""
         if self._running:
             jax.profiler.stop_trace()
             self._running = False

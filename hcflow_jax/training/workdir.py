@@ -1,4 +1,4 @@
-"""A run's directory: whether it can be written, one run at a time in it, and files that are never half there."""
+"""The directory of a run: checks that it can be written, locks it, and writes complete files."""
 
 import json
 import os
@@ -20,18 +20,18 @@ PARAMETERS = "parameters.txt"
 
 
 def open_workdir(path: str | Path, config: ConfigDict | None = None) -> Path:
-    """Makes the directory if it is missing, and tries to write in it, before hours of training are spent.
+    """Makes the directory if it is missing, and checks that it can be written, before training starts.
 
     Args:
-      path: of the directory.
-      config: of a run in it, whose own paths are looked at before the directory is made.
+      path: the path of the directory.
+      config: the config of a run in it. Its paths are checked before the directory is made.
 
     Returns:
       Its absolute path.
 
     Raises:
       ConfigError: it cannot be written.
-      InputError: it, or a field of the config, is no path of this machine (see `paths.local`).
+      InputError: the path, or a field of the config, is not a path on this machine (see `paths.local`).
     """
     if config is not None:
         check_paths(config)
@@ -48,10 +48,10 @@ def open_workdir(path: str | Path, config: ConfigDict | None = None) -> Path:
 
 @contextmanager
 def only_run(workdir: Path) -> Iterator[None]:
-    """Holds WORKDIR/.lock (see `files.locked`); the first of a run's processes holds it for all.
+    """Holds WORKDIR/.lock (see `files.locked`). With several processes, the first holds it for all.
 
     Raises:
-      ConfigError: naming the process that holds it.
+      ConfigError: another process holds it; the message names the process.
     """
     if jax.process_index() != 0:
         yield
@@ -61,12 +61,12 @@ def only_run(workdir: Path) -> Iterator[None]:
             yield
     except HeldError as error:
         raise ConfigError(
-            f"--workdir={workdir}: process {error.holder} is training in it; stop that one, or name another"
+            f"--workdir={workdir}: process {error.holder} is training in it; stop it, or name another workdir"
         ) from None
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Writes JSON so that a reader finds the old file or the new one, never half of it.
+    """Writes JSON. A reader finds either the old file or the new file, never a part.
 
     With several processes, only the first writes.
     """

@@ -31,10 +31,10 @@ def read_archive(path: str | Path) -> Stream:
     members = _members(path)
     name = next((name for name in members if name.endswith("/" + _PICKLE)), None)
     if name is None:
-        raise UnpickleError(f"it has no {_PICKLE}: it is a zip file, but none of PyTorch's")
+        raise UnpickleError(f"it has no {_PICKLE}: it is a zip file, but not one of PyTorch's")
     prefix = name.removesuffix(_PICKLE)
     if any(other.startswith(prefix + "code/") for other in members):
-        raise UnpickleError("it is a TorchScript program, which would have to be run: refused")
+        raise UnpickleError("it is a TorchScript program, which would have to be run; refused")
     order = members.get(prefix + "byteorder")
     if order and source.bytes[slice(*_span(source, order))] != b"little":
         raise UnpickleError("it was written on a machine that is not little-endian")
@@ -49,7 +49,7 @@ def read_archive(path: str | Path) -> Stream:
             raise UnpickleError(f"storage {shown(key)} is not in the file: it is damaged")
         places[key], end = _span(source, member)
         if end - places[key] != storage.count * storage.dtype.itemsize:
-            raise UnpickleError(f"storage {shown(key)} has another size than its tensors say: it is damaged")
+            raise UnpickleError(f"storage {shown(key)} does not have the size that its tensors need: it is damaged")
     return Stream(root, places, source)
 
 
@@ -58,7 +58,7 @@ def _members(path: str | Path) -> dict[str, zipfile.ZipInfo]:
         with zipfile.ZipFile(path) as archive:
             listed = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:  # the second: a newer kind of zip
-        raise UnpickleError(f"it is no whole zip file ({error}): it is cut short or damaged") from None
+        raise UnpickleError(f"it is not a complete zip file ({error}): it is cut short or damaged") from None
     if len(listed) > MEMBERS:
         raise UnpickleError(f"it has {len(listed)} members, more than any network")
     return {member.filename: member for member in listed}

@@ -71,7 +71,7 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any, /) -> Any:
         if self.persistent is None:
-            raise UnpickleError("it refers to something outside of it, where nothing is")
+            raise UnpickleError("it refers to something outside of it, which does not exist")
         return self.persistent(pid)
 
 
@@ -93,7 +93,7 @@ class _Kinds:
         name, takes = instruction.name, instruction.stack_before
         self._done += 1
         if self._done > INSTRUCTIONS:
-            raise UnpickleError(f"it has more than {INSTRUCTIONS} instructions, which no model takes")
+            raise UnpickleError(f"it has more than {INSTRUCTIONS} instructions, more than any model needs")
         if name not in _ALLOWED:
             raise UnpickleError(f"it has the instruction {name}, which PyTorch does not write: refused")
         if name == "PROTO" and argument != PROTOCOL:
@@ -124,12 +124,12 @@ class _Kinds:
 
     def _mark(self) -> None:
         if len(self._marks) >= MARKS:
-            raise UnpickleError(f"it nests deeper than any model: {MARKS} containers within each other")
+            raise UnpickleError(f"it nests deeper than any model: {MARKS} containers")
         self._marks.append(len(self._stack))
 
     def _since_mark(self) -> list[str]:
         if not self._marks:
-            raise UnpickleError("it ends a container that was not begun")
+            raise UnpickleError("it ends a container that has not begun")
         start = self._marks.pop()
         items = self._stack[start:]
         del self._stack[start:]
@@ -159,7 +159,7 @@ class _Kinds:
 def _check_added(wanted: str, target: str, keys: list[str]) -> None:
     """What is added to a list or dict; a key could be chosen to take forever, or to be nested too deep to hash."""
     if target not in (wanted, "any"):
-        raise UnpickleError(f"it adds to a {wanted} where {target} is")
+        raise UnpickleError(f"it adds to a {wanted}, but finds {target}")
     for key in keys if wanted == "dict" else ():
         if key not in ("str", "int"):
             raise UnpickleError(f"it has a dictionary with a {key} for a key, expected a name or a number")

@@ -46,7 +46,7 @@ class _Kind(type):
     kind: str
 
     def __call__(cls, *_: Any) -> Any:
-        raise UnpickleError(f"it calls {shown(cls.kind)}, which is not to be called: refused, nothing was run")
+        raise UnpickleError(f"it calls {shown(cls.kind)}, which must not be called; refused, and nothing was run")
 
 
 class Module(metaclass=_Kind):
@@ -63,7 +63,9 @@ class Module(metaclass=_Kind):
     def __new__(cls, *arguments: Any) -> "Module":
         """Makes one; a pickle gives no arguments."""
         if arguments:
-            raise UnpickleError(f"it makes an object of {shown(cls.kind)} with arguments: refused, nothing was run")
+            raise UnpickleError(
+                f"it makes an object of {shown(cls.kind)} with arguments; refused, and nothing was run"
+            )
         return super().__new__(cls)
 
     def __setstate__(self, state: Any) -> None:
@@ -155,7 +157,9 @@ class Names:
         if module == "torch" and name in DTYPES:
             return Numbers(np.dtype(DTYPES[name]))
         if not any(f"{module}.".startswith(f"{package}.") for package in _PACKAGES):
-            raise UnpickleError(f"it names {shown(full)}, which is no part of a model: refused, nothing was run")
+            raise UnpickleError(
+                f"it names {shown(full)}, which does not belong to a model; refused, and nothing was run"
+            )
         if full not in self._classes:
             if len(self._classes) >= MOST_CLASSES:
                 raise UnpickleError(f"it names more than {MOST_CLASSES} classes, which no model has")
@@ -189,30 +193,30 @@ def _set(items: Any = ()) -> frozenset[str]:
 
 def _attribute(owner: Any, name: Any) -> _Method:
     if not isinstance(owner, Module) or type(name) is not str:
-        raise UnpickleError(f"it takes the attribute {shown(name)} of a {shown(owner)}: refused, nothing was run")
+        raise UnpickleError(f"it reads the attribute {shown(name)} of a {shown(owner)}; refused, and nothing was run")
     return _Method(name)
 
 
 def _encoded(text: Any, codec: Any) -> bytes:
     if type(text) is not str or codec != "latin1" or len(text) > 64:
-        raise UnpickleError("it has bytes that are no number of numpy's")
+        raise UnpickleError("it has bytes that are not a NumPy number")
     try:
         return text.encode("latin1")
     except UnicodeEncodeError:
-        raise UnpickleError("it has bytes that are no number of numpy's") from None
+        raise UnpickleError("it has bytes that are not a NumPy number") from None
 
 
 def _dtype(code: Any, align: Any = False, copy: Any = True) -> _Dtype:
     if code not in _SCALARS:
-        raise UnpickleError(f"it has a number of numpy's of the type {shown(code)}, expected {', '.join(_SCALARS)}")
+        raise UnpickleError(f"it has a NumPy number of the type {shown(code)}, expected {', '.join(_SCALARS)}")
     return _Dtype(code)
 
 
 def _scalar(dtype: Any, content: Any = b"") -> int | float | bool:
     if not isinstance(dtype, _Dtype) or type(content) is not bytes:
-        raise UnpickleError("it has a number of numpy's that is not made of a dtype and bytes")
+        raise UnpickleError("it has a NumPy number that is not made from a dtype and bytes")
     if len(content) != (wanted := np.dtype(dtype.code).itemsize):
-        raise UnpickleError(f"it has a number of numpy's of {len(content)} bytes, expected {wanted}")
+        raise UnpickleError(f"it has a NumPy number of {len(content)} bytes, expected {wanted}")
     return np.frombuffer(content, f"<{dtype.code}")[0].item()
 
 

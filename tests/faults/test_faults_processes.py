@@ -78,7 +78,7 @@ def test_a_process_whose_images_fail_takes_the_other_along(tmp_path):
     pair = runs.start_pair(tmp_path / "run", "reading", (NEVER, 100), "--config.train.num_steps=1000")
     statuses, (first, second) = ends(pair)
     assert statuses == [2, 2], (first, second)
-    assert len(said(second)) == 1 and "gone (its share of the run" in said(second)[0]
+    assert len(said(second)) == 1 and "gone (this process's share of the run" in said(second)[0]
     assert len(said(first)) == 1 and "another process of the run is gone" in said(first)[0]
     assert "Traceback" not in first + second
     assert runs.steps(tmp_path / "run")

@@ -61,7 +61,7 @@ def test_a_second_ctrl_c_ends_at_once_and_harms_nothing_saved(untouched):
     process = runs.start_command(workdir, "accumulating", 5, LONG)
     runs.until_held(process)
     (status,), ((_, err),) = stop([process], (None, INT), (None, INT))
-    assert (status, err) == (130, ["stopped; what was saved before is whole"])
+    assert (status, err) == (130, ["stopped; everything that was saved is complete"])
     assert runs.steps(workdir)[-1] in (2, 4)
     statuses, errors = ends([runs.start_command(workdir, "lingering", NEVER, STEPS)])
     assert statuses == [0], errors
@@ -74,7 +74,7 @@ def test_before_the_first_step_one_line_and_nothing_is_saved(tmp_path):
         process = runs.start_command(tmp_path / "run", "initialising", 0, LONG)
         runs.until_held(process)
         (status,), ((_, err),) = stop([process], (None, number))
-        assert (status, err) == (STATUS[number], ["stopped; what was saved before is whole"])
+        assert (status, err) == (STATUS[number], ["stopped; everything that was saved is complete"])
         assert not runs.steps(tmp_path / "run") and not list(tmp_path.rglob("*.partial"))
 
 
@@ -130,7 +130,7 @@ def test_a_second_ctrl_c_ends_both_processes_at_once(tmp_path):
     began = time.monotonic()
     statuses, ((_, first), (_, second)) = stop(pair, (None, INT), (None, INT))
     assert time.monotonic() - began < 30
-    assert statuses == [130, 130] and first == second == ["stopped; what was saved before is whole"]
+    assert statuses == [130, 130] and first == second == ["stopped; everything that was saved is complete"]
     assert runs.steps(tmp_path / "run")[-1] in (2, 4)
 
 

@@ -40,7 +40,7 @@ class Glow(ImageModel):
       resolution: R, pixels.
       levels: (name, flow) coarse to fine. A flow starts after the level's squeeze. That of the coarsest level gives
         its latent; the others give the latent that leaves, and what goes on.
-      bits: of the images, `data.bits`.
+      bits: the bits of the images, `data.bits`.
       norm_factor: what the log-scales that actnorms store are multiplied by.
     """
 
@@ -160,7 +160,7 @@ class Glow(ImageModel):
           InputError: for images of another shape.
         """
         if x.shape[1:] != self.image_shape:
-            raise InputError(f"x has shape {tuple(x.shape)}; the model takes {('batch', *self.image_shape)}")
+            raise InputError(f"x has shape {tuple(x.shape)}; the model expects {('batch', *self.image_shape)}")
         z, log_dets, h = {}, {}, x
         for name, flow in reversed(self.levels):
             h = _SQUEEZE.forward({}, h)[0]
@@ -204,7 +204,7 @@ class Glow(ImageModel):
         Args:
           key: typed key.
           count: number of images.
-          sigma: of all levels, or by level name (absent: 1).
+          sigma: the sigma of all levels, or by level name (absent: 1).
 
         Raises:
           InputError: `sigma` names no level.

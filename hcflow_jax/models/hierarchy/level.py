@@ -20,7 +20,7 @@ class Level:
 
     Attributes:
       name: "prior", "y1" or the resolution.
-      shape: of y, without the batch.
+      shape: the shape of y, without the batch.
       flow: y -> z.
       decoder: conditions the flow; None at the unconditional "prior".
       flow_noise, decoder_noise: alpha and alpha' of Section 5.
@@ -46,7 +46,7 @@ class Level:
         """The flow, at y.
 
         Args:
-          params: of the flow, raw or prepared.
+          params: the params of the flow, raw or prepared.
           y: (b, *shape).
           cond: what the decoder gave for the flow.
         """

@@ -188,7 +188,7 @@ class Hierarchy(ImageModel):
           ValueError: for images of another shape.
         """
         if x.shape[1:] != self.image_shape:
-            raise ValueError(f"x has shape {tuple(x.shape)}; the model takes {('batch', *self.image_shape)}")
+            raise ValueError(f"x has shape {tuple(x.shape)}; the model expects {('batch', *self.image_shape)}")
         return wiring.features(self, wiring.runner(params), x)
 
     def conditions(self, params: Params, y: ByLevel, noisy: ByLevel | None = None) -> dict[str, Any]:
@@ -280,7 +280,7 @@ class Hierarchy(ImageModel):
         Args:
           key: typed key.
           count: number of images.
-          sigma: of every level above 1x1 (the top always has 1), or by level name (absent: 1).
+          sigma: the sigma of every level above 1x1 (the top always has 1), or by level name (absent: 1).
 
         Raises:
           InputError: `sigma` names no level.

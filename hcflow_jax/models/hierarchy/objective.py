@@ -30,8 +30,8 @@ class Part:
 
     Attributes:
       log_prior: log N(z; 0, std^2 I), nats.
-      log_det: of the flow alone, nats.
-      entropy: of the noise on the flow's input, nats; 0 at the finest level.
+      log_det: the log-determinant of the flow alone, nats.
+      entropy: the entropy of the noise on the flow's input, nats; 0 at the finest level.
       scale: log 4 a dim at the finest level, else 0; nats.
       z: latents of the noisy y.
       sigma: sigma(y) of the sample's statistics group; 0 at the finest level.

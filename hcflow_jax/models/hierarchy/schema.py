@@ -32,7 +32,9 @@ ROW: Tree = {
         0.0, "alpha': noise on y_R as input of the next finer decoder", "sigma(y_R)", NOT_NEGATIVE
     ),
     "weight": Field(1.0, "k: weight of the level's bits per own dimension in the loss", rule=NOT_NEGATIVE),
-    "prior_std": Field(1.0, "std of z_R under the prior; sampling multiplies by it too", rule=POSITIVE),
+    "prior_std": Field(
+        1.0, "standard deviation of z_R under the prior; sampling multiplies by it too", rule=POSITIVE
+    ),
 }
 
 
@@ -44,7 +46,9 @@ def _part(own: Tree, *, steps: int, hidden: int) -> Tree:
         "hidden": Field(hidden, "width of the coupling networks", rule=_EVEN),
         "flow_noise": Field(0.05, "as a level's", "sigma(y)", NOT_NEGATIVE),
         "decoder_noise": Field(0.075, "as a level's", "sigma(y)", NOT_NEGATIVE),
-        "weight": Field(1 / 512, "w: weight of the part's bits in the loss, not times 1/dims", rule=NOT_NEGATIVE),
+        "weight": Field(
+            1 / 512, "w: weight of the part's bits in the loss; it is not divided by dims", rule=NOT_NEGATIVE
+        ),
     }
 
 
@@ -76,7 +80,10 @@ FIELDS: Tree = {
         rule=one_of("weighted", "bound"),
     ),
     "statistics_group": Field(
-        4, 'over which sigma(y) is taken: "Batch size Var(X)" of Table 2', "images", rule=_GROUP
+        4,
+        'size of the statistics group, over which sigma(y) is taken: "Batch size Var(X)" of Table 2',
+        "images",
+        rule=_GROUP,
     ),
 }
 

@@ -50,8 +50,8 @@ def assignments(flag: str, given: list[str]) -> dict[str, Any]:
     return values
 
 
-def prepare(config: ConfigDict, what: str) -> tuple[Any, Any, Any]:
-    """(jitted function, its first argument, its second), one of `WHOLE`.
+def prepare(config: ConfigDict, what: str) -> tuple[Any, ...]:
+    """(jitted function, its arguments ...), one of `WHOLE`.
 
     step      the training step that `hcflow_jax.main` runs, on uint8 images
     frozen    the same after the encoder's freeze, which leaves it out of the backward pass

@@ -74,7 +74,7 @@ def test_pictures_have_a_distance_of_its_own_name(folder: Path, capsys: pytest.C
     np.save("g.npy", features + 1)
     Path("g.npy.json").write_text(json.dumps({**about, "weights_sha256": "others"}))
     assert cli.main(["distance", "f.npy", "g.npy"]) == 2
-    assert "features of another weights_sha256" in capsys.readouterr().err
+    assert "features with different weights_sha256" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

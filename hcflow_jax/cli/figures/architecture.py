@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from hcflow_jax import box
 from hcflow_jax.cli import arguments
 from hcflow_jax.cli.figures import parts
-from hcflow_jax.commands import UsageError, as_path
+from hcflow_jax.commands import UsageError, as_path, model_name
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     config = (
         "a config file or a preset, as configs/celebahq_a.py or configs/ablation.py:demo_e; not with --checkpoint"
     )
-    parser.add_argument("--config", metavar="FILE.py[:ARG]", help=config)
+    parser.add_argument("--config", metavar="FILE.py[:ARG]", type=model_name, help=config)
     arguments.add_model(parser)
     view = "all of the model, the steps of a level's flow, or a level's networks; default %(default)s"
     parser.add_argument("--view", choices=VIEWS, default=VIEWS[0], help=view)

@@ -21,7 +21,7 @@ def quantities(runs: Sequence[Run]) -> list[str]:
 
 
 def find(runs: Sequence[Run], wanted: str | None) -> str:
-    """The quantity that is meant: one that all runs have.
+    """Finds the quantity that a user names, among those that all runs have.
 
     Args:
       runs: at least one.

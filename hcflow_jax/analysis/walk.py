@@ -21,8 +21,8 @@ def latents(
 ) -> api.Latents:
     """Latents on arcs between independent draws; they end where they began, so that a video has no jump.
 
-    On an arc latents keep their length, so every image on the way is as likely in kind as a draw. Linear ways would
-    pass through shorter latents, whose images are smoother than draws.
+    On an arc latents keep their length, so the images on the way look like draws. On a line latents get shorter, and
+    the images smoother.
 
     Args:
       model: from `api.load`, of any family.

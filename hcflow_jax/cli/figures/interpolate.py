@@ -5,7 +5,7 @@
     hcflow figure interpolate a.jpg b.jpg c.jpg d.jpg --grid --steps 6            corners: a, b above c, d
     hcflow figure interpolate a.jpg b.jpg --out way.mp4
 
-For one long way between two images at full length, see also hcflow interpolate.
+hcflow interpolate shows the way between two images alone.
 """
 
 import argparse

@@ -161,6 +161,9 @@ def test_rows_and_grids_have_their_ends_at_their_ends(figure, model):
     z = model.draw(4, seed=1)
     middle = api.Latents({name: z[name].mean(0, keepdims=True) for name in z.names})
     assert np.abs(corners[1, 1].astype(int) - model.decode(middle)[0]).max() <= 1
+    decoded = model.decode(z).astype(int)
+    found = np.stack([corners[0, 0], corners[0, 2], corners[2, 0], corners[2, 2]])
+    assert np.abs(found - decoded).max() <= 1  # upper left, upper right, lower left, lower right
 
 
 def test_a_walk_is_closed_and_keeps_what_does_not_walk(figure, model):
@@ -205,6 +208,11 @@ def test_curves_of_runs_and_references(figure, tmp_path, monkeypatch):
     status, said = figure("curves", "demo", "--quantity", "fid")
     assert status == 2 and said.startswith("error: quantity 'fid'") and "training bits/dim" in said
     assert figure("curves", "demo", "absent")[0] == 2
+    monkeypatch.setattr(curves, "quantities", lambda runs: ["measure/fid of 200", "measure/fid of 2000"])
+    assert curves.find([run], "measure/fid of 200") == "measure/fid of 200"  # though it is a part of the other
+    assert curves.find([run], None) == "measure/fid of 200" and curves.find([run], "2000") == "measure/fid of 2000"
+    with pytest.raises(ValueError, match="expected one of those"):
+        curves.find([run], "fid")
     assert figure("curves", "demo", "--names", "a", "b")[0] == 2
 
 

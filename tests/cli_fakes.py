@@ -32,6 +32,7 @@ class Model:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
+        self.noise: tuple[int | None, int] = None, 0
 
     def encode(self, images: Any, progress: Any = None) -> api.Latents:
         """Exact."""
@@ -73,8 +74,9 @@ class Model:
         for i in range(first, first + n, self.batch_size):
             yield self.sample(min(self.batch_size, first + n - i), seed, sigma, i)
 
-    def encode_batches(self, images: Any) -> Any:
-        """`encode` of each."""
+    def encode_batches(self, images: Any, noise_seed: int | None = None, first: int = 0) -> Any:
+        """`encode` of each; `noise` keeps what was asked."""
+        self.noise = noise_seed, first
         return map(self.encode, images)
 
     def decode_batches(self, latents: Any, as_float: bool = False, dtype: str = "float32") -> Any:

@@ -274,7 +274,7 @@ def test_latents_of_a_wrong_shape_are_named():
 @pytest.mark.parametrize("name", ["loading", "coder", pytest.param("model", marks=pytest.mark.slow)])
 def test_the_examples_of_the_docstrings_run(name, monkeypatch):
     monkeypatch.setattr(api, "load", lambda *_: model())
-    monkeypatch.setattr(model(), "statistics", {})
+    monkeypatch.setattr(model(), "statistics", {"prior": 0.5, "y1": 0.5, "8": 0.5})
     module = importlib.import_module(f"hcflow_jax.api.{name}")
     failed, tried = doctest.testmod(module, extraglobs={"api": api})
     assert tried > 1 and failed == 0

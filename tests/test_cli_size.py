@@ -146,6 +146,17 @@ def test_encoding_goes_on(hcflow, tmp_path, monkeypatch):
     assert hcflow.model.calls == [("encode", 2)]
 
 
+def test_encoding_with_noise_goes_on_with_the_same_noise(hcflow, tmp_path, monkeypatch):
+    paths = fakes.pictures(tmp_path, 8)
+    go_on = _stop_after(monkeypatch, hcflow.model, "encode", 2)
+    assert hcflow("encode", *paths, "--noise-seed", 5, "--out", "z.npz")[0] == 130
+    go_on()
+    assert hcflow("encode", *paths, "--noise-seed", 5, "--out", "z.npz")[0] == 0 and hcflow.model.noise == (5, 6)
+    for seed in (["--noise-seed", 6], []):  # another file than the one that is there
+        status, [line], _ = hcflow("encode", *paths, *seed, "--out", "z.npz")
+        assert status == 0 and "kept" not in line and hcflow.model.noise == (seed[1] if seed else None, 0)
+
+
 @pytest.mark.situation("`hcflow encode` repeated after a picture, the order or the model has changed")
 def test_encoding_goes_on_after_what_is_the_same(hcflow, tmp_path, monkeypatch):
     paths = fakes.pictures(tmp_path, 8)

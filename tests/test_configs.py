@@ -14,7 +14,7 @@ from hcflow_jax import models
 from hcflow_jax.config import ConfigError
 from hcflow_jax.models.glow import Glow
 from hcflow_jax.models.hierarchy import Hierarchy, build
-from hcflow_jax.models.hierarchy.model import RATE_GROUPS
+from hcflow_jax.models.hierarchy.rate_groups import RATE_GROUPS
 from hcflow_jax.training.groups import count_by_group
 
 FILES = sorted(

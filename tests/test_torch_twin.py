@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.torch_twin import objective, resample, training, weights
 from benchmarks.torch_twin.model import Twin
 from hcflow_jax.interop import arrays
-from hcflow_jax.models.hierarchy.model import RATE_GROUPS
+from hcflow_jax.models.hierarchy.rate_groups import RATE_GROUPS
 from hcflow_jax.training.groups import count_by_group
 
 pytestmark = pytest.mark.full

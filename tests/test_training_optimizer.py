@@ -12,7 +12,7 @@ from configs import celebahq_a
 from hcflow_jax import config as schema
 from hcflow_jax import models
 from hcflow_jax.config import ConfigError
-from hcflow_jax.models.hierarchy.model import RATE_GROUPS
+from hcflow_jax.models.hierarchy.rate_groups import RATE_GROUPS
 from hcflow_jax.parameters import path_name
 from hcflow_jax.training import groups
 from hcflow_jax.training.optimizer import Optimizer, ema_update

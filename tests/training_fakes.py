@@ -13,7 +13,7 @@ from PIL import Image
 
 from hcflow_jax import config as schema
 from hcflow_jax.models import ImageModel, Objective
-from hcflow_jax.models.hierarchy.model import RATE_GROUPS
+from hcflow_jax.models.hierarchy.rate_groups import RATE_GROUPS
 
 SIZE = 8
 

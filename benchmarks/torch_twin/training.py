@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from hcflow_jax.models.hierarchy.model import RATE_GROUPS
+from hcflow_jax.models.hierarchy.rate_groups import RATE_GROUPS
 from hcflow_jax.training import groups
 
 PRECISIONS = ("float32", "tf32", "bfloat16")

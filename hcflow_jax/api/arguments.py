@@ -85,9 +85,9 @@ def whole(name: str, number: Any, least: int, below: float = math.inf, what: str
     return found
 
 
-def known_seed(seed: int) -> np.uint32:
-    """Returns a seed of 32 bits; otherwise raises an InputError."""
-    return np.uint32(whole("seed", seed, 0, _SEEDS))
+def known_seed(seed: int, name: str = "seed") -> np.uint32:
+    """Returns a seed of 32 bits; otherwise raises an InputError that names the argument."""
+    return np.uint32(whole(name, seed, 0, _SEEDS))
 
 
 def numbers(n: int, first: int) -> range:

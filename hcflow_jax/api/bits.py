@@ -53,6 +53,22 @@ def choose(model: ImageModel, count: int, wanted: Wanted, stored: Mapping[str, f
     return "stored"
 
 
+def noise_scale(model: ImageModel, stored: Mapping[str, float]) -> Mapping[str, float]:
+    """Returns the stored statistics, which scale the noise of the encoder.
+
+    Raises:
+      InputError: the encoder has no noise, or no statistics are stored.
+    """
+    if not model.noisy_encoder:
+        raise InputError("noise_seed: the encoder of this model has no noise, so leave noise_seed out")
+    if not stored:
+        raise InputError(
+            "noise_seed: the scale of the noise is not stored with this model: call measure_statistics() first, "
+            "which measures it on images"
+        )
+    return stored
+
+
 def whole_units(count: int, unit: int) -> Int[np.ndarray, " m"]:
     """Image numbers in whole units: 0, 1, ... If the last unit is not full, it becomes the last `unit` images."""
     left = np.arange(count - unit, count) if count % unit else []

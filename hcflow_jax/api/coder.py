@@ -1,6 +1,5 @@
 """Encodes images to latents, and decodes latents completely or from a level down."""
 
-import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -10,7 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from hcflow_jax.api import images as pixels
-from hcflow_jax.api.arguments import are_latents, known_latents, known_level, known_space, whole
+from hcflow_jax.api.arguments import are_latents, known_latents, known_level, known_seed, known_space, whole
+from hcflow_jax.api.bits import as_arrays, noise_scale
+from hcflow_jax.api.coarse import Coarse
 from hcflow_jax.api.engine import Engine
 from hcflow_jax.api.latents import Latents, between
 from hcflow_jax.batches import Progress, cut, joined, length
@@ -20,70 +21,57 @@ Images = pixels.Images | pixels.Floats
 LogDets = dict[str, Float[np.ndarray, " n"]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Coarse:
-    """The coarser levels of some images, decoded by `Model.decode_coarse`; `len` counts images.
-
-    Attributes:
-      level: the first level that is not decoded yet.
-      dtype: the dtype of the networks' arithmetic.
-      state: what the finer levels need from the coarser ones; arrays (n, ...).
-      count: n, the number of images.
-    """
-
-    level: str
-    dtype: str
-    state: Any
-    count: int
-
-    def __len__(self) -> int:
-        return self.count
-
-    def repeat(self, times: int) -> "Coarse":
-        """Repeats each image `times` times, one after another.
-
-        Raises:
-          InputError: `times` is not a whole number, or is below 1.
-        """
-        times = whole("times", times, 1)
-        state = jax.tree.map(lambda a: np.repeat(a, times, 0), self.state)
-        return dataclasses.replace(self, state=state, count=times * self.count)
-
-
 class Coder(Engine):
     """The part of `Model` that encodes and decodes."""
 
-    def encode(self, images: Images, log_dets: bool = False, progress: Progress | None = None) -> Any:
-        """Encodes images to latents, without noise.
+    def encode(
+        self,
+        images: Images,
+        log_dets: bool = False,
+        progress: Progress | None = None,
+        noise_seed: int | None = None,
+    ) -> Any:
+        """Encodes images to latents.
 
         Args:
           images: (n, R, R, 3).
           log_dets: whether to return also log|det dz/dy| of each level's flow, (n,), nats.
           progress: is called after every batch, with the images done and n.
+          noise_seed: None: without noise. A seed: with the noise of the paper's stochastic encoder (Eq. 6), of the
+            scale in `self.statistics`. An image's noise depends on the seed and on its number in `images`. `decode`
+            gives the images back, with noise and without.
 
         Returns:
           Latents, or (Latents, {level: (n,)}).
 
         Raises:
-          InputError: the images have another shape, dtype or range.
+          InputError: the images have another shape, dtype or range; or there is a noise seed, but the model's encoder
+            has no noise or the model no statistics.
 
         >>> model = api.load()
-        >>> latents = model.encode(model.sample(2))
+        >>> images = model.sample(2)
+        >>> latents = model.encode(images)
         >>> latents.names == model.level_names, len(latents)
         (True, 2)
+        >>> other = model.encode(images, noise_seed=1)
+        >>> bool((other["8"] == latents["8"]).any()), bool((model.decode(other) == images).all())
+        (False, True)
         """
         array = pixels.check(images, self.resolution)
         if not log_dets:
-            return joined(self.encode_batches(array), len(array), progress)
-        parts = self._stream(self._use("float32").encode_with_log_dets, [array])
-        z, by_level = joined(parts, len(array), progress)
+            return joined(self.encode_batches(array, noise_seed), len(array), progress)
+        z, by_level = joined(self._encoded([array], noise_seed, 0, log_dets=True), len(array), progress)
         return self._latents(z), {name: by_level[name] for name in self.level_names}
 
-    def encode_batches(self, images: Images | Iterable[Images]) -> Iterator[Latents]:
+    def encode_batches(
+        self, images: Images | Iterable[Images], noise_seed: int | None = None, first: int = 0
+    ) -> Iterator[Latents]:
         """Like `encode`, but yields one batch after another, for more images than fit into memory.
 
         Args:
           images: (n, R, R, 3), or an iterable of such arrays, of any n. Each is read when it is needed.
+          noise_seed: as in `encode`.
+          first: the number of the first image, on which its noise depends.
 
         Yields:
           Latents of at most `batch_size` images each; each given array begins a new batch.
@@ -93,7 +81,21 @@ class Coder(Engine):
         >>> [len(latents) for latents in model.encode_batches(pictures)]
         [3, 3]
         """
-        return map(self._latents, self._stream(self._use("float32").encode, self._checked(images)))
+        return map(self._latents, self._encoded(self._checked(images), noise_seed, first))
+
+    def _encoded(
+        self, arrays: Iterable[Any], noise_seed: int | None, first: int, log_dets: bool = False
+    ) -> Iterator[Any]:
+        """Yields latents of batches, by level; or pairs of these and the log-determinants."""
+        programs = self._use("float32")
+        if noise_seed is None:
+            return self._stream(programs.encode_with_log_dets if log_dets else programs.encode, arrays)
+        key, statistics = (
+            known_seed(noise_seed, "noise_seed"),
+            as_arrays(noise_scale(self.image_model, self.statistics)),
+        )
+        program = programs.encode_noisy_with_log_dets if log_dets else programs.encode_noisy
+        return self._stream(program, _numbered(arrays, whole("first", first, 0, 2**32)), key, statistics)
 
     def _checked(self, images: Images | Iterable[Images]) -> Iterator[Any]:
         each: Any = [images] if hasattr(images, "shape") or not isinstance(images, Iterable) else images
@@ -273,6 +275,13 @@ class Coder(Engine):
         if space != "z":
             points.update(joined(self._stream(programs.from_space[space], [points]), count))
         return Latents(points)
+
+
+def _numbered(arrays: Iterable[Any], first: int) -> Iterator[tuple[Any, np.ndarray]]:
+    """Yields arrays (n, ...) together with the numbers of what they hold, (n,) uint32."""
+    for array in arrays:
+        yield array, np.arange(first, first + len(array), dtype=np.uint32)
+        first += len(array)
 
 
 def _is_weight(weight: Any) -> bool:

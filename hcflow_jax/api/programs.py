@@ -82,6 +82,9 @@ class Programs:
         self.prepare = program("prepare", model.prepare)
         self.encode = program("encode", lambda params, images: model.encode(params, _to_x(images))[0])
         self.encode_with_log_dets = program("log_dets", lambda params, images: model.encode(params, _to_x(images)))
+        noisy = self._encode_noisy
+        self.encode_noisy = program("encode_noisy", lambda *args: noisy(*args)[0])
+        self.encode_noisy_with_log_dets = program("noisy_log_dets", noisy)
         self.decode = program("decode", lambda params, z: to_uint8(model.decode(params, z)))
         self.decode_floats = program("decode_floats", lambda params, z: model.decode(params, z) + 0.5)
         self.decode_coarse = of_level("coarse", lambda level, params, z: model.decode_coarse(params, z, level))
@@ -127,6 +130,13 @@ class Programs:
         if denoise:
             return preprocessing.to_uint8(self.model.decode_denoised(params, z, self.config.data.noise_std))
         return preprocessing.to_uint8(self.model.decode(params, z))
+
+    def _encode_noisy(
+        self, params: Any, given: tuple[Array, Array], seed: Array, statistics: dict[str, Array]
+    ) -> Any:
+        images, numbers = given
+        keys = jax.vmap(partial(jax.random.fold_in, root_key(seed)))(numbers)
+        return self.model.encode_noisy(params, _to_x(images), keys, statistics)
 
     def _from(self, level: str, params: Any, given: tuple[Any, dict[str, Array]]) -> Array:
         state, z = given

@@ -66,6 +66,7 @@ class ImageModel(abc.ABC):
       rate_groups: (group, pattern) rows: a parameter learns at the rate of the one group whose regular expression
         matches its path ("a/b/c"). Every path matches exactly one row.
       frozen_group: the group that stops learning at the freeze epoch; None where there is no such group.
+      noisy_encoder: whether the encoder has noise of its own: whether there is `encode_noisy`.
       scaled_levels: the levels whose standard deviation a single `sigma` sets when sampling; the others have 1.
       spaces: where `interpolate` may go: "z", the latents, and whatever else `to_space` knows.
     """
@@ -77,6 +78,7 @@ class ImageModel(abc.ABC):
     likelihood: Likelihood = "exact"
     rate_groups: tuple[tuple[str, str], ...] = (("all", ""),)
     frozen_group: str | None = None
+    noisy_encoder: bool = False
     scaled_levels: tuple[str, ...]
     spaces: tuple[str, ...] = ("z",)
 
@@ -158,6 +160,26 @@ class ImageModel(abc.ABC):
         Returns:
           z by level, coarse to fine, and by level the log-determinant of the map to z, (b,), nats.
         """
+
+    def encode_noisy(
+        self,
+        params: Params,
+        x: Float[Array, "b r r 3"],
+        keys: Key[Array, " b"],
+        statistics: dict[str, Float[Array, ""]],
+    ) -> tuple[ByLevel, ByLevel]:
+        """`encode` with the noise of the encoder (Eq. 6); an InputError for models without a `noisy_encoder`.
+
+        An image has other latents for another key. `decode` gives the image back for all of them.
+
+        Args:
+          params: raw or prepared.
+          x: images.
+          keys: one per image; the noise is drawn from them.
+          statistics: from `batch_statistics`: the scale of the noise.
+        """
+        del params, x, keys, statistics
+        raise InputError("the encoder of this model has no noise")
 
     def level_maps(self, params: Params, x: Float[Array, "b r r 3"]) -> dict[str, LevelMap]:
         """The bijection of each level at images x, with all that it is conditioned on held fixed.

@@ -19,18 +19,7 @@ from hcflow_jax.models.base import ByLevel, ImageModel, LevelMap, Likelihood, Pa
 from hcflow_jax.models.hierarchy import noise, top, wiring
 from hcflow_jax.models.hierarchy.level import IMAGE_SCALE, Level
 from hcflow_jax.models.hierarchy.objective import Objective, log_normal, objective
-
-# What inside the decoder is not one of "the decoder's convs, U-Nets and learned constant": the style's dense layers,
-# what leaves a level, the base's conv, and the linear map of y_prior that conditions y_1 ("y1").
-_DECODER_FLOWS = r"decoder/(?:y1|base/conv|(?:.+/)?(?:style_in|style_out|to_condition|to_skip))/"
-
-# The three groups of Table 2's "Learning rate". The lookahead makes the decoder's two rows exclude each other.
-RATE_GROUPS = (
-    ("encoder", r"^encoder/"),
-    ("decoder", rf"^(?!{_DECODER_FLOWS})decoder/"),
-    ("flows", rf"^{_DECODER_FLOWS}"),
-    ("flows", r"^(?:flows|style)/"),
-)
+from hcflow_jax.models.hierarchy.rate_groups import RATE_GROUPS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +66,11 @@ class Hierarchy(ImageModel):
         return self.level_names[:-1]
 
     @property
+    def noisy_encoder(self) -> bool:
+        """Whether a level has flow noise."""
+        return any(self.level(n).flow_noise > 0 for n in self.noisy_names)
+
+    @property
     def image_shape(self) -> tuple[int, ...]:
         """(R, R, 3) of x."""
         return self.levels[-1].shape
@@ -92,11 +86,7 @@ class Hierarchy(ImageModel):
         return "bound" if all(self.level(n).flow_noise > 0 for n in self.noisy_names) else "undefined"
 
     def level(self, name: str) -> Level:
-        """The level of that name.
-
-        Raises:
-          KeyError: naming the levels there are.
-        """
+        """The level of that name; raises a KeyError that names the levels there are."""
         for level in self.levels:
             if level.name == name:
                 return level
@@ -214,12 +204,28 @@ class Hierarchy(ImageModel):
         Returns:
           z by level, coarse to fine, and log|det dz/dy| of each flow, (b,), nats.
         """
-        found = {n: each.forward(each.y) for n, each in self.level_maps(params, x).items()}
+        return self._latents(params, self.features(params, x))
+
+    def encode_noisy(
+        self,
+        params: Params,
+        x: Float[Array, "b r r 3"],
+        keys: Key[Array, " b"],
+        statistics: dict[str, Float[Array, ""]],
+    ) -> tuple[ByLevel, ByLevel]:
+        """`encode` of noisy features, y + alpha sigma(y) eps (Eq. 6), for flows and decoders alike."""
+        noisy, _, _ = noise.perturb(self, self.features(params, x), noise.draw(self, keys), statistics)
+        return self._latents(params, noisy)
+
+    def _latents(self, params: Params, y: ByLevel) -> tuple[ByLevel, ByLevel]:
+        found = {n: each.forward(each.y) for n, each in self._maps(params, y).items()}
         return {n: z for n, (z, _) in found.items()}, {n: log_det for n, (_, log_det) in found.items()}
 
     def level_maps(self, params: Params, x: Float[Array, "b r r 3"]) -> dict[str, LevelMap]:
         """Each level's flow, y to z, conditioned on the coarser levels of x."""
-        y = self.features(params, x)
+        return self._maps(params, self.features(params, x))
+
+    def _maps(self, params: Params, y: ByLevel) -> dict[str, LevelMap]:
         cond = self.conditions(params, y)
         return {n: self.level(n).at(params["flows"][n], y[n], cond[n]) for n in self.level_names}
 
@@ -275,16 +281,7 @@ class Hierarchy(ImageModel):
         return top.to_latents(self, params, y) if space == "y_top" else super().from_space(params, y, space)
 
     def draw(self, key: Key[Array, ""], count: int, sigma: Sigma = 1.0) -> ByLevel:
-        """Latents from the prior: z ~ N(0, (sigma prior_std)^2).
-
-        Args:
-          key: typed key.
-          count: number of images.
-          sigma: the sigma of every level above 1x1 (the top always has 1), or by level name (absent: 1).
-
-        Raises:
-          InputError: `sigma` names no level.
-        """
+        """Latents from the prior: z ~ N(0, (sigma prior_std)^2). The top always has sigma 1, unless it is named."""
         sigmas = sigma if isinstance(sigma, dict) else dict.fromkeys(self.scaled_levels, sigma)
         for name in sigmas:
             if name not in self.level_names:

@@ -1,4 +1,4 @@
-"""Curves of several runs over steps and over time: the distance of samples during training (Figure 7), or a bound."""
+"""Curves of several runs over steps and over time: distances of samples during training (Figure 7), or bounds."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,12 +10,12 @@ from hcflow_jax.analysis.on_track import band
 from hcflow_jax.errors import InputError
 from hcflow_jax.pictures import Panel, Series
 
-_PREFERRED = (MEASURE, EVAL, TRAIN)  # kinds of quantities: distances, held-out bounds, bounds of training batches
+_PREFERRED = (MEASURE, EVAL, TRAIN)  # order of quantities: distances, held-out bounds, bounds of training batches
 _UNITS = (("hours", 3600.0), ("minutes", 60.0))
 
 
 def quantities(runs: Sequence[Run]) -> list[str]:
-    """What all runs have points of: distances first, then bounds of held-out images, then of training batches."""
+    """The quantities that all runs have: distances, then bounds of held-out images, then of training batches."""
     each = [{name for seed in run.seeds for name, points in seed.points.items() if len(points)} for run in runs]
     return sorted(set.intersection(*each), key=lambda name: (_PREFERRED.index(name.split("/")[0]), name))
 
@@ -24,12 +24,12 @@ def find(runs: Sequence[Run], wanted: str | None) -> str:
     """Finds the quantity that a user names, among those that all runs have.
 
     Args:
-      runs: at least one.
-      wanted: its name ("eval/bits_per_dim"), what `label` makes of it ("held-out bits/dim"), or a part of either that
-        fits one only. None: the first of `quantities`.
+      runs: at least one run.
+      wanted: the name of the quantity ("eval/bits_per_dim"), its label ("held-out bits/dim"), or a part of either
+        that matches only one quantity. None: the first of `quantities`.
 
     Raises:
-      InputError: no quantity fits, or several do; the message lists what there is.
+      InputError: no quantity matches, or several do; the message lists the quantities.
     """
     known = quantities(runs)
     said = ", ".join(label(name) for name in known)

@@ -3,6 +3,8 @@
     hcflow figure walk --out walk.mp4 --stops 8 --steps 30
     hcflow figure walk --levels 8,32 --start a.jpg --out details.gif      # one face, other details
     hcflow figure walk --out walk.png                                     # a strip of images along the way
+
+A walk ends where it begins, so a video can repeat without a jump.
 """
 
 import argparse

@@ -1,1 +1,1 @@
-"""Figures and comparisons of trained models. The package uses models only through `api`."""
+"""Figures and comparisons of trained models. It uses trained models only through `api`."""

@@ -83,7 +83,12 @@ def _differing(run: Run, reference: Run, paths: Sequence[str]) -> tuple[str, Any
 
 
 def refuse_bound(run: Run, reference: Run, bound: str) -> str | None:
-    """The reason why the curves of bits/dim or loss cannot be compared, in one line; None if they can."""
+    """The reason why the curves of two runs cannot be compared, in one line; None if they can.
+
+    Args:
+      run, reference: the runs.
+      bound: the quantity of the curves, from `bound`.
+    """
     what = "bits/dim" if bound == "bits_per_dim" else "loss"
     found = _differing(run, reference, _UNIT)
     if bound == "loss" and not found:
@@ -97,7 +102,7 @@ def refuse_bound(run: Run, reference: Run, bound: str) -> str | None:
 
 
 def refuse_distances(run: Run, reference: Run) -> str | None:
-    """The reason why distances cannot be compared, in one line; None if they can."""
+    """The reason why the distances of two runs cannot be compared, in one line; None if they can."""
     found = _differing(run, reference, _MEASURING)
     if found is None and run.images and reference.images and run.images["identity"] != reference.images["identity"]:
         found = "the training set", run.images["name"], reference.images["name"]

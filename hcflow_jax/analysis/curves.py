@@ -45,11 +45,11 @@ def find(runs: Sequence[Run], wanted: str | None) -> str:
 
 
 def panels(runs: Mapping[str, Run], quantity: str) -> list[Panel]:
-    """Two panels, by step and by time of training. Runs of several seeds have a band from the least to the greatest.
+    """Two panels, by step and by training time. A run with several seeds has a band from the lowest to the highest.
 
     Args:
-      runs: by the name in the legend.
-      quantity: that all of them have, from `find`.
+      runs: name in the legend -> run.
+      quantity: a quantity that all runs have, from `find`.
     """
     bands = {name: band(run, quantity) for name, run in runs.items()}
     longest = max(float(found.seconds[-1]) for found in bands.values())
@@ -64,7 +64,7 @@ def panels(runs: Mapping[str, Run], quantity: str) -> list[Panel]:
 
 
 def rows(runs: Mapping[str, Run], quantity: str) -> list[dict[str, Any]]:
-    """The points behind the curves, of each seed, for CSV."""
+    """The points of the curves, as rows for CSV: one for each point of each seed. See `panels` for the arguments."""
     return [
         {"run": name, "seed": seed.seed, "step": step, "seconds": seconds, label(quantity): value}
         for name, run in runs.items()
@@ -77,5 +77,13 @@ def rows(runs: Mapping[str, Run], quantity: str) -> list[dict[str, Any]]:
 
 
 def save(path: Any, runs: Mapping[str, Run], quantity: str) -> None:
-    """Draws the panels into a PNG or a PDF, by the file's ending."""
+    """Draws the panels into a PDF if the file ends in .pdf, else into a PNG.
+
+    Args:
+      path: the file to write.
+      runs, quantity: as in `panels`.
+
+    Raises:
+      MissingExtraError: matplotlib is not installed.
+    """
     pictures.panels(path, [panels(runs, quantity)])

@@ -24,7 +24,7 @@ from jaxtyping import Float
 from hcflow_jax.analysis.measured import Mean, jackknife
 from hcflow_jax.errors import InputError
 
-PERIODS = (2, 4, 8)  # pixels
+PERIODS = (2, 4, 8)  # periods of the lattices, pixels
 _APART = 2  # distance of the neighbours, frequency steps
 _LEAST = 4  # least frequency steps between two frequencies of a lattice: the neighbours lie half-way or nearer
 _CHUNK = 256  # images whose leave-one-out means are in memory at once
@@ -41,8 +41,10 @@ class Lattice:
     """
 
     def __init__(self, side: int):
-        """Args:
-        side: R, pixels, even.
+        """Finds the frequencies and their neighbours.
+
+        Args:
+          side: R, pixels, even.
 
         Raises:
           InputError: no period fits.

@@ -214,15 +214,14 @@ class _Rings:
     """
 
     def __init__(self, side: int):
-        """Args:
-        side: R, pixels.
-        """
+        """Groups the frequencies of images of `side` x `side` pixels."""
         self.side = side
         line = np.fft.fftfreq(side) * side
         self._ring = np.rint(np.hypot(line[:, None], line)).astype(np.int64).reshape(-1)
         self.members = np.bincount(self._ring)
 
     def means(self, powers: Float[np.ndarray, "n R R"]) -> Float[np.ndarray, "n rings"]:
+        """The mean power of each ring."""
         flat = powers.reshape(len(powers), -1)
         sums = np.stack([np.bincount(self._ring, weights=row) for row in flat])
         return sums / self.members

@@ -43,7 +43,7 @@ def of_models(
       Name of the model -> (label, images) pairs of `cumulative_zeroing`.
 
     Raises:
-      InputError: there is no model, the models have different resolutions, or the images have another resolution.
+      InputError: there is no model, the models have different resolutions, or the images have another shape or dtype.
     """
     sizes = {name: model.resolution for name, model in models.items()}
     if len(set(sizes.values())) != 1:

@@ -1,8 +1,8 @@
 """The held-out bound: bits per dimension of the image under the noisy model, with the entropies (Section 5).
 
 The bound is an upper bound on the negative log-likelihood. It is estimated with draws of the noise. The noise of an
-image depends on the index of the image. So the estimate does not depend on the batch size or on the order of the
-images. More draws for each image make the estimate more precise.
+image depends only on the seed, the draw and the index of the image. So the estimate does not depend on the batch size
+or on the order of the images. More draws for each image make the estimate more precise.
 """
 
 import dataclasses
@@ -40,8 +40,9 @@ class Bound:
         not finite.
       images: the number of images.
       draws: the number of draws of the noise for each image.
-      draw_standard_error: the standard error of `bits_per_dim` as an estimate for these images with infinitely many
-        draws: only the noise contributes. None if `bits_per_dim` is None or there is one draw.
+      draw_standard_error: the part of the error that is due to the noise: the standard error of `bits_per_dim` as an
+        estimate of the mean over these same images with infinitely many draws. None if `bits_per_dim` is None or
+        there is one draw.
     """
 
     bits_per_dim: float | None

@@ -179,7 +179,10 @@ def compare(
 
 
 def _attributes(name: str, generated: Side, real: Side, seed: int) -> dict[str, Any]:
-    """The attribute distances. They need features of the weights in this package: its linear map predicts options."""
+    """The attribute distances. Raises InputError if the features of a set were made with other weights than ours.
+
+    The linear map in this package fits only features of its own weights.
+    """
     assert generated.features is not None and real.features is not None
     ours = attributes.read(name).sha256
     for s in (generated, real):

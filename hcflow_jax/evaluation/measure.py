@@ -121,7 +121,7 @@ def measure(
     options, found, network = options or Options(), Measured(), cache(extractor)
     distances = tuple(DISTANCES[name] for name in DISTANCES if name in names)
     if distances or "nearest" in names:
-        options.denoise_of(model)  # refuses before any work
+        options.denoise_of(model)  # raises an error before any work is done
     if "bits" in names:
         found.take("bits", lambda: metrics.likelihood(model, images, options, tell))
     if distances:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 from hcflow_jax.evaluation.kernel import check_pair
 
-NEIGHBOURS = 3  # k
+NEIGHBOURS = 3  # the usual k
 _BLOCK = 1 << 27  # bytes of squared distances in memory at once
 
 

@@ -1,4 +1,6 @@
-"""Protocols: how samples and real images are chosen and prepared for a distance. Each preset has a name.
+"""Protocols: how samples and real images are chosen and prepared for a distance.
+
+Each preset has a name, which is printed with the distance:
 
 - plain: 30,000 samples, or as many as there are real images. All real images are used unchanged.
 - paper: 30,000 samples at sigma 0.8, and the first 30,000 real images of the whole set. The real images are reduced

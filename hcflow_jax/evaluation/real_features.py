@@ -93,7 +93,15 @@ def prepared_as(protocol: Protocol, config: ConfigDict, seed: int) -> dict[str, 
 def prepared(
     source: Source, places: np.ndarray, protocol: Protocol, config: ConfigDict, seed: int
 ) -> Iterator[UInt8[np.ndarray, "b R R 3"]]:
-    """Yields batches of images, prepared as the protocol says. `places` are indices in `source`."""
+    """Prepares images as the protocol says, batch by batch.
+
+    Args:
+      source: the images.
+      places: the indices of the images to prepare, (n,).
+      protocol: how they are prepared.
+      config: the config of the model; `data` defines the training augmentations.
+      seed: the seed of the noise and of the mirroring. The draws for an image depend only on it and on its index.
+    """
     data = config.data
     flip = protocol.flip and data.flip
 

@@ -104,9 +104,9 @@ def search(
 
 
 def pixel_squares(x: Images, y: UInt8[np.ndarray, "c R R 3"]) -> Float[np.ndarray, "n c"]:
-    """Exact sums of squared differences of 8-bit values.
+    """Exact sums of squared differences of 8-bit values, between all images of x and all images of y.
 
-    The products are summed in float32, for speed, over as few values as float32 sums exactly.
+    For speed, the products are summed in float32, in parts that are small enough for float32 to be exact.
     """
     x, y = x.reshape(len(x), -1), y.reshape(len(y), -1)
     own, other, both = np.zeros((len(x), 1)), np.zeros(len(y)), np.zeros((len(x), len(y)))

@@ -104,7 +104,7 @@ def tune(
 
     Args:
       model: from `api.load`. The search begins at its own sigma.
-      real: real images. Do not report a distance to the same images: it would be biased.
+      real: real images. The temperatures are fitted to them, so report distances to other real images.
       extractor: makes the features; the extractor of `real`.
       kept: distances that are already known. New ones are added.
       samples: the number of samples for each evaluation.

@@ -47,7 +47,7 @@ def labelled(element: Any, label: str) -> Any:
 def slider(label: str, most: float, step: float) -> Any:
     """Adds a slider from 0 to `most`. It follows the pointer at once, even if the connection is slow."""
     element = labelled(nicegui().slider(min=0, max=most, step=step, value=0), label)
-    element.LOOPBACK = False  # otherwise the server's answer, which comes late, moves it back while it is dragged
+    element.LOOPBACK = False  # otherwise the server's late answer moves the slider back while it is dragged
     element.props["loopback"] = False
     return element
 

@@ -171,7 +171,12 @@ class Visit:
         return self.decoder.image((state or self.state).recipes)
 
     def first_levels(self, count: int, state: State | None = None) -> Image:
-        """The image of the `count` coarsest levels, with the finer ones at zero. At least one level is at zero."""
+        """The image of the `count` coarsest levels, with the finer levels at zero.
+
+        Args:
+          count: from 0 to the number of levels - 1.
+          state: the state to show; None: the current one.
+        """
         return self.decoder.first_levels((state or self.state).recipes, count)
 
     def latents(self, state: State | None = None) -> Latents:

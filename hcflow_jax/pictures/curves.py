@@ -32,7 +32,7 @@ class Series:
       low: n numbers: the lower edge of a band; None: no band. A line has a shaded band, and points have bars.
       high: n numbers: the upper edge of the band.
       points: True: points. False: a line.
-      like: the name of a series whose colour is used; empty: an own colour.
+      like: the name of another series whose colour is used; empty: the series has its own colour.
     """
 
     name: str

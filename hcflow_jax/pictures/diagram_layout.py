@@ -32,14 +32,17 @@ class Rect:
 
     @property
     def right(self) -> float:
+        """x of the right edge."""
         return self.x + self.width
 
     @property
     def bottom(self) -> float:
+        """y of the lower edge."""
         return self.y + self.height
 
     @property
     def centre(self) -> Point:
+        """(x, y) of the centre."""
         return self.x + self.width / 2, self.y + self.height / 2
 
 

@@ -133,7 +133,7 @@ def latents(named: Sequence[Where], model: "api.Model", sigma: Any = None) -> "a
 
 
 def held_out(first: int, count: int) -> list[Where]:
-    """The names of `count` held-out images, from number `first` on."""
+    """`count` held-out images, from number `first` on, as `image` parses them."""
     return [(_HELD_OUT, i) for i in range(first, first + count)]
 
 

@@ -1,6 +1,7 @@
 """Access to NiceGUI, which the extra `explore` installs. It is imported only when a page is made."""
 
 import base64
+import functools
 from typing import Any
 
 from hcflow_jax.errors import MissingExtraError
@@ -44,11 +45,24 @@ def labelled(element: Any, label: str) -> Any:
     return element
 
 
+@functools.cache
+def _range() -> Any:
+    """The class of the slider: the browser's own range input, as an element of NiceGUI."""
+    nicegui()
+    from nicegui.elements.mixins.disableable_element import DisableableElement  # pyright: ignore[reportMissingImports]
+    from nicegui.elements.mixins.value_element import ValueElement  # pyright: ignore[reportMissingImports]
+
+    class Range(ValueElement, DisableableElement, component="range.js"):  # pyright: ignore
+        LOOPBACK = False  # otherwise the server's late answer moves the slider back while it is dragged
+
+    return Range
+
+
 def slider(label: str, most: float, step: float) -> Any:
     """Adds a slider from 0 to `most`. It follows the pointer at once, even if the connection is slow."""
-    element = labelled(nicegui().slider(min=0, max=most, step=step, value=0), label)
-    element.LOOPBACK = False  # otherwise the server's late answer moves the slider back while it is dragged
-    element.props["loopback"] = False
+    # The slider of Quasar is not used: it gives its role and its name to an element that never has the focus.
+    element = labelled(_range()(value=0, throttle=0.05), label)
+    element.props.update({"min": 0, "max": most, "step": step})
     return element
 
 

@@ -76,17 +76,22 @@ def save_rows(
       scale: as in `rows`.
 
     Raises:
-      InputError: an image has another height than R.
-      ValueError: the number of rows is not the number of labels.
+      InputError: an image has another height than R, or the number of rows is not the number of labels.
       OSError: the file cannot be written.
     """
     longest, resolution = size
     layout = Rows(labels, [resolution * scale] * len(labels), longest * (resolution * scale + Rows.GAP) - Rows.GAP)
 
     def blocks() -> Iterator[Sheet]:
-        for i, (row, label) in enumerate(zip(images, labels, strict=True)):
-            if i:
+        count = 0
+        for row in images:
+            if count == len(labels):
+                raise InputError(f"there are more rows of images than labels, which are {len(labels)}")
+            if count:
                 yield np.full((Rows.GAP, layout.width, 3), 255, np.uint8)
-            yield layout.row(row, label, scale)
+            yield layout.row(row, labels[count], scale)
+            count += 1
+        if count < len(labels):
+            raise InputError(f"there are {count} rows of images, but {len(labels)} labels")
 
     stream_png(path, layout.width, layout.height, blocks())

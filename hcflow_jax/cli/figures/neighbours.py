@@ -20,12 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the figure."""
     arguments.add_model(parser)
     parser.add_argument(
-        "--count", type=arguments.count, default=8, help="samples on the picture; default %(default)s"
+        "--count", type=arguments.count, default=8, help="number of samples on the picture; default %(default)s"
     )
     compared = "samples, and held-out images, that the table compares; default %(default)s"
     parser.add_argument("--compared", type=arguments.count, default=200, help=compared)
-    parser.add_argument("--neighbours", type=arguments.count, default=5, help="of each sample; default %(default)s")
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the samples; default %(default)s")
+    parser.add_argument(
+        "--neighbours", type=arguments.count, default=5, help="neighbours of each sample; default %(default)s"
+    )
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of the samples; default %(default)s")
     arguments.add_sigma(parser)
     add_extractor(parser)
     parts.add_out(parser, "neighbours", csv=True)

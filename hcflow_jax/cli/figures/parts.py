@@ -81,7 +81,7 @@ def add_images(parser: argparse.ArgumentParser, count: int) -> None:
         f"held-out data); default: the first held-out images of the model's data, {count} or --count"
     )
     parser.add_argument("images", metavar="IMAGE", nargs="*", type=image, help=what)
-    parser.add_argument("--count", type=arguments.count, help=f"held-out images; default {count}")
+    parser.add_argument("--count", type=arguments.count, help=f"number of held-out images; default {count}")
     parser.set_defaults(usual_count=count)
 
 

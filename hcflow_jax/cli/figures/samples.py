@@ -20,9 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the figure."""
     parts.add_models(parser)
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--count", type=arguments.count, default=16, help="images of --seed; default %(default)s")
+    which.add_argument(
+        "--count", type=arguments.count, default=16, help="images drawn from --seed; default %(default)s"
+    )
     which.add_argument("--seeds", type=arguments.seeds, help="one image for each of these seeds, as 3,8,11")
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of --count; default %(default)s")
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of these images; default %(default)s")
     sigma = (
         "std of the latents above 1x1, or by level as 8=0.7,32=0.5 (others 1): one for all models, or one for each; "
         "default: the model's own, else 0.7"
@@ -30,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sigma", type=arguments.sigma, nargs="+", help=sigma)
     denoise = "one step against the noise of training (data.noise_std), before rounding"
     parser.add_argument("--denoise", action="store_true", help=denoise)
-    parser.add_argument("--columns", type=arguments.count, default=8, help="images a row; default %(default)s")
+    parser.add_argument("--columns", type=arguments.count, default=8, help="images in a row; default %(default)s")
     parts.add_out(parser, "samples")
 
 

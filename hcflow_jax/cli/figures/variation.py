@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parts.add_models(parser)
     times = "draws of a level; default %(default)s"
     parser.add_argument("--resamplings", type=arguments.whole(2, "a count"), default=32, help=times)
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the draws; default %(default)s")
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of the resamplings; default %(default)s")
     top = "std with the last colour, in 8-bit levels; default: the largest of all maps"
     parser.add_argument("--top", type=arguments.positive, help=top)
     parts.add_out(parser, "variation", csv=True)

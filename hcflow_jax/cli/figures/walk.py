@@ -18,12 +18,12 @@ _SHOWN = 12  # the most images of a strip
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the figure."""
-    stops = "draws that the walk passes; default %(default)s"
+    stops = "number of random draws that the walk goes through; default %(default)s"
     parser.add_argument("--stops", type=arguments.whole(2, "a count"), default=6, help=stops)
-    steps = "images from one stop to the next; default %(default)s"
+    steps = "number of images from one stop to the next; default %(default)s"
     parser.add_argument("--steps", type=arguments.count, default=20, help=steps)
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the draws; default %(default)s")
-    levels = "the levels that walk, as 8,32; the others stay as at the start; default: all"
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of the stops; default %(default)s")
+    levels = "the levels that change, such as 8,32; the others stay as they are at the start; default: all"
     parser.add_argument("--levels", type=arguments.levels, help=levels)
     start = "where the walk begins and ends: a picture file, seed:N or held-out:N; default: the first draw"
     parser.add_argument("--start", metavar="IMAGE", type=parts.image, help=start)

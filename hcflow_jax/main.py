@@ -21,7 +21,10 @@ _STOPPED = "stopped; everything that was saved is complete"
 
 
 def _with_presets(argv: Sequence[str]) -> list[str]:
-    """The arguments, with the path of a preset in place of its name: --config=demo, or configs/demo.py anywhere."""
+    """The arguments, with the names of presets replaced by their paths.
+
+    --config=demo works in every folder, and so does --config=configs/demo.py.
+    """
     made = list(argv)
     for i, argument in enumerate(argv):
         flag, equals, value = argument.partition("=")
@@ -121,7 +124,7 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _help(values: flags.FlagValues) -> str:
-    """The text for --help. If COLUMNS is too small for absl, absl's own width is used."""
+    """The text for --help. If COLUMNS is too small for absl, absl's default width is used."""
     try:
         return values.get_help()
     except ValueError:
@@ -132,7 +135,7 @@ def _help(values: flags.FlagValues) -> str:
 
 def _act(values: flags.FlagValues) -> int:
     """Trains or evaluates; returns the exit status."""
-    # Imported here, so that a misspelt flag is reported without importing jax.
+    # These are imported here, so that a misspelt flag is reported without importing jax.
     from jax.errors import JaxRuntimeError
 
     from hcflow_jax.compiling import enable_compilation_cache
@@ -165,13 +168,13 @@ def _act(values: flags.FlagValues) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the flags and runs the mode.
+    """Parses the flags, and trains or evaluates.
 
     Args:
-      argv: the command line, its first element being the program's name; None for the process's own.
+      argv: the command line; its first element is the name of the program. None: that of the process.
 
     Returns:
-      The process's exit status (see `commands.run_main`).
+      The exit status of the process (see `commands.run_main`).
     """
     return run_main(_run, None if argv is None else argv[1:], stopped=_STOPPED)
 

@@ -1,4 +1,4 @@
-"""Actnorm (Section 3, after Glow): one shift and one scale per channel, initialised from data."""
+"""Actnorm (docs/model.md, Eq. D; after Glow): one shift and one scale per channel, initialised from data."""
 
 from typing import ClassVar
 

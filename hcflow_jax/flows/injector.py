@@ -15,6 +15,7 @@ from hcflow_jax.flows.checking import describe
 class Injector(Bijector):
     """forward: z = (x - b) exp(-s); inverse: x = z exp(s) + b; log_det = -sum(s), with (b, s) = cond.
 
+    See docs/model.md, Eq. G.
     b and s have x's shape. They come from the decoder and do not depend on x. s is clipped to [-3, 3]. There are no
     parameters. Without cond it is the identity.
 

@@ -53,7 +53,7 @@ class MixingBase(Bijector):
 
 @bijector
 class Mixing(MixingBase):
-    """Free-form 1x1 mixing: K = M K0. K0 starts as a random orthogonal matrix / M.
+    """Free-form 1x1 mixing (docs/model.md, Eq. E): K = M K0. K0 starts as a random orthogonal matrix / M.
 
     >>> import jax.numpy as jnp
     >>> from hcflow_jax import flows
@@ -87,6 +87,7 @@ class Mixing(MixingBase):
 class OrthogonalMixing(MixingBase):
     """Orthogonal 1x1 mixing: K = expm(M (U - U^T)), with U ~ N(0, 1) / M at first. K^-1 is K^T; log_det is 0.
 
+    See docs/model.md, Eq. F.
     A float32 exponential is orthogonal only to about 3e-5. After one Newton-Schulz step, K <- 1.5 K - 0.5 K K^T K,
     K^T is the inverse of K up to rounding. Forward and inverse use this same K.
 

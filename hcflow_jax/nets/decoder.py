@@ -147,7 +147,7 @@ class LevelDecoder(nn.Module):
                 execution=self.execution,
                 name=f"stage_{i}",
             )(x, style)
-        # Layers with the same input x are computed together (`joined`). Separately, each of the six would read all of x.
+        # Layers with the same input x are computed together (`joined`). Otherwise each of the six would read x again.
         own = partial(Conv, self.channels, multiplier=self.multiplier, execution=self.execution)
         one = partial(Conv, kernel=1, activation="linear", execution=self.execution)
         layers = [own(kernel=1, activation="linear", name=f"{name}_shift") for name in ENDS]

@@ -1,4 +1,4 @@
-"""Layers with equalised learning rate, instance norm and style modulation (Section 2 of the appendix's networks).
+"""Layers with equalised learning rate (docs/model.md, Eq. H), instance norm (Eq. I) and style modulation.
 
 A layer stores w ~ N(0, 1) / m and uses w m g / sqrt(fan_in). It stores b = 0 at first and uses b m. m multiplies the
 effective learning rate, because the size of Adam's steps does not depend on the scale of w and b. g is the gain of

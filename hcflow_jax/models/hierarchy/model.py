@@ -170,7 +170,7 @@ class Hierarchy(ImageModel):
         keys: Key[Array, " b"],
         statistics: dict[str, Float[Array, ""]] | None = None,
     ) -> Objective:
-        """Loss and bound of each image (Section 5), with noise drawn from one key per image; see `objective`."""
+        """Loss and bound of each image, with noise drawn from one key per image; see `objective.objective`."""
         return objective(self, params, x, noise.draw(self, keys), statistics)
 
     def batch_statistics(self, params: Params, x: Float[Array, "b r r 3"]) -> dict[str, Float[Array, ""]]:
@@ -283,7 +283,7 @@ class Hierarchy(ImageModel):
         return top.to_latents(self, params, y) if space == "y_top" else super().from_space(params, y, space)
 
     def draw(self, key: Key[Array, ""], count: int, sigma: Sigma = 1.0) -> ByLevel:
-        """Draws latents z ~ N(0, (sigma prior_std)^2). The 1x1 levels have sigma 1, unless `sigma` names them."""
+        """Draws z ~ N(0, (sigma prior_std)^2) (docs/model.md, Eq. Q). 1x1 levels have sigma 1, unless named in it."""
         sigmas = sigma if isinstance(sigma, dict) else dict.fromkeys(self.scaled_levels, sigma)
         for name in sigmas:
             if name not in self.level_names:

@@ -1,4 +1,4 @@
-"""The noise of the features y in training: its scale and its draws (Section 5).
+"""The noise of the features y in training: its scale and its draws (Eq. 6).
 
 Every level except the finest gets two independent noises: one as input of its own flow, one as input of the next
 finer decoder. Each sample has its own draws, so dividing a batch over devices changes nothing.
@@ -51,7 +51,7 @@ def zeros(model: "Hierarchy", batch: int) -> Noise:
 
 
 def sigma(y: Array, group: int) -> Float[Array, " b"]:
-    """sigma(y): the unbiased std over each statistics group, averaged over all dimensions (Section 5).
+    """sigma(y): the unbiased std over each statistics group, averaged over all dimensions (docs/model.md, Eq. J).
 
     The gradient is 0 for dimensions that do not vary within a group.
 
@@ -80,7 +80,7 @@ def sigma(y: Array, group: int) -> Float[Array, " b"]:
 def perturb(
     model: "Hierarchy", y: dict[str, Array], noise: Noise, sigmas: dict[str, Float[Array, ""]] | None = None
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-    """Adds noise to y: y + alpha sigma(y) eps.
+    """Adds noise to y: y + alpha sigma(y) eps (Eq. 6).
 
     Args:
       model: the model.

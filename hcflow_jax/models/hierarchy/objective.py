@@ -1,4 +1,4 @@
-"""The loss and the bound on bits/dim (Section 5): noise, entropies, stop-gradients and weights.
+"""The loss and the bound on bits/dim (docs/model.md, Eq. K to N): noise, entropies, stop-gradients and weights.
 
 All values are per sample. The loss of a level is L_R = -(log N(z_R; 0, std_R^2) + log_det + entropy) / ln 2 bits,
 times the weight of the level. The finest level adds log 4 per dimension to log_det, because its y is 4 * image.
@@ -46,7 +46,7 @@ class Part:
 
     @property
     def bits(self) -> PerSample:
-        """-(log_prior + log_det + entropy + scale) / ln 2, (b,), bits."""
+        """-(log_prior + log_det + entropy + scale) / ln 2, (b,), bits (docs/model.md, Eq. L)."""
         return -(self.log_prior + self.log_det + self.entropy + self.scale) / math.log(2)
 
 
@@ -68,7 +68,7 @@ def objective(
     noise: Noise,
     sigmas: dict[str, Float[Array, ""]] | None = None,
 ) -> Objective:
-    """Loss and bound of images, with the given noise (Section 5).
+    """Loss and bound of images, with the given noise (docs/model.md, Eq. M and N).
 
     The inputs of the flows pass no gradients to the encoder, but their conditioning does: the encoder learns through
     the decoders. If `model.stop_gradient` is False, it also learns through the inputs of the flows. If `model.loss`
@@ -125,7 +125,7 @@ def log_normal(z: Array, std: float) -> PerSample:
 
 
 def noise_entropy(level: Level, sigma: PerSample, learns: bool = False) -> PerSample:
-    """The entropy of the noise on a flow's input, N(0, (alpha sigma)^2) in all dimensions.
+    """The entropy of the noise on a flow's input, N(0, (alpha sigma)^2) in all dimensions (docs/model.md, Eq. K).
 
     Args:
       level: the level; alpha is its `flow_noise`.

@@ -1,6 +1,7 @@
 """NiceGUI, which the extra `explore` brings: imported when a page is made, so that all else works without it."""
 
 import base64
+import functools
 from typing import Any
 
 from hcflow_jax.errors import MissingExtraError
@@ -44,11 +45,23 @@ def labelled(element: Any, label: str) -> Any:
     return element
 
 
+@functools.cache
+def _range() -> Any:
+    nicegui()
+    from nicegui.elements.mixins.disableable_element import DisableableElement  # pyright: ignore[reportMissingImports]
+    from nicegui.elements.mixins.value_element import ValueElement  # pyright: ignore[reportMissingImports]
+
+    class Range(ValueElement, DisableableElement, component="range.js"):  # pyright: ignore
+        LOOPBACK = False  # the server's answer comes late: it would move the slider back while it is dragged
+
+    return Range
+
+
 def slider(label: str, most: float, step: float) -> Any:
     """A slider from 0 that follows the pointer at once, whatever the connection."""
-    element = labelled(nicegui().slider(min=0, max=most, step=step, value=0), label)
-    element.LOOPBACK = False  # otherwise the server's answer, which comes late, moves it back while it is dragged
-    element.props["loopback"] = False
+    # Quasar's slider gives its role and name to an element that never has the focus.
+    element = labelled(_range()(value=0, throttle=0.05), label)
+    element.props.update({"min": 0, "max": most, "step": step})
     return element
 
 

@@ -19,13 +19,14 @@ from jax.sharding import Mesh
 from hcflow_jax import streams
 from hcflow_jax.config import ConfigError
 from hcflow_jax.errors import HcflowError
-from hcflow_jax.training import sharding
+from hcflow_jax.training import sharding, waiting
 
 FLAGS = ("coordinator_address", "num_processes", "process_id")
 CONNECT_SECONDS = 300  # a queue may start the last process minutes after the first
 # A process that is silent for this many seconds counts as dead, and the others end. A separate thread of each process
 # sends the heartbeats.
 HEARTBEAT_SECONDS = 60
+_LONGER = 60  # seconds: jax's own limit is longer than that of `waiting` by this, because at its limit jax aborts
 SHUTDOWN_SECONDS = 60  # a process that has finished waits this long for the others
 
 
@@ -108,20 +109,18 @@ def start(
     # Otherwise jax would catch SIGTERM for its own protocol, and `Termination` would not see it.
     jax.config.update("jax_enable_preemption_service", False)
     try:
-        jax.distributed.initialize(
-            **given,
-            initialization_timeout=CONNECT_SECONDS,
-            heartbeat_timeout_seconds=heartbeat_seconds,
-            shutdown_timeout_seconds=SHUTDOWN_SECONDS,
-        )
+        with waiting.told(CONNECT_SECONDS):
+            jax.distributed.initialize(
+                **given,
+                initialization_timeout=CONNECT_SECONDS + _LONGER,
+                heartbeat_timeout_seconds=heartbeat_seconds,
+                shutdown_timeout_seconds=SHUTDOWN_SECONDS,
+            )
     except Exception as error:  # an error of jax, of the cluster library or of the network
-        where = f"{found} was found, but its" if found else f"--coordinator_address={coordinator_address}: the"
+        where = f"{found} was found, but " if found else f"--coordinator_address={coordinator_address}: "
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         hint = f"; else give --{', --'.join(FLAGS)}" if found else ""
-        raise ConfigError(
-            f"{where} other processes were not reached: check that all are started and that the port is open{hint} "
-            f"({reason})"
-        ) from error
+        raise ConfigError(f"{where}{waiting.NOT_REACHED}{hint}; waited for {waiting.missing()} ({reason})") from error
 
 
 def _check(coordinator_address: Any, num_processes: Any, process_id: Any) -> None:

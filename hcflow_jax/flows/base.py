@@ -108,6 +108,11 @@ class Bijector(abc.ABC):
     def calibrate(self, params: Params, x: Input, cond: Cond = None) -> tuple[Params, Latent]:
         """Initialises parameters from data, such as those of actnorms, and leaves the others.
 
+        Args:
+          params: from `create`, without boxes.
+          x: data, (batch, ..., channels).
+          cond: the conditioning, or None.
+
         Returns:
           The parameters, and z = forward(x) with them.
         """
@@ -138,10 +143,27 @@ class Bijector(abc.ABC):
 
     @abc.abstractmethod
     def forward(self, params: Params, x: Input, cond: Cond = None) -> tuple[Latent, LogDet]:
-        """Data to latent: z and log|det dz/dx|, (batch,), nats."""
+        """Data to latent (Eq. 1).
+
+        Args:
+          params: from `init`, or prepared by `prepare`.
+          x: data, (batch, ..., channels).
+          cond: the conditioning, or None.
+
+        Returns:
+          z, and log|det dz/dx|, (batch,), nats.
+        """
 
     def inverse(self, params: Params, z: Latent, cond: Cond = None) -> tuple[Array, LogDet]:
-        """Latent to data: x and log|det dx/dz|, (batch,), nats, which is the negative of forward's log-det at x.
+        """Latent to data.
+
+        Args:
+          params: as in `forward`.
+          z: a latent, as `forward` returns it.
+          cond: as in `forward`.
+
+        Returns:
+          x, and log|det dx/dz|, (batch,), nats, which is the negative of forward's log-det at x.
 
         Raises:
           TypeError: the subclass does not define it.
@@ -149,7 +171,7 @@ class Bijector(abc.ABC):
         raise TypeError(f"{type(self).__name__} does not define inverse")
 
     def log_det(self, params: Params, x: Input, cond: Cond = None) -> LogDet:
-        """Only the log-det of `forward`, (batch,), nats."""
+        """Only the log-det of `forward`, (batch,), nats. Arguments as in `forward`."""
         return self.forward(params, x, cond)[1]
 
     def pull_back(self, params: Params, z: Latent, cond: Cond, cotangents: tuple[Latent, LogDet]) -> PulledBack:

@@ -58,7 +58,14 @@ def create(name: str, net: Any, key: Array, x: Array, cond: Cond) -> Params:
 
 
 def calibrate(net: Any, params: Params, x: Array, cond: Cond) -> Params:
-    """The parameters after the network's own initialisation from data; unchanged if it has no `calibrate`."""
+    """The parameters after the network's own initialisation from data; unchanged if it has no `calibrate`.
+
+    Args:
+      net: a `Conditioner`.
+      params: its parameters.
+      x: the input of the network.
+      cond: the conditioning, or None.
+    """
     if not hasattr(net, "calibrate"):
         return params
     return net.calibrate({"params": params}, x, cond)["params"]
@@ -67,8 +74,15 @@ def calibrate(net: Any, params: Params, x: Array, cond: Cond) -> Params:
 def run(name: str, net: Any, params: Params, x: Array, cond: Cond) -> Any:
     """The output of the network.
 
+    Args:
+      name: the name of the bijector, for messages.
+      net: a `Conditioner`.
+      params: its parameters.
+      x: the input of the network.
+      cond: the conditioning, or None.
+
     Raises:
-      InputError: the network does not take x and cond; the message names the bijector, `name`.
+      InputError: the network does not take x and cond.
     """
     try:
         return net.apply({"params": params}, x, cond)

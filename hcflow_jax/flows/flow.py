@@ -22,7 +22,7 @@ class Base(Protocol):
         ...
 
     def sample(self, key: Array, n: int, dtype: Any = jnp.float32) -> Latent:
-        """Draws n latents, (n, ...)."""
+        """Draws n latents, (n, ...), of a dtype."""
         ...
 
 
@@ -72,7 +72,16 @@ class StandardNormal:
         )  # pyright: ignore[reportReturnType]
 
     def sample(self, key: Array, n: int, dtype: Any = jnp.float32) -> Latent:
-        """Draws n latents, (n, *shape); the arrays of a tuple come from one draw."""
+        """Draws latents; the arrays of a tuple come from one draw.
+
+        Args:
+          key: a typed key.
+          n: the number of latents.
+          dtype: float32 or float64.
+
+        Returns:
+          (n, *shape), or a tuple of such arrays.
+        """
         sizes = [math.prod(shape) for shape in self._shapes()]
         flat = jax.random.normal(key, (n, sum(sizes)), dtype)
         ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
@@ -110,7 +119,12 @@ class Flow:
     base: Any = constant()
 
     def init(self, key: Array, x: Input, cond: Cond = None) -> Params:
-        """Fresh parameters of the bijector, initialised from the data `x` (and `cond`, if the flow is conditional).
+        """Fresh parameters of the bijector, initialised from data.
+
+        Args:
+          key: a typed key.
+          x: data, (batch, ..., channels).
+          cond: the conditioning of the data, if the flow is conditional; otherwise None.
 
         Raises:
           InputError: x or cond does not fit the bijector, or z does not fit the base.
@@ -120,18 +134,33 @@ class Flow:
         return params
 
     def log_prob(self, params: Params, x: Input, cond: Cond = None) -> Float[Array, " batch"]:
-        """log p(x | cond), (batch,), nats."""
+        """log p(x | cond), (batch,), nats.
+
+        Args:
+          params: from `init`, or trained.
+          x: data, (batch, ..., channels).
+          cond: the conditioning, or None.
+        """
         z, log_det = self.bijector.forward(params, x, cond)
         return self.base.log_prob(z) + log_det
 
     def sample(self, params: Params, key: Array, n: int, cond: Cond = None) -> Array:
-        """Draws n samples, (n, ...). The arrays of `cond` have n entries."""
+        """Draws n samples, (n, ...). Arguments and errors are those of `sample_and_log_prob`."""
         return self.sample_and_log_prob(params, key, n, cond)[0]
 
     def sample_and_log_prob(
         self, params: Params, key: Array, n: int, cond: Cond = None
     ) -> tuple[Array, Float[Array, " n"]]:
-        """Draws n samples and gives log p(x | cond) of each, (n,), nats. It costs no more than `sample`.
+        """Draws samples, and gives log p(x | cond) of each. It costs no more than `sample`.
+
+        Args:
+          params: from `init`, or trained.
+          key: a typed key.
+          n: the number of samples.
+          cond: the conditioning of each sample, arrays (n, ...); or None.
+
+        Returns:
+          The samples, (n, ...), and their log-densities, (n,), nats.
 
         Raises:
           InputError: an array of `cond` does not have n entries.

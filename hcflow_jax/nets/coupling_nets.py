@@ -29,6 +29,12 @@ class ConvConditioner(nn.Module):
 
     @nn.compact
     def __call__(self, visible: Array, cond: Array | None = None) -> tuple[Array, Array]:
+        """(s, b), each of the shape of `visible`.
+
+        Args:
+          visible: x with zeros in the hidden channels, (b, h, w, c) or (b, c).
+          cond: the conditioning, (b, h, w, e) or (b, e); or None.
+        """
         channels, at_1x1 = visible.shape[-1], visible.ndim == 2
 
         def layer(
@@ -72,6 +78,12 @@ class UNetConditioner(nn.Module):
 
     @nn.compact
     def __call__(self, visible: Array, cond: Array | None = None) -> tuple[Array, Array]:
+        """(s, b), each of the shape of `visible`.
+
+        Args:
+          visible: x with zeros in the hidden squares, (b, h, w, c).
+          cond: the conditioning, (b, h, w, e); or None.
+        """
         conv = partial(Conv, execution=self.execution)
         halve = partial(coupling_halve, times=self.halvings, implementation=self.execution.resample)
         double = partial(coupling_double, times=self.halvings, implementation=self.execution.resample)

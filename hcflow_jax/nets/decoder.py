@@ -77,6 +77,7 @@ class DecoderStage(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, style: Array) -> Array:
+        """(b, r, r, c) and the style vector (b, g) -> (b, 2r, 2r, d)."""
         conv = partial(Conv, self.width, multiplier=self.multiplier, execution=self.execution)
 
         def modulate(x: Array, name: str) -> Array:

@@ -254,7 +254,11 @@ def instance_norm_before_doubling(x: Float[Array, "b h w c"], times: int) -> Flo
 
 
 class Style(nn.Module):
-    """Style modulation: instance norm, then times s plus b; a linear dense layer of the style vector gives (s, b)."""
+    """Style modulation: instance norm, then times s plus b. A linear dense layer of the style vector gives (s, b).
+
+    Attributes:
+      execution: how it is computed.
+    """
 
     execution: Execution = Execution()
 

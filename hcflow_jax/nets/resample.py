@@ -86,7 +86,13 @@ Rule = Callable[[int], Matrix]
 
 @functools.cache
 def matrix(rule: Rule, n: int, times: int) -> Matrix:
-    """The matrix of `times` halvings or doublings of n samples by a rule. It is read-only."""
+    """The matrix of several halvings or doublings by a rule, (out, n). It is read-only.
+
+    Args:
+      rule: one of the rules in this file.
+      n: the number of samples.
+      times: the number of halvings or doublings.
+    """
     product = np.eye(n)
     for _ in range(times):
         product = rule(len(product)) @ product
@@ -119,7 +125,7 @@ class Bands:
 
 @functools.cache
 def bands(rule: Rule, n: int, times: int) -> Bands:
-    """The bands of `times` doublings of n samples by a rule, or of the transpose of its halvings."""
+    """The bands of several doublings by a rule, or of the transpose of halvings. Arguments as in `matrix`."""
     full = matrix(rule, n, times)
     return Bands(full if full.shape[0] >= n else full.T)
 
@@ -144,7 +150,7 @@ def _weigh(weights: np.ndarray, x: Array, axis: int) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def spread(band: Bands, axis: int, x: Array) -> Array:
-    """Maps m samples to s m along an axis."""
+    """Maps m samples to s m along an axis, by the bands of a matrix (s m, m)."""
     coarse = jnp.expand_dims(x, axis + 1)
     shape = [1] * coarse.ndim
     shape[axis : axis + 2] = band.coarse, band.phases
@@ -154,7 +160,7 @@ def spread(band: Bands, axis: int, x: Array) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def gather(band: Bands, axis: int, x: Array) -> Array:
-    """Maps s m samples to m along an axis: the transpose of `spread`."""
+    """Maps s m samples to m along an axis: the transpose of `spread` with the same bands."""
     grouped = x.reshape(*x.shape[:axis], band.coarse, band.phases, *x.shape[axis + 1 :])
     phases = [jax.lax.index_in_dim(grouped, p, axis + 1, keepdims=False) for p in range(band.phases)]
 

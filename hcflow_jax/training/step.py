@@ -48,7 +48,13 @@ TrainStep = Callable[[TrainState, UInt8[Array, "B R R 3"], Numbers], tuple[Train
 
 
 def numbers_of(config: ConfigDict, schedule: Schedule, mesh: Mesh) -> Numbers:
-    """The numbers of a run, on every device of the mesh."""
+    """The numbers of a run, on every device of the mesh.
+
+    Args:
+      config: the whole config; `seed` is used.
+      schedule: the schedule of the run.
+      mesh: from `sharding.make_mesh`.
+    """
     own = Numbers(np.asarray(config.seed % 2**32, np.uint32), schedule.numbers())
     return sharding.place(sharding.replicated(mesh), own)
 

@@ -92,7 +92,13 @@ class Numbers(Value):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Storage(Value):
-    """An array of numbers in the file, outside the pickle: its key, its dtype and its number of elements."""
+    """An array of numbers in the file, outside the pickle.
+
+    Attributes:
+      key: its name.
+      dtype: the dtype of its elements.
+      count: the number of its elements.
+    """
 
     key: str
     dtype: np.dtype
@@ -101,7 +107,14 @@ class Storage(Value):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tensor(Value):
-    """A part of a storage. Offset and strides count elements."""
+    """A part of a storage.
+
+    Attributes:
+      storage: the storage.
+      offset: the position of the first element in the storage.
+      shape: the shape of the tensor.
+      strides: the strides of its axes, in elements.
+    """
 
     storage: Storage
     offset: int

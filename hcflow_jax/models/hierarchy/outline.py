@@ -25,6 +25,9 @@ class HierarchyOutline(Outline):
 
     The columns of the overview are the encoder, y, the decoder, the flows and z. Its rows are the levels, fine to
     coarse.
+
+    Attributes:
+      model: the model.
     """
 
     model: Hierarchy

@@ -65,7 +65,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
     Yields:
       A hidden path in the same folder. Write a file or make a directory there. When the block ends, it is moved to
-      `path`; if the block raises, it is removed. A directory can only replace an empty directory.
+      `path`; if the block raises, it is removed. If `path` exists, a directory can only replace an empty directory.
 
     Raises:
       OSError: the file cannot be moved to `path`.

@@ -27,7 +27,7 @@ def local(given: Given, what: str = "") -> Path:
     If there is no such user, `~user` is a part of the name.
 
     Args:
-      given: the path. If possible, as it was written and not as a `Path`, which turns `gs://a` into `gs:/a`.
+      given: the path. Give it as it was written, if possible: a `Path` turns `gs://a` into `gs:/a`.
       what: the option, field or argument, for the message.
 
     Raises:

@@ -56,8 +56,10 @@ class Invert(Bijector):
 
 
 def _from_latent(inner: Bijector, key: Array, z: Array, cond: Cond) -> tuple[Params, Array]:
-    """Parameters of a bijector whose latent has the shape of `z`; and an array of x's shape, whose values do not
-    matter. (`create` takes x, not z.)
+    """Parameters of a bijector whose latent, not whose x, has the shape of `z`.
+
+    Returns:
+      The parameters, and an array of x's shape; its values do not matter.
     """
     if isinstance(inner, Chain):
         made = {}

@@ -38,7 +38,7 @@ def _vector(*shape: int, sign: int = 1) -> Layout:
     """The layout of a vector with one value per channel.
 
     Args:
-      *shape: their shape; -1 is the axis of the channels.
+      *shape: the shape of their array; -1 is the axis of the channels.
       sign: -1 if they store the negative.
     """
     return Layout(lambda a: sign * a.reshape(-1), lambda a: sign * a.reshape(shape))

@@ -187,5 +187,5 @@ def _scale(layer: str) -> str:
 
 
 def _unet(inner: list[str]) -> list[str]:
-    """The same for the U-Nets of a decoder. Other layers keep their names."""
+    """Their names of a layer in a decoder's U-Net. Other layers keep their names."""
     return [_scale(inner[0]), *inner[1:]] if re.fullmatch(r"(up|down)_\d+_[ab]", inner[0]) else inner

@@ -44,7 +44,7 @@ class LevelMap:
 
     Attributes:
       y: its input at the images, (b, ...).
-      forward: y -> (its image, the log-determinant (b,) in nats). Each sample is mapped independently of the others.
+      forward: y -> (the result, its log-determinant (b,) in nats). Samples do not depend on each other.
       inverse: the inverse of `forward`; its log-determinant is the negative of forward's.
     """
 
@@ -271,7 +271,7 @@ class ImageModel(abc.ABC):
         return x + noise_std**2 * self.finest_score(params, x, state)
 
     def to_space(self, params: Params, z: ByLevel, space: str) -> ByLevel:
-        """Converts some levels of the latents to another of the `spaces` than "z".
+        """Converts some levels of the latents to a space other than "z"; see `spaces`.
 
         Returns:
           The values, in that space, of the levels that the space replaces.
@@ -287,7 +287,7 @@ class ImageModel(abc.ABC):
         del params, y
         raise InputError(f"no space {space!r}; there are {', '.join(self.spaces)}")
 
-    # What a run watches
+    # Monitoring
 
     def flow_params(self, prepared: Params) -> dict[str, Params]:
         """The prepared parameters of each level's flow, which a training run monitors; {}: it monitors nothing."""

@@ -283,7 +283,7 @@ class Hierarchy(ImageModel):
         return top.to_latents(self, params, y) if space == "y_top" else super().from_space(params, y, space)
 
     def draw(self, key: Key[Array, ""], count: int, sigma: Sigma = 1.0) -> ByLevel:
-        """Draws z ~ N(0, (sigma prior_std)^2) (docs/model.md, Eq. Q). 1x1 levels have sigma 1, unless named in it."""
+        """Draws z ~ N(0, (sigma prior_std)^2) (docs/model.md, Eq. Q). A single sigma does not apply to 1x1 levels."""
         sigmas = sigma if isinstance(sigma, dict) else dict.fromkeys(self.scaled_levels, sigma)
         for name in sigmas:
             if name not in self.level_names:

@@ -225,7 +225,7 @@ class Glow(ImageModel):
         }
 
     def finest_score(self, params: Params, x: Float[Array, "b r r 3"], state: State) -> Float[Array, "b r r 3"]:
-        """The gradient of log p(x) with respect to x, nats: no level of Glow is an image given coarser levels."""
+        """The gradient of log p(x) with respect to x, nats. Nothing is held fixed: Glow is one flow over pixels."""
         del state
         return jax.grad(lambda x: sum(jnp.sum(share) for share in self._log_density(params, x).values()))(x)
 

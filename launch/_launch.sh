@@ -3,7 +3,7 @@
 #
 #   refuse MESSAGE           one line on stderr and exit status 2, for what the user can put right
 #   act COMMAND...           runs a command; prints it instead where `dry` is set
-#   act_unless TEST -- COMMAND...    runs it where the command TEST fails
+#   act_either TEST -- COMMAND... -- OTHER...    the command where TEST succeeds, the other where it fails
 #   feed COMMAND...          likewise a command that reads our stdin, which is printed as a here-document
 #   quoted WORD...           the words as a shell would read them back
 #   whole VALUE OPTION       refuses what is not a whole number above 0
@@ -32,14 +32,18 @@ quoted() {
 
 act() { if [ -n "$dry" ]; then quoted "$@"; else "$@"; fi; }
 
-act_unless() {
-  local given=()
-  while [ "$1" != -- ]; do given+=("$1"); shift; done
+act_either() {
+  local tested=() yes=()
+  while [ "$1" != -- ]; do tested+=("$1"); shift; done
+  shift
+  while [ "$1" != -- ]; do yes+=("$1"); shift; done
   shift
   if [ -n "$dry" ]; then
-    printf '%s || %s\n' "$(quoted "${given[@]}")" "$(quoted "$@")"
+    printf 'if %s; then %s; else %s; fi\n' "$(quoted "${tested[@]}")" "$(quoted "${yes[@]}")" "$(quoted "$@")"
+  elif "${tested[@]}" >/dev/null 2>&1; then
+    "${yes[@]}"
   else
-    "${given[@]}" >/dev/null 2>&1 || "$@"
+    "$@"
   fi
 }
 

@@ -2,6 +2,7 @@
 # On a machine of a pod: trains in the background, so that it outlives the connection that started it.
 #
 #   launch/_worker.sh start ARGUMENT...    of hcflow_jax.main; its output goes to train.log, beside launch/
+#   launch/_worker.sh status               "running", "ended STATUS", or "not started"
 #   launch/_worker.sh stop                 SIGTERM, and waits until it has saved and ended
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
@@ -14,9 +15,15 @@ case "${1:-}" in
     shift
     if running; then fail "training runs already, as process $(cat train.pid): stop it first"; fi
     keep_compiled
-    nohup "$PY" -m hcflow_jax.main "$@" >>train.log 2>&1 </dev/null &
-    echo $! >train.pid
-    say "training, as process $!; $ROOT/train.log has its output"
+    rm -f train.pid train.status
+    # shellcheck disable=SC2016 # the inner shell expands them
+    nohup bash -c '"$@" & echo $! >train.pid; wait $!; echo $? >train.status' _ "$PY" -m hcflow_jax.main "$@" \
+      >>train.log 2>&1 </dev/null &
+    until [ -s train.pid ]; do sleep 0.1; done
+    say "training, as process $(cat train.pid); $ROOT/train.log has its output"
+    ;;
+  status)
+    if running; then echo running; elif [ -s train.status ]; then echo "ended $(cat train.status)"; else echo "not started"; fi
     ;;
   stop)
     if ! running; then say "no training runs here"; exit 0; fi
@@ -25,5 +32,5 @@ case "${1:-}" in
     rm -f train.pid
     tail -n 1 train.log
     ;;
-  *) printf 'error: expected start or stop\n' >&2; exit 2 ;;
+  *) printf 'error: expected start, status or stop\n' >&2; exit 2 ;;
 esac

@@ -205,14 +205,14 @@ def test_every_control_has_a_name():
         names: dict[str, str] = {}
         for element in tab.user.client.elements.values():
             kind = element.tag
-            if kind in ("q-slider", "q-btn", "q-toggle", "q-input", "nicegui-input", "q-option-group", "button"):
+            if kind in ("nicegui-range", "q-btn", "q-toggle", "q-input", "nicegui-input", "q-option-group", "button"):
                 name = element.props.get("aria-label", "")
                 assert name or element.props.get("label"), f"{kind} {element.id}"
                 assert not name or name not in names, f"{kind} and {names[name]} are both named {name}"
                 names[name] = kind
             if kind == "img":
                 assert "alt" in element.props
-        assert len(names) > 30
+        assert len(names) > 30 and "nicegui-range" in names.values()
 
     visited(script)
 

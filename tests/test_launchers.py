@@ -85,16 +85,10 @@ def test_slurm_runs_one_process_a_node_with_all_its_gpus():
     assert lines[-1] == "END"
 
 
-def test_a_pod_is_made_filled_and_started():
-    lines = dry("tpu_pod.sh", "train", "--dry-run", *TPU, "--type=v5litepod-256", "--nfs=10.0.0.2:/runs", *TRAINING)
-    create, pack, copy, unpack, install, mount, start = words(lines)
+def test_a_pod_is_filled_and_started():
+    lines = dry("tpu_pod.sh", "train", "--dry-run", *TPU, "--nfs=10.0.0.2:/runs", *TRAINING)
+    pack, copy, unpack, install, mount, start = words(lines)
     tpu = ["gcloud", "compute", "tpus", "tpu-vm"]
-    split = create.index("||")
-    assert create[:split] == [*tpu, "describe", "hc", "--zone=us-west4-a"]
-    assert create[split + 1 :] == [
-        *(*tpu, "create", "hc", "--zone=us-west4-a"),
-        *("--accelerator-type=v5litepod-256", "--version=v2-alpha-tpuv5-lite"),
-    ]
     assert pack[:3] == ["tar", "-C", str(ROOT)] and all((ROOT / name).exists() for name in pack[6:])
     assert copy == [*tpu, "scp", pack[5], "hc:hcflow_jax.tar.gz", "--zone=us-west4-a", "--worker=all"]
     for command in (unpack, install, mount, start):
@@ -107,14 +101,12 @@ def test_a_pod_is_made_filled_and_started():
 
 
 def test_a_pod_that_is_there_is_used_and_given_back():
-    assert not any("create" in line for line in dry("tpu_pod.sh", "train", "--dry-run", *TPU, *TRAINING))
     made, fetched = dry("tpu_pod.sh", "logs", "--dry-run", *TPU, "--out=here")
     assert made == "mkdir -p here" and "--output-directory=here" in fetched and "--worker=all" in fetched
     (stop,) = dry("tpu_pod.sh", "stop", "--dry-run", *TPU)
     assert "launch/_worker.sh stop" in stop
-    assert dry("tpu_pod.sh", "delete", "--dry-run", *TPU, "--project=p") == [
-        "gcloud compute tpus tpu-vm delete hc --project=p --zone=us-west4-a"
-    ]
+    (delete,) = dry("tpu_pod.sh", "delete", "--dry-run", *TPU, "--project=p")
+    assert "then gcloud compute tpus queued-resources delete hc --project=p --zone=us-west4-a --force;" in delete
 
 
 def manifest(*arguments: str) -> dict[str, Any]:
@@ -181,7 +173,7 @@ def test_the_schema_finds_mistakes():
     ("script", "arguments", "tool"),
     [
         ("slurm.sh", ["--nodes=2", *TRAINING[:2], "--workdir={tmp}/run"], "sbatch"),
-        ("tpu_pod.sh", ["train", *TPU, "--type=v5litepod-8", *TRAINING], "gcloud"),
+        ("tpu_pod.sh", ["train", *TPU, *TRAINING], "gcloud"),
         ("tpu_pod.sh", ["logs", *TPU, "--out={tmp}/logs"], "gcloud"),
         ("tpu_pod.sh", ["delete", *TPU], "gcloud"),
         ("kubernetes.sh", [*JOBSET, *TRAINING], "kubectl"),
@@ -240,7 +232,8 @@ ALL = ["local.sh", "slurm.sh", "tpu_pod.sh", "kubernetes.sh"]
         (["local.sh"], ["--extra=rocm", *TRAINING], "--extra=rocm: expected cuda12"),
         (["slurm.sh"], ["--nodes=0", *TRAINING], "--nodes=0: expected a whole number above 0"),
         (["slurm.sh"], ["--time=soon", *TRAINING], "--time=soon: expected MINUTES"),
-        (ALL[2:], [], "what is to be done? train, logs"),
+        (["tpu_pod.sh"], [], "what is to be done? train, status, logs"),
+        (["kubernetes.sh"], [], "what is to be done? train, logs"),
         (["tpu_pod.sh"], ["train", "--zone=z", *TRAINING], "--name=NAME is missing"),
         (["tpu_pod.sh"], ["train", "--name=hc", *TRAINING], "--zone=ZONE is missing"),
         (["tpu_pod.sh"], ["train", *TPU, "--nfs=here", *TRAINING], "--nfs=here: expected SERVER:/SHARE"),
@@ -286,11 +279,13 @@ def test_a_worker_starts_once_and_stops_when_it_has_saved(tmp_path: Path):
         assert worker("start", "--config=a b").returncode == 0
         again = worker("start")
         assert again.returncode == 1 and "training runs already" in again.stderr
+        assert worker("status").stdout == "running\n"
     finally:
         stopped = worker("stop")
     assert (stopped.returncode, stopped.stdout) == (0, "saved\n")
     assert (tmp_path / "train.log").read_text() == "-m hcflow_jax.main --config=a b\nsaved\n"
     assert "no training runs" in worker("stop").stderr
+    assert worker("status").stdout == "ended 143\n"
 
 
 def test_scripts_are_clean():

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from hcflow_jax import pictures
+from hcflow_jax.errors import InputError
 
 
 def _images(count: int, size: int = 4) -> np.ndarray:
@@ -116,6 +117,10 @@ def test_sheets_as_files_are_the_sheets(tmp_path):
         np.testing.assert_array_equal(np.array(picture), pictures.rows(rows, labels, 5))
     with pytest.raises(ValueError, match="at least one image"):
         pictures.save_grid(tmp_path / "c.png", iter([]), 0, 3)
+    for wrong, message in ((rows[:2], "are 2 rows of images, but 3"), ([*rows, rows[0]], "more rows of images than")):
+        with pytest.raises(InputError, match=message):
+            pictures.save_rows(tmp_path / "c.png", iter(wrong), labels, (4, 8), 5)
+    assert not (tmp_path / "c.png").exists()
 
 
 def test_what_has_no_text(tmp_path):

@@ -66,7 +66,7 @@ def test_the_fast_tier_needs_dev_alone(start):
 def test_the_full_tier_repeats_no_test_of_the_fast_one(start):
     status, calls, _ = start("launch/test.sh", "--full")
     assert status == 0
-    assert calls[:3] == ["install dev into a new .venv", "install peers,browser,docs into .venv", "browser"]
+    assert calls[:3] == ["install dev into a new .venv", "install peers,browser,docs,pictures into .venv", "browser"]
     assert calls[3].endswith(" pyright")
     assert f" -m {FULL} -n " in calls[4]
     assert len(calls) == 5
@@ -112,7 +112,7 @@ def test_ci_starts_with_what_the_readme_says_in_a_place_without_environment(star
     assert installed == [
         "install dev into a new .venv",
         "install dev into .venv",
-        "install peers,browser,docs into .venv",
+        "install peers,browser,docs,pictures into .venv",
     ]
     assert [path.name for path in old.iterdir()] == ["old"]  # it was neither used nor touched
     assert [path.name for path in tmp_path.iterdir()] == ["top"]  # and the copy is gone

@@ -72,12 +72,12 @@ def test_flags_that_cannot_be(flags, message):
 @pytest.mark.parametrize(("found", "hint"), [(None, "--coordinator_address=here:80"), ("SLURM", "SLURM was found")])
 def test_others_that_are_not_reached(monkeypatch, found, hint):
     def initialize(**how):
-        assert how["initialization_timeout"] == distributed.CONNECT_SECONDS
+        assert how["initialization_timeout"] > distributed.CONNECT_SECONDS  # `waiting` ends the process before
         raise RuntimeError("DEADLINE_EXCEEDED:\n no answer")
 
     monkeypatch.setattr(jax.distributed, "initialize", initialize)
     monkeypatch.setattr(distributed, "cluster", lambda: found)
-    with pytest.raises(ConfigError, match=rf"{hint}.*not reached.*\(DEADLINE_EXCEEDED: no answer\)"):
+    with pytest.raises(ConfigError, match=rf"{hint}.*not reached.*waited for .* \(DEADLINE_EXCEEDED: no answer\)"):
         distributed.start(None if found else "here:80", None if found else 2, None if found else 0)
     assert not jax.config.jax_enable_preemption_service  # pyright: ignore
     jax.config.update("jax_enable_preemption_service", True)

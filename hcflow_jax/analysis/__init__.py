@@ -1,1 +1,1 @@
-"""What trained models do, in figures and pictures, on `api` alone."""
+"""Figures and comparisons of trained models. It uses trained models only through `api`."""

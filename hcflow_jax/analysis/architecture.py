@@ -1,7 +1,7 @@
-"""A model's architecture in pictures: its overview, a flow, and a level's networks (the paper's Figures 2, 3, 12).
+"""Draws a model's architecture: an overview, a flow, and a level's networks (the paper's Figures 2, 3 and 12).
 
-What is drawn comes from a config alone: no parameters are made, and nothing is compiled. The family of the model says
-what it is made of (`models.outline`); this module gives it colours.
+A drawing needs only a config: no parameters are made, and nothing is compiled. The model's family describes its parts
+(`models.outline`), and this module adds the colours.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from hcflow_jax.pictures.diagrams import Style, diagram
 
 OVERVIEW, FLOW, NETWORKS = VIEWS = ("overview", "flow", "networks")
 
-# Okabe and Ito's colours, which people of any colour vision tell apart.
+# The colours of Okabe and Ito: people with any kind of colour vision can tell them apart.
 _ORANGE, _SKY, _GREEN = "#E69F00", "#56B4E9", "#009E73"
 _BLUE, _VERMILION, _PURPLE, _BLACK = "#0072B2", "#D55E00", "#CC79A7", "#000000"
 STYLES = {
@@ -40,16 +40,16 @@ STYLES = {
 
 
 def graph(described: Outline, view: str = OVERVIEW, level: str | None = None) -> Graph:
-    """One view of a model.
+    """The graph of one view of a model.
 
     Args:
       described: from `models.outline.outline`.
-      view: "overview"; or "flow" or "networks", of one level.
-      level: the name of that level; None: the finest. The overview has none.
+      view: "overview", or "flow" or "networks" of one level.
+      level: the name of that level; None: the finest. The overview takes no level.
 
     Raises:
-      InputError: there is no such view or level, the overview is asked for a level, or the family does not
-        describe what is asked for.
+      InputError: the view or the level does not exist, a level is given for the overview, or the family does not
+        describe this view.
     """
     if view not in VIEWS:
         raise InputError(f"no view {view!r}; there are {', '.join(VIEWS)}")
@@ -64,16 +64,21 @@ def graph(described: Outline, view: str = OVERVIEW, level: str | None = None) ->
 
 
 def draw(path: str | Path, config: ConfigDict, view: str = OVERVIEW, level: str | None = None) -> None:
-    """Draws a view of a config's model as a PNG or a PDF, by the file's ending.
+    """Draws a view of a config's model.
+
+    Args:
+      path: the file to write; its ending, .png or .pdf, decides the format.
+      config: the config of the model.
+      view, level: as in `graph`.
 
     Raises:
-      ConfigError: there is no model of this config.
-      InputError: as `graph`, or the file has another ending.
+      ConfigError: no model can be built from this config.
+      InputError: as in `graph`, or the file has another ending.
       MissingExtraError: matplotlib is not installed.
     """
     save(path, graph(outline(config), view, level))
 
 
 def save(path: str | Path, drawn: Graph) -> None:
-    """Draws a view from `graph`; raises as `draw`."""
+    """Draws a graph from `graph` into a .png or .pdf file. The errors are those of `draw`."""
     diagram(path, drawn, STYLES)

@@ -1,4 +1,4 @@
-"""What of two runs can be compared: the fields in which they differ, and quantities that mean the same in both."""
+"""Decides what can be compared between two runs: how their configs differ, and which quantities mean the same."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,20 +8,24 @@ from hcflow_jax import config as schema
 from hcflow_jax.analysis.histories import TRAIN, Run
 from hcflow_jax.config import fields
 
-_UNIT = ("data.noise_std", "data.bits", "data.resolution")  # what a bit is measured of
-_MEASURING = ("data.resolution", "eval.protocol", "eval.denoise", "sample.sigma")
-_IMAGES = ("data.source", "data.path", "data.name", "data.style", "data.train_images")
+_UNIT = ("data.noise_std", "data.bits", "data.resolution")  # bits/dim depends on these data fields
+_MEASURING = ("data.resolution", "eval.protocol", "eval.denoise", "sample.sigma")  # distances depend on these fields
+_IMAGES = ("data.source", "data.path", "data.name", "data.style", "data.train_images")  # these choose the images
 
 
 def differences(run: Run, reference: Run) -> dict[str, tuple[Any, Any]]:
-    """The fields whose values matter for what is learned and differ; the seed and paths do not count.
+    """The fields that differ and affect what is learned. The seed and paths do not count.
 
-    These are the fields that may not change when a run resumes, `train.init_from`, and `train.num_steps` where the
-    learning rates fall over a part of the run. "training images" stands for the fields that say which these are.
+    These are the fields that may not change when a run resumes, `train.init_from`, and `train.num_steps` if the
+    learning rates decay at the end of one of the runs. If the training images of both runs are known, the entry
+    "training images" replaces the fields that choose them.
+
+    Returns:
+      {field: (value of `run`, value of `reference`)}.
     """
     a, b = run.config, reference.config
     found = schema.differences(a, b)
-    families = "model.family" in found  # then none of the model's own fields can be compared
+    families = "model.family" in found  # the fields of different families cannot be compared
     own = ("model.", "train.learning_rate.", "train.decay.")
 
     def counts(path: str) -> bool:
@@ -40,7 +44,10 @@ def differences(run: Run, reference: Run) -> dict[str, tuple[Any, Any]]:
 
 
 def joined(runs: Sequence[Run]) -> list[Run]:
-    """Runs of one config become one, with a seed each."""
+    """Joins runs of the same config to one run with several seeds.
+
+    Two runs have the same config if `differences` finds nothing. Runs with averaged rows are not joined.
+    """
     groups: list[list[Run]] = []
     for run in runs:
         same = [group for group in groups if not run.edges and not group[0].edges and not differences(run, group[0])]
@@ -57,12 +64,12 @@ def joined(runs: Sequence[Run]) -> list[Run]:
 
 
 def has(run: Run, name: str) -> bool:
-    """Whether any seed has points of a quantity."""
+    """Whether any seed of the run has points of the quantity `name`."""
     return any(len(seed.points.get(name, ())) for seed in run.seeds)
 
 
 def bound(run: Run, reference: Run) -> str:
-    """What the curves show: "bits_per_dim", or "loss" where one of the runs has a level without noise."""
+    """The quantity of the curves: "bits_per_dim", or "loss" if bits/dim is undefined for one of the runs."""
     both = all(has(each, f"{TRAIN}/bits_per_dim") for each in (run, reference))
     return "bits_per_dim" if both else "loss"
 
@@ -76,7 +83,12 @@ def _differing(run: Run, reference: Run, paths: Sequence[str]) -> tuple[str, Any
 
 
 def refuse_bound(run: Run, reference: Run, bound: str) -> str | None:
-    """Why the curves of bits/dim or loss cannot be compared, in one line; None if they can."""
+    """The reason why the curves of two runs cannot be compared, in one line; None if they can.
+
+    Args:
+      run, reference: the runs.
+      bound: the quantity of the curves, from `bound`.
+    """
     what = "bits/dim" if bound == "bits_per_dim" else "loss"
     found = _differing(run, reference, _UNIT)
     if bound == "loss" and not found:
@@ -90,7 +102,7 @@ def refuse_bound(run: Run, reference: Run, bound: str) -> str | None:
 
 
 def refuse_distances(run: Run, reference: Run) -> str | None:
-    """Why distances cannot be compared, in one line; None if they can."""
+    """The reason why the distances of two runs cannot be compared, in one line; None if they can."""
     found = _differing(run, reference, _MEASURING)
     if found is None and run.images and reference.images and run.images["identity"] != reference.images["identity"]:
         found = "the training set", run.images["name"], reference.images["name"]

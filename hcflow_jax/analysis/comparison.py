@@ -1,4 +1,4 @@
-"""What `hcflow compare` tells: lines for a person, values for a program, and the picture."""
+"""The output of `hcflow compare`: text for a person, values for a program, and a picture."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from hcflow_jax import pictures
 from hcflow_jax.analysis.histories import EVAL, MEASURE, TRAIN, Run
 from hcflow_jax.analysis.on_track import Band, Comparison, Row, band, edges
 
-SHOWN = 8  # rows of a table, at most, besides the end of the reference
-LONGEST = 40  # characters of a name in the picture; of a longer one the end is shown
+SHOWN = 8  # the most rows of a table, not counting the row for the end of the reference
+LONGEST = 40  # characters of a name in the picture; only the end of a longer name is shown
 _BOUNDS = {"bits_per_dim": "bits/dim", "loss": "loss"}
 _KINDS = {TRAIN: "training ", EVAL: "held-out "}
 
 
 def label(quantity: str) -> str:
-    """A quantity for a person: "held-out bits/dim", "fid of 2,000 samples"."""
+    """The name of a quantity for a person, such as "held-out bits/dim" or "fid of 2,000 samples"."""
     kind, name = quantity.split("/", 1)
     name, _, count = name.partition(" of ")
     samples = f" of {int(count):,} samples" if count else ""
@@ -26,7 +26,7 @@ def label(quantity: str) -> str:
 
 
 def about(run: Run) -> str:
-    """One line on how far a run is."""
+    """One line about the progress of a run: steps, images and seconds of training."""
     seed, steps = run.seeds[0], run.last_step
     seconds = max(points.seconds[-1] for points in seed.points.values() if len(points))
     end = int(run.config.train.num_steps)
@@ -34,7 +34,7 @@ def about(run: Run) -> str:
 
 
 def alone(run: Run) -> list[str]:
-    """The table of a run without a reference."""
+    """Tables of a run's curves, without a reference, as lines of text."""
     own = run.windowed(edges(run.last_step, int(run.config.train.log_every)))
     lines = []
     for name, points in own.seeds[0].points.items():
@@ -49,7 +49,7 @@ def alone(run: Run) -> list[str]:
 
 
 def lines(comparison: Comparison) -> list[str]:
-    """A comparison for a person."""
+    """A comparison as lines of text for a person."""
     reference, count = comparison.reference, len(comparison.reference.seeds)
     seeds = ", ".join(str(seed.seed) for seed in reference.seeds)
     told = [
@@ -113,7 +113,7 @@ def _verdict(comparison: Comparison) -> str:
 
 
 def plain(comparison: Comparison) -> dict[str, Any]:
-    """A comparison as JSON's own types: all rows of all tables."""
+    """A comparison as plain values for JSON, with all rows of all tables."""
     reference, newest = comparison.reference, comparison.newest
     return {
         "reference": reference.name,
@@ -129,12 +129,14 @@ def plain(comparison: Comparison) -> dict[str, Any]:
 
 
 def draw(path: Path, run: Run, comparisons: Sequence[Comparison]) -> None:
-    """Draws the run over the bands of its references, by step and by time; a row of panels for each quantity.
+    """Draws the curves of a run and the bands of its references, by step and by time.
+
+    There is one row of panels for each quantity.
 
     Args:
       path: the path of the PNG.
-      run: as it was read.
-      comparisons: with each reference; none: the run alone.
+      run: the run, as it was read.
+      comparisons: one for each reference. None given: only the run is drawn.
 
     Raises:
       MissingExtraError: matplotlib is not installed.
@@ -165,7 +167,7 @@ def draw(path: Path, run: Run, comparisons: Sequence[Comparison]) -> None:
 
 
 def _series(run: Run, quantity: str, own: Run, axis: str, divisor: float = 1.0) -> pictures.Series:
-    """The line or points of a run; with several seeds, their median and band."""
+    """The line or the points of a run. With several seeds: their median and their band."""
     found = band(run, quantity)
     xs = found.seconds / divisor if axis == "seconds" else found.step * (run.batch_size if axis == "images" else 1)
     points, several = not quantity.startswith(TRAIN), len(run.seeds) > 1
@@ -177,7 +179,7 @@ def _series(run: Run, quantity: str, own: Run, axis: str, divisor: float = 1.0) 
 
 
 def _top(bands: Sequence[Band]) -> float | None:
-    """Where the panel of a quantity ends, so that a run that diverges leaves the references to be seen."""
+    """The upper limit of a quantity's panel. A run that diverges must not squeeze the references into a line."""
     high = max((float(np.max(each.high)) for each in bands if len(each.high)), default=None)
     low = min((float(np.min(each.low)) for each in bands if len(each.low)), default=None)
     return None if high is None or low is None or high == low else high + (high - low)
@@ -191,7 +193,7 @@ def _unit(seconds: float) -> tuple[str, float]:
 
 
 def _thinned(count: int, most: int) -> list[int]:
-    """At most so many of `count` places, evenly, with the first and the last."""
+    """At most `most` of the indices 0 to count - 1, evenly spaced, with the first and the last."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist() if count else []
 
 

@@ -1,4 +1,4 @@
-"""Curves of several runs over steps and over time: the distance of samples during training (Figure 7), or a bound."""
+"""Curves of several runs over steps and over time: distances of samples during training (Figure 7), or bounds."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,12 +10,12 @@ from hcflow_jax.analysis.on_track import band
 from hcflow_jax.errors import InputError
 from hcflow_jax.pictures import Panel, Series
 
-_PREFERRED = (MEASURE, EVAL, TRAIN)  # kinds of quantities: distances, held-out bounds, bounds of training batches
+_PREFERRED = (MEASURE, EVAL, TRAIN)  # order of quantities: distances, held-out bounds, bounds of training batches
 _UNITS = (("hours", 3600.0), ("minutes", 60.0))
 
 
 def quantities(runs: Sequence[Run]) -> list[str]:
-    """What all runs have points of: distances first, then bounds of held-out images, then of training batches."""
+    """The quantities that all runs have: distances, then bounds of held-out images, then of training batches."""
     each = [{name for seed in run.seeds for name, points in seed.points.items() if len(points)} for run in runs]
     return sorted(set.intersection(*each), key=lambda name: (_PREFERRED.index(name.split("/")[0]), name))
 
@@ -24,12 +24,12 @@ def find(runs: Sequence[Run], wanted: str | None) -> str:
     """Finds the quantity that a user names, among those that all runs have.
 
     Args:
-      runs: at least one.
-      wanted: its name ("eval/bits_per_dim"), what `label` makes of it ("held-out bits/dim"), or a part of either that
-        fits one only. None: the first of `quantities`.
+      runs: at least one run.
+      wanted: the name of the quantity ("eval/bits_per_dim"), its label ("held-out bits/dim"), or a part of either
+        that matches only one quantity. None: the first of `quantities`.
 
     Raises:
-      InputError: no quantity fits, or several do; the message lists what there is.
+      InputError: no quantity matches, or several do; the message lists the quantities.
     """
     known = quantities(runs)
     said = ", ".join(label(name) for name in known)
@@ -45,11 +45,11 @@ def find(runs: Sequence[Run], wanted: str | None) -> str:
 
 
 def panels(runs: Mapping[str, Run], quantity: str) -> list[Panel]:
-    """Two panels, by step and by time of training. Runs of several seeds have a band from the least to the greatest.
+    """Two panels, by step and by training time. A run with several seeds has a band from the lowest to the highest.
 
     Args:
-      runs: by the name in the legend.
-      quantity: that all of them have, from `find`.
+      runs: name in the legend -> run.
+      quantity: a quantity that all runs have, from `find`.
     """
     bands = {name: band(run, quantity) for name, run in runs.items()}
     longest = max(float(found.seconds[-1]) for found in bands.values())
@@ -64,7 +64,7 @@ def panels(runs: Mapping[str, Run], quantity: str) -> list[Panel]:
 
 
 def rows(runs: Mapping[str, Run], quantity: str) -> list[dict[str, Any]]:
-    """The points behind the curves, of each seed, for CSV."""
+    """The points of the curves, as rows for CSV: one for each point of each seed. See `panels` for the arguments."""
     return [
         {"run": name, "seed": seed.seed, "step": step, "seconds": seconds, label(quantity): value}
         for name, run in runs.items()
@@ -77,5 +77,13 @@ def rows(runs: Mapping[str, Run], quantity: str) -> list[dict[str, Any]]:
 
 
 def save(path: Any, runs: Mapping[str, Run], quantity: str) -> None:
-    """Draws the panels into a PNG or a PDF, by the file's ending."""
+    """Draws the panels into a PDF if the file ends in .pdf, else into a PNG.
+
+    Args:
+      path: the file to write.
+      runs, quantity: as in `panels`.
+
+    Raises:
+      MissingExtraError: matplotlib is not installed.
+    """
     pictures.panels(path, [panels(runs, quantity)])

@@ -1,7 +1,7 @@
-"""What runs wrote while they trained, read from a workdir or from a reference that comes with the package.
+"""Reads the training curves of runs, from a workdir or from a reference that comes with the package.
 
-A reference is a run that somebody else's can be held against: `hcflow_jax/references/NAME.json`, a config with the
-curves of one or more seeds (`python -m benchmarks.reference` makes it).
+A reference is a run to compare other runs with: a config and the curves of one or more seeds. It is the file
+`hcflow_jax/references/NAME.json`; `python -m benchmarks.reference` makes it.
 """
 
 import dataclasses
@@ -33,12 +33,14 @@ _DISTANCE = re.compile(r"fid|kid|frechet_(?!.*_floor$).+")
 
 @dataclasses.dataclass(frozen=True)
 class Points:
-    """A quantity at n steps of one run, in order of step.
+    """The values of a quantity at n steps of one run, in order of step.
 
     Attributes:
-      step: steps done.
-      seconds: the seconds of training until then, over all resumptions: without compiling, evaluating, sampling and
-        saving. value: the value of the quantity. rows: how many rows of the history each point is the mean of.
+      step: the number of steps done.
+      seconds: the seconds of training until then, over all resumptions of the run. Compiling, evaluating, sampling
+        and saving do not count.
+      value: the value of the quantity.
+      rows: the number of rows of the history that were averaged.
     """
 
     step: Float[np.ndarray, " n"]
@@ -51,17 +53,17 @@ class Points:
 
     @classmethod
     def of(cls, rows: Sequence[tuple[float, float, float]]) -> "Points":
-        """Points from (step, seconds, value), each of one row."""
+        """Points from rows (step, seconds, value), one row for each point."""
         step, seconds, value = np.array(rows, float).reshape(-1, 3).T
         return cls(step, seconds, value, np.ones(len(rows)))
 
     def after(self, step: float) -> "Points":
-        """The points of later steps."""
+        """The points after a step."""
         return Points(*(getattr(self, field.name)[self.step > step] for field in dataclasses.fields(self)))
 
     def windowed(self, edges: Sequence[float]) -> "Points":
-        """Means over windows: steps in (edges[i], edges[i + 1]]; a window without points is left out."""
-        at = np.searchsorted(edges, self.step)  # 0: before the first window
+        """Means over windows of steps (edges[i], edges[i + 1]]. Windows without points are left out."""
+        at = np.searchsorted(edges, self.step)  # 0: not after the first edge
         parts = [np.flatnonzero(at == i) for i in range(1, len(edges))]
         parts = [part for part in parts if len(part)]
 
@@ -81,10 +83,10 @@ class Seed:
     """One training run of a config.
 
     Attributes:
-      seed: the config's.
-      points: by quantity: "train/bits_per_dim", "eval/loss", "measure/fid of 2000" (samples), ...
-      images_per_second: median over the rows of training; None where no row has it.
-      about: for people: `date`, `device`, `versions`.
+      seed: the seed of the config.
+      points: the points by quantity: "train/bits_per_dim", "eval/loss", "measure/fid of 2000" (samples), ...
+      images_per_second: the median over the training rows; None if no row states it.
+      about: information for people: `date`, `device`, `versions`.
     """
 
     seed: int
@@ -94,26 +96,26 @@ class Seed:
 
     @property
     def clock(self) -> Points:
-        """Points of a training quantity, for the seconds of training at each step."""
+        """The points of some training quantity. They give the seconds of training at each step."""
         return next(points for name, points in self.points.items() if name.startswith(TRAIN))
 
     @property
     def last_step(self) -> int:
-        """The newest step of which there is a point."""
+        """The last step that has a point."""
         return int(max((points.step[-1] for points in self.points.values() if len(points)), default=0))
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A config and what training it gave, with one or more seeds.
+    """A config and its training curves, for one or more seeds.
 
     Attributes:
-      name: the name of the workdir or reference, for messages.
+      name: the name of the workdir or of the reference, for messages.
       config: the whole config, locked; its seed is that of the first of `seeds`.
-      images: the training set, as a checkpoint's metadata has it: `name`, `count`, `identity`; None if not known.
-      seeds: at least one.
-      edges: the windows that training rows were averaged over; empty if they were not.
-      about: for people: `command` and `note` of a reference.
+      images: the training set, as in a checkpoint's metadata: `name`, `count`, `identity`; None if it is not known.
+      seeds: at least one training run.
+      edges: the windows over which training rows were averaged; empty if they were not averaged.
+      about: information for people: `command` and `note` of a reference.
     """
 
     name: str
@@ -125,21 +127,21 @@ class Run:
 
     @property
     def batch_size(self) -> int:
-        """Images a step."""
+        """The number of images in a step."""
         return int(self.config.train.batch_size)
 
     @property
     def last_step(self) -> int:
-        """The newest step of any seed."""
+        """The last step of any seed."""
         return max(seed.last_step for seed in self.seeds)
 
     @property
     def fastest(self) -> Seed:
-        """The seed of the most steps per second: on a shared machine, the least disturbed one."""
+        """The seed with the most steps per second. On a shared machine, it was disturbed least."""
         return max(self.seeds, key=lambda seed: seed.clock.step[-1] / max(seed.clock.seconds[-1], 1e-9))
 
     def windowed(self, edges: tuple[float, ...]) -> "Run":
-        """The run with its training rows averaged over windows of steps."""
+        """The run with its training rows averaged over windows of steps, see `Points.windowed`."""
         seeds = [
             dataclasses.replace(
                 seed,
@@ -154,11 +156,11 @@ class Run:
 
 
 def read_run(workdir: Path) -> Run:
-    """Reads the run of a workdir, also one that goes on: a last line that is cut short is passed over.
+    """Reads the run of a workdir. The run may still be training: an incomplete last line is skipped.
 
     Raises:
-      InputError: it is no workdir, or says too little yet; the message names it.
-      ConfigError: the config's family of models is not registered.
+      InputError: the folder is not a workdir, its config is unknown, or no training step is logged yet.
+      ConfigError: the model family of the config is not registered.
     """
     file = workdir / HISTORY
     if not workdir.is_dir():
@@ -178,15 +180,15 @@ def read_run(workdir: Path) -> Run:
 
 
 def names() -> tuple[str, ...]:
-    """The references that come with the package."""
+    """The names of the references that come with the package."""
     return tuple(sorted(path.stem for path in REFERENCES.glob("*.json")))
 
 
 def reference(name: str) -> Run:
-    """A reference that comes with the package.
+    """Reads a reference that comes with the package.
 
     Raises:
-      KeyError: there is none of that name.
+      KeyError: no reference has this name.
     """
     if name not in names():
         raise KeyError(name)
@@ -194,10 +196,13 @@ def reference(name: str) -> Run:
 
 
 def find(given: str) -> Run:
-    """A reference by its name, else the run of a workdir. A folder of a reference's name is ./NAME.
+    """Reads a reference by its name, or else the run of a workdir.
+
+    A reference comes first. To read a folder of the same name, give ./NAME.
 
     Raises:
-      InputError: there is neither; the message lists the names. Or as `read_run`.
+      InputError: there is no such reference or folder; the message lists the references. Or as in `read_run`.
+      ConfigError: as in `read_run`.
     """
     if given in names():
         return reference(given)
@@ -208,7 +213,7 @@ def find(given: str) -> Run:
 
 
 def to_plain(run: Run) -> dict[str, Any]:
-    """A run as JSON's own types, numbers rounded to what can be seen."""
+    """A run as plain values for JSON. Numbers are rounded: times to 0.1 s, values to 4 decimals."""
 
     def columns(points: Points) -> dict[str, list[float]]:
         digits = {"step": 1, "seconds": 1, "value": 4, "rows": 0}
@@ -236,7 +241,7 @@ def to_plain(run: Run) -> dict[str, Any]:
 
 
 def from_plain(plain: Mapping[str, Any]) -> Run:
-    """The run that `to_plain` wrote."""
+    """The run from the plain values of `to_plain`."""
     seeds = []
     for given in plain["seeds"]:
         points = {
@@ -257,7 +262,7 @@ def from_plain(plain: Mapping[str, Any]) -> Run:
 
 
 def _rows(text: str) -> Iterator[dict[str, Any]]:
-    """The rows of a history; what is no whole row is passed over."""
+    """Yields the rows of a history. Lines that are not complete rows are skipped."""
     for line in text.splitlines():
         with suppress(ValueError):
             row = json.loads(line)

@@ -1,4 +1,4 @@
-"""Images between images: rows from one to another, and grids between four corners."""
+"""Interpolations: rows of images between two images, and grids of images between four corners."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -19,13 +19,16 @@ How = Literal["linear", "spherical"]
 def rows(
     model: api.Model, a: api.Latents, b: api.Latents, count: int, how: How = "linear", space: str = "z"
 ) -> UInt8[np.ndarray, "n k R R 3"]:
-    """For each of n pairs, k images from one to the other, both included.
+    """For each of n pairs, k images that interpolate from one to the other, with both ends.
 
     Args:
       model: from `api.load`.
       a, b: latents of n images each.
       count: k, 2 or more.
       how, space: as in `Model.blend`.
+
+    Returns:
+      (n, k, R, R, 3), uint8.
 
     Raises:
       InputError: an argument is not allowed; the message names it.
@@ -39,15 +42,19 @@ def rows(
 def grid(
     model: api.Model, corners: api.Latents, count: int, how: How = "linear", space: str = "z"
 ) -> UInt8[np.ndarray, "k k R R 3"]:
-    """k by k images between four: first down the left and the right side, then across from one side to the other.
+    """k by k images that interpolate between four images.
 
-    On arcs, across first would give slightly different images.
+    The left and the right side are interpolated first, from top to bottom. Then each row is interpolated from left to
+    right. With how="spherical", the other order would give slightly different images.
 
     Args:
       model: from `api.load`.
       corners: latents of four images: upper left, upper right, lower left, lower right.
       count: k, 2 or more.
       how, space: as in `Model.blend`.
+
+    Returns:
+      (k, k, R, R, 3), uint8: by row, then by column.
 
     Raises:
       InputError: there are not four corners, or another argument is not allowed.
@@ -65,11 +72,11 @@ def grid(
 
 
 def sheet_of_rows(found: Mapping[str, UInt8[np.ndarray, "n k R R 3"]], labels: Sequence[str]) -> Sheet:
-    """The picture: a block for each way of going, a row for each pair, and the weight above each column.
+    """A sheet with a block for each entry of `found` and a row for each pair. The weight is above each column.
 
     Args:
-      found: by title, from `rows`.
-      labels: a text for each pair.
+      found: title -> images from `rows`.
+      labels: a label for each pair.
     """
     parts = []
     for title, images in found.items():
@@ -80,10 +87,10 @@ def sheet_of_rows(found: Mapping[str, UInt8[np.ndarray, "n k R R 3"]], labels: S
 
 
 def sheet_of_grid(found: Mapping[str, UInt8[np.ndarray, "k k R R 3"]]) -> Sheet:
-    """The picture: a block for each way of going; the corners are the ends.
+    """A sheet with a block for each entry of `found`.
 
     Args:
-      found: by title, from `grid`.
+      found: title -> images from `grid`.
     """
     parts = []
     for title, images in found.items():
@@ -93,10 +100,10 @@ def sheet_of_grid(found: Mapping[str, UInt8[np.ndarray, "k k R R 3"]]) -> Sheet:
 
 
 def there_and_back(images: UInt8[np.ndarray, "n k R R 3"]) -> Images:
-    """Frames of a video: all rows side by side, from the first images to the last ones and back.
+    """Frames of a video that shows all rows side by side. It goes from the first images to the last ones and back.
 
     Returns:
-      (2 k - 2, R, n R, 3), uint8; it starts over without a jump.
+      (2 k - 2, R, n R, 3), uint8. The video can repeat without a jump.
     """
     across = np.concatenate(list(images), 2)
     return np.concatenate([across, across[-2:0:-1]])

@@ -1,19 +1,21 @@
-"""The energy of a lattice of some period in the spectra of images: what a checkerboard artefact raises.
+"""The energy of lattices of a given period in the spectra of images. Checkerboard artefacts raise this energy.
 
-A pattern that repeats every P pixels has energy only at the frequencies (i / P, j / P) cycles a pixel. Those that
-a pattern of period P / 2 has too are left to that period: period 2 has (1/2, 0), (0, 1/2) and (1/2, 1/2); period 4
-the 12 others with i / 4 and j / 4; period 8 the 48 others with i / 8 and j / 8. A checkerboard of squares of P / 2
-pixels has odd i and j, so it raises the number of period P and no other.
+A pattern that repeats every P pixels has energy only at the frequencies (i / P, j / P) cycles per pixel. Frequencies
+that a pattern of period P / 2 has too are counted for that period only. So period 2 has (1/2, 0), (0, 1/2) and
+(1/2, 1/2); period 4 has the 12 other frequencies (i / 4, j / 4); and period 8 has the 48 other frequencies
+(i / 8, j / 8). A checkerboard with squares of P / 2 pixels has odd i and j, so it raises only the number of period P.
 
-The energy at such a frequency is compared with that of its neighbours, at a distance of 2 frequency steps (Hann's
-window spreads a pattern's energy over 1 step): the geometric mean over the square ring of 16 neighbours. If power
-falls with the radius as r^-a, as that of pictures does, this mean is about the power at the frequency itself, because
-log r is harmonic: its mean on a circle that leaves out zero is its value in the middle. On an axis there is more
-energy than beside it, from edges along the image's sides. So a frequency on an axis is compared with its two
-neighbours on that axis, weighted such that log r has the right mean.
+The energy at such a frequency is divided by the geometric mean of the energies of its 16 neighbours. The neighbours
+form a square ring at a distance of 2 frequency steps, because Hann's window spreads the energy of a pattern over 1
+step. The power of natural images falls with the radius as r^-a. For such power, the geometric mean is about the power
+at the frequency itself, because log r is harmonic: its mean on a circle that does not contain zero is its value at
+the centre. Edges that are parallel to the sides of an image give more energy on the axes of the spectrum than next to
+them. So a frequency on an axis is compared with its two neighbours on that axis, with weights that give log r the
+right mean.
 
-At 1/2 cycles a pixel all neighbours are nearer to frequency zero. If the spectrum still falls there, period 2 of
-pictures without a lattice is below 1, such as 0.75 for a = 2. So compare samples with real images, not with 1.
+At 1/2 cycles per pixel, all neighbours are nearer to frequency zero. If the spectrum still falls there, the number of
+period 2 is below 1 for images without a lattice, for example 0.75 for a = 2. So compare samples with real images, not
+with 1.
 """
 
 import numpy as np
@@ -22,10 +24,10 @@ from jaxtyping import Float
 from hcflow_jax.analysis.measured import Mean, jackknife
 from hcflow_jax.errors import InputError
 
-PERIODS = (2, 4, 8)  # pixels
-_APART = 2  # frequency steps
-_LEAST = 4  # frequency steps from one frequency of a lattice to the next: neighbours lie half-way
-_CHUNK = 256  # images
+PERIODS = (2, 4, 8)  # periods of the lattices, pixels
+_APART = 2  # distance of the neighbours, frequency steps
+_LEAST = 4  # least frequency steps between two frequencies of a lattice: the neighbours lie half-way or nearer
+_CHUNK = 256  # images whose leave-one-out means are in memory at once
 
 
 class Lattice:
@@ -33,13 +35,16 @@ class Lattice:
 
     Attributes:
       side: R, pixels.
-      periods: those of `PERIODS` that fit: P divides R, and R is at least 4 P.
-      members: by period, the places of its frequencies among all of the lattice's.
+      periods: the periods P of `PERIODS` that fit: P divides R, and R is at least 4 P.
+      members: period -> indices of its frequencies among all frequencies of the lattices.
+      weights: the weights of each frequency's 16 neighbours, (points, 16).
     """
 
     def __init__(self, side: int):
-        """Args:
-        side: R, pixels, even.
+        """Finds the frequencies and their neighbours.
+
+        Args:
+          side: R, pixels, even.
 
         Raises:
           InputError: no period fits.
@@ -70,17 +75,18 @@ class Lattice:
 
 
 def ratios(lattice: Lattice, taken: Float[np.ndarray, "n points 17"]) -> dict[int, Mean]:
-    """The energy of each lattice in units of its neighbours', from the mean power of n images.
+    """The energy of each lattice relative to the energy of its neighbours, from the mean power of n images.
 
-    A frequency's power is divided by its neighbours'; a period has the mean over its frequencies. 1: no lattice. For
-    white noise it is larger by about 1 / (6 n), because the logarithm of an estimated power is too low.
+    The power at a frequency is divided by the power of its neighbours, and averaged over the frequencies of a period.
+    1 means no lattice. For white noise the result is larger by about 1 / (6 n), because the logarithm of an estimated
+    power is too low on average.
 
     Args:
-      lattice: the lattice of the images' size.
-      taken: positive, from `Lattice.take`, of images that are divided by their standard deviation.
+      lattice: the lattices for the size of the images.
+      taken: from `Lattice.take`, for images that are divided by their standard deviation. All values are positive.
 
     Returns:
-      By period; the standard error is the jackknife's over images.
+      Period -> ratio, with the jackknife's standard error over images.
     """
     n, total = len(taken), taken.sum(0, dtype=np.float64)
     whole = _by_period(lattice, (total / n)[None])
@@ -100,14 +106,14 @@ def _by_period(lattice: Lattice, means: Float[np.ndarray, "m points 17"]) -> dic
 
 
 def _neighbours(point: tuple[int, int], side: int) -> list[tuple[tuple[int, int], float]]:
-    """The 16 neighbours of a frequency, with weights that add up to 1; on an axis all but two weights are 0."""
+    """The 16 neighbours of a frequency, with weights whose sum is 1. On an axis, all but two weights are 0."""
     a, b = point
     reach = range(-_APART, _APART + 1)
     ring = [(i, j) for i in reach for j in reach if max(abs(i), abs(j)) == _APART]
     if a and b:
         return [((a + i, b + j), 1 / len(ring)) for i, j in ring]
     radius = max(min(a, side - a), min(b, side - b))
-    # At 1/2 cycles a pixel both neighbours are nearer to zero: the spectrum is symmetric there.
+    # The spectrum is symmetric about 1/2 cycles per pixel, so both neighbours there are nearer to zero.
     outer = radius + _APART if 2 * radius < side else radius - _APART
     inner = radius - _APART
     weight = 0.5 if outer == inner else float(np.log(outer / radius) / np.log(outer / inner))

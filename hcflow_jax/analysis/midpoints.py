@@ -1,4 +1,4 @@
-"""Smooth interpolation as a number: the distance of images half-way between others to real images."""
+"""Measures the quality of interpolation: the distance between images at midpoints and real images."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -27,16 +27,16 @@ Images = UInt8[np.ndarray, "n R R 3"]
 class Midpoints:
     """Frechet distances to real images.
 
-    All are of n images, so that they can be compared: a Frechet distance is larger for fewer images.
+    Both distances are computed from n images, so they can be compared: a Frechet distance is larger for fewer images.
 
     Attributes:
-      midpoints: results for the images half-way between two ends.
-      ends: results for the ends themselves, as the model decodes them.
-      floor: between two halves of the reals, n images each or half of the reals if these are too few; None for reals
-        that are known by their statistics only.
-      floor_count: images of such a half.
-      metric: what the distance is called: "fid", or "frechet_EXTRACTOR".
-      protocol: what the numbers depend on, as plain values.
+      midpoints: the distance of the images at the midpoints between two ends.
+      ends: the distance of the ends themselves, as the model decodes them.
+      floor: the distance between two disjoint sets of real images. Each has n images, or half of the real images if
+        there are fewer than 2 n. None: only statistics of the real images are known, or there are fewer than 4.
+      floor_count: the number of images in each of these sets.
+      metric: the name of the distance: "fid", or "frechet_EXTRACTOR".
+      protocol: everything that the numbers depend on, as plain values.
     """
 
     midpoints: float
@@ -47,11 +47,11 @@ class Midpoints:
     protocol: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Plain values for JSON."""
         return dataclasses.asdict(self)
 
     def table(self) -> list[str]:
-        """The numbers for a person, a line each."""
+        """The distances as lines of text for a person."""
         about = self.protocol
         lines = [
             f"{self.metric} of {about['count']:,} images to {about['count_real']:,} reals",
@@ -75,23 +75,25 @@ def of_images(
     batch_size: int = 50,
     tell: Tell = lambda *news: None,
 ) -> Midpoints:
-    """Midpoints between images, each with the next one in a random order, the last one with the first.
+    """Measures midpoints between images.
+
+    The images are put in a random order. Each is paired with the next, and the last with the first.
 
     Args:
       model: from `api.load`.
       images: held-out images.
-      reals: features of other real images by the same extractor: from `real_features.real_side`. If they are the
-        same images, `ends` says only how exactly the model reconstructs.
+      reals: features of other real images, by the same extractor, from `real_features.real_side`. If they are the
+        same images, `ends` only measures how exactly the model reconstructs.
       extractor: makes the features.
       how, space: as in `Model.interpolate`.
-      count: n, how many of the images, 3 or more; None: all.
-      seed: the seed of the order, and of the floor's halves.
-      batch_size: images that the extractor takes at once on a device.
-      tell: is called with what is done, how many images, and of how many.
+      count: n, the number of images to use, 3 or more; None: all.
+      seed: the seed of the order, and of the random sets for the floor.
+      batch_size: the number of images that the extractor takes at once on a device.
+      tell: is called with what is being done, the images done, and their number.
 
     Raises:
-      InputError: an argument is not allowed, there are too few images, or the reals have features of another
-        extractor.
+      InputError: an argument is not allowed, there are too few images, or the features of the real images are of
+        another extractor.
     """
     number = whole("count", len(images) if count is None else count, 3, len(images) + 1)
     order = np.random.default_rng(int(known_seed(seed))).permutation(len(images))[:number]
@@ -114,17 +116,17 @@ def of_samples(
     batch_size: int = 50,
     tell: Tell = lambda *news: None,
 ) -> Midpoints:
-    """Midpoints between samples, each with the next one, the last one with the first.
+    """Measures midpoints between samples. Each sample is paired with the next, the last with the first.
 
     Args:
-      count: n, how many samples, 3 or more.
-      sigma: the sigma of the samples' latents, as in `Model.sample`. Linear midpoints of two draws at sigma have a
-        standard deviation of 0.71 sigma, spherical ones nearly sigma.
-      seed: the seed of the samples, and of the floor's halves.
+      count: n, the number of samples, 3 or more.
+      sigma: the std of the samples' latents, as in `Model.sample`. The linear midpoint of two draws has a standard
+        deviation of 0.71 sigma, the spherical midpoint nearly sigma.
+      seed: the seed of the samples, and of the random sets for the floor.
       model, reals, extractor, how, space, batch_size, tell: as in `of_images`.
 
     Raises:
-      InputError: as `of_images`.
+      InputError: as in `of_images`.
     """
     number = whole("count", count, 3)
     latents = (
@@ -138,13 +140,13 @@ def of_samples(
 def sheet(
     model: api.Model, latents: api.Latents, how: How = "linear", space: str = "z", title: str = "midpoints"
 ) -> Sheet:
-    """The picture: a row of ends, a row of the images half-way to the next one, a row of those next ones.
+    """A sheet of three rows: one end of each pair, the midpoint, and the other end.
 
     Args:
       model: from `api.load`.
-      latents: the latents of n >= 2 images; the columns are their n - 1 neighbouring pairs.
+      latents: the latents of n >= 2 images. The columns are the n - 1 pairs of neighbours.
       how, space: as in `Model.interpolate`.
-      title: above the rows.
+      title: the title above the rows.
 
     Raises:
       InputError: an argument is not allowed.
@@ -205,14 +207,14 @@ def _measured(
 
 
 def pairs(parts: Iterable[api.Latents]) -> Iterator[tuple[api.Latents, tuple[api.Latents, api.Latents]]]:
-    """Each image with the next one, the last with the first: as many pairs as images.
+    """Pairs each image with the next one, and the last with the first: as many pairs as images.
 
     Args:
-      parts: latents of n images, one part after the other, each of one image at least.
+      parts: latents of n images, in parts of at least one image.
 
     Yields:
-      (some of the latents as they were given, (one end of each of some pairs, the other end of each)). The last part
-      has no latents, but one pair.
+      A part of the latents, unchanged, and the two ends of some pairs: (part, (a, b)). The last item has an empty
+      part and one pair.
     """
     first, last = None, None
     for part in parts:

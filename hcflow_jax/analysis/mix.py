@@ -1,4 +1,4 @@
-"""Coarse levels of one image with fine levels of another, for all pairs of two sets of images."""
+"""Mixes images: coarse levels of one image with fine levels of another, for all pairs from two sets."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,18 +16,21 @@ _WHITE = 255
 def mix(
     model: api.Model, coarse: api.Latents, fine: api.Latents, level: str
 ) -> UInt8[np.ndarray, "rows columns R R 3"]:
-    """Images that take each level coarser than `level` from one image, and `level` and the finer ones from another.
+    """Makes images from the levels of two images: those coarser than `level` from one, the others from the other.
 
     The coarser levels are decoded once.
 
     Args:
       model: from `api.load`, of any family.
-      coarse: latents of the images whose coarser levels are taken, one for each column.
-      fine: latents of the images whose finer levels are taken, one for each row.
+      coarse: latents of the images that give the coarser levels, one for each column.
+      fine: latents of the images that give `level` and the finer levels, one for each row.
       level: the coarsest level that is taken from `fine`.
 
+    Returns:
+      (rows, columns, R, R, 3), uint8.
+
     Raises:
-      InputError: the model does not have the level, or the latents are not its.
+      InputError: the model does not have the level, or the latents are not this model's.
     """
     known_level(model.image_model, level)
     columns, rows = len(are_latents(coarse, "coarse")), len(are_latents(fine, "fine"))
@@ -41,13 +44,13 @@ def sheet(
     found: Mapping[str, UInt8[np.ndarray, "rows columns R R 3"]],
     names: Sequence[str],
 ) -> Sheet:
-    """The picture: a block for each level; the images themselves are in its first row and its first column.
+    """A sheet with a block for each level. The first row and the first column show the original images.
 
     Args:
-      coarse: (columns, R, R, 3) uint8.
-      fine: (rows, R, R, 3) uint8.
-      found: by level, from `mix`.
-      names: of all levels, coarse to fine, for the titles.
+      coarse: the images of `coarse`, (columns, R, R, 3) uint8.
+      fine: the images of `fine`, (rows, R, R, 3) uint8.
+      found: level -> images from `mix`.
+      names: the names of all levels, coarse to fine, for the titles.
     """
     (scale,) = pictures.scales([coarse.shape[1]])
     corner = np.full((1, *coarse.shape[1:]), _WHITE, np.uint8)

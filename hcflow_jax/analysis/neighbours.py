@@ -1,4 +1,4 @@
-"""Samples of a model beside their nearest training images (Figure 9)."""
+"""Samples of a model with their nearest training images (Figure 9)."""
 
 import dataclasses
 from typing import Any
@@ -22,7 +22,7 @@ class SampleNeighbours:
 
     Attributes:
       samples: (n, R, R, 3) uint8.
-      found: where the neighbours are, and how far; it prints as a table.
+      found: the places and distances of the nearest images. It prints as a table.
       training: the training set.
     """
 
@@ -31,16 +31,16 @@ class SampleNeighbours:
     training: Source
 
     def sheet(self, shown: int = 8) -> Sheet:
-        """The picture: a sample in each row, then its neighbours, the nearest first.
+        """A sheet of samples. After each sample come its nearest training images, nearest first.
 
         Args:
-          shown: samples on it: the first.
+          shown: the number of samples on the sheet: the first ones.
         """
         (scale,) = pictures.scales([self.samples.shape[1]])
         return nearest.sheet(self.found, self.samples, self.training, shown, scale)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Each neighbour of each sample, for CSV: its place in the training set, and its distance."""
+        """Rows for CSV, one for each neighbour of each sample: its index in the training set, and its distance."""
         return [
             {
                 "sample": i,
@@ -65,22 +65,22 @@ def neighbours(
     batch_size: int = 50,
     tell: Tell = lambda *news: None,
 ) -> SampleNeighbours:
-    """Looks through the whole training set of a model for the images that are nearest to its samples.
+    """Searches the whole training set of a model for the images that are nearest to its samples.
 
-    As many held-out images are looked for, too, so that there is something to compare the distances with.
+    The same number of held-out images is looked up too, because the distances of samples are compared with theirs.
 
     Args:
-      model: from `api.load`; its config says which data it was trained with, and whether mirror images count.
-      count: samples, and held-out images.
-      k: neighbours of each.
-      seed, sigma: of the samples, as in `Model.sample`.
-      extractor: of features by which images are compared, besides pixels; None: by pixels alone.
-      batch_size: images at once, for the extractor.
-      tell: is called with "nearest training images", how many are done, and their number.
+      model: from `api.load`. Its config gives the training data, and whether mirror images count.
+      count: the number of samples, and of held-out images.
+      k: the number of neighbours of each.
+      seed, sigma: for the samples, as in `Model.sample`.
+      extractor: makes features by which images are compared, in addition to pixels. None: only by pixels.
+      batch_size: the number of images that the extractor takes at once on a device.
+      tell: is called with "nearest training images", the training images done, and their number.
 
     Raises:
       InputError: an argument is not allowed, or the training set has fewer than k images.
-      DataError: the data is not where the config says.
+      DataError: the data of the config cannot be read.
     """
     count, k = whole("count", count, 1), whole("k", k, 1)
     training = open_source(model.config, "train")

@@ -1,15 +1,16 @@
-"""Whether a run is on track: its curves held against those of a reference.
+"""Decides whether a run is on track, by comparing its curves with those of a reference.
 
-The band of a reference reaches from the least to the greatest of its k seeds. A run is on track where it lies in the
-band, widened on both sides by a tolerance. The tolerance is 2 sqrt(1 + 1/k) standard deviations of one run: the run
-and the seeds are draws of one distribution. That deviation is the seeds' own, at this point and two on either side of
-it, and at least `SPREAD`; for training rows the noise of their mean is added, in squares. The deviation of a distance
-is relative to its value and taken over all points; with one seed it is not known, and there is no verdict.
+The band of a reference reaches from the lowest to the highest of its k seeds. A run is on track where it lies in the
+band, widened on both sides by a tolerance. The tolerance is 2 sqrt(1 + 1/k) standard deviations of one run, because
+the run and the seeds are taken as draws from one distribution. For bits/dim and loss, the standard deviation is that
+of the seeds, at this point and two points on either side, and at least `SPREAD`. For training rows, the variance of
+the rows' mean is added. For a distance, the standard deviation is relative to the value, and averaged over all
+points. With one seed it is not known, and there is no verdict.
 
-Three seeds of `configs/demo.py` gave the constants. Held out they end at 4.826, 4.870 and 4.900 bits/dim: a standard
-deviation of 0.037, and of 0.079 in loss. Their means of training rows deviate by 0.13 to 0.18 bits/dim (0.20 to 0.26
-in loss) until step 120, in and just after the warm-up of 100 steps. After step 160 they deviate by 0.06, of which the
-noise of the means leaves 0.047.
+The constants come from three seeds of `configs/demo.py`. Their held-out bits/dim end at 4.826, 4.870 and 4.900: a
+standard deviation of 0.037, and 0.079 in loss. The means of their training rows have a standard deviation of 0.13 to
+0.18 bits/dim (0.20 to 0.26 in loss) until step 120, during and just after the warm-up of 100 steps. After step 160 it
+is 0.06 bits/dim, or 0.047 without the noise of the means.
 """
 
 import dataclasses
@@ -23,29 +24,29 @@ from jaxtyping import Float
 from hcflow_jax.analysis import comparable
 from hcflow_jax.analysis.histories import EVAL, MEASURE, TRAIN, Points, Run
 
-WIDTH = 2.0
+WIDTH = 2.0  # the tolerance in standard deviations
 SPREAD = {"bits_per_dim": 0.05, "loss": 0.08}  # the least standard deviation of one run
 EARLY_SPREAD = {"bits_per_dim": 0.15, "loss": 0.25}  # the same, until twice the warm-up
 ON_TRACK, NOT_THERE = "on track", "not there yet"
 
-_REACH = 0.1  # how far beyond its first and last mean a curve is believed, as a fraction
-_MEDIAN = 0.6745  # of the absolute value of a standard normal number
-_AROUND = 10  # rows on either side of a mean that its noise is estimated from
+_REACH = 0.1  # a curve is extended beyond its first and last mean by this fraction of the step
+_MEDIAN = 0.6745  # the median of the absolute value of a standard normal variable
+_AROUND = 10  # the noise of a mean is estimated from this many rows on either side
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One point of a run beside the reference.
+    """The values of a run and of its reference at one point.
 
     Attributes:
       at: the step, or the images seen.
-      value: the run's; None where it is not there yet.
-      low: least of the reference's seeds.
-      median: the median value.
-      high: greatest of them.
-      seeds: how many of them have a value there.
-      tolerance: by which the band is widened; None where it is not known.
-      verdict: "on track", "ahead by 0.12", "behind by 0.30", "not there yet"; "" where the tolerance is not known.
+      value: the value of the run; None: the run is not there yet.
+      low: the lowest value of the reference's seeds.
+      median: their median.
+      high: their highest value.
+      seeds: the number of seeds that have a value here.
+      tolerance: how much the band is widened on each side; None: not known.
+      verdict: "on track", "ahead by 0.12", "behind by 0.30" or "not there yet"; "" if the tolerance is not known.
     """
 
     at: int
@@ -60,16 +61,16 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A run beside a reference.
+    """The comparison of a run with a reference.
 
     Attributes:
-      run: the run; training rows averaged over the reference's windows.
-      reference: the reference, likewise.
-      differences: {field: (the run's value, the reference's)} of what matters for what is learned.
-      axis: "step", or "images" where the batch sizes differ.
-      refused: why something cannot be compared, a line each.
-      tables: rows by quantity.
-      speed: images per second of the run, as a multiple of the reference's; None where it is not known.
+      run: the run, with its training rows averaged over the windows of the reference.
+      reference: the reference, averaged over the same windows.
+      differences: {field: (value of the run, value of the reference)} for fields that affect what is learned.
+      axis: "step", or "images" if the batch sizes differ.
+      refused: the reasons why something cannot be compared, one line each.
+      tables: the rows of each quantity.
+      speed: images per second of the run divided by those of the reference; None if not known.
     """
 
     run: Run
@@ -82,12 +83,12 @@ class Comparison:
 
     @property
     def meets(self) -> bool:
-        """Whether the run and the reference have a point in common."""
+        """Whether the run and the reference have at least one common point."""
         return any(row.value is not None for rows in self.tables.values() for row in rows)
 
     @property
     def newest(self) -> tuple[str, Row] | None:
-        """The newest row of loss or bits/dim that judges the run, and what it is of."""
+        """The last row of loss or bits/dim that has a value of the run, with the name of the quantity; or None."""
         rows = [
             (name, row)
             for name, rows in self.tables.items()
@@ -98,13 +99,13 @@ class Comparison:
 
 
 def edges(length: int, every: int) -> tuple[float, ...]:
-    """Windows over which training rows are averaged: about 40 for a long run, fewer for one of few rows.
+    """The edges of the windows over which training rows are averaged: about 40 windows, fewer if there are few rows.
 
-    Each is a fifth as long as the time before it, at least two rows and at most a twentieth of the run.
+    A window is a fifth as long as the time before it, but at least two rows and at most a twentieth of the run.
 
     Args:
-      length: the length of the run, steps.
-      every: steps from one row to the next.
+      length: the length of the run in steps.
+      every: the number of steps from one row to the next.
     """
     found = [0]
     while found[-1] < length:
@@ -115,10 +116,10 @@ def edges(length: int, every: int) -> tuple[float, ...]:
 
 
 def compare(run: Run, reference: Run) -> Comparison:
-    """Holds a run against a reference.
+    """Compares a run with a reference.
 
     Args:
-      run: a run with one seed, its training rows as they were logged.
+      run: a run with one seed, with its training rows as they were logged.
       reference: a reference with one or more seeds.
     """
     windows = reference.edges or edges(reference.last_step, int(reference.config.train.log_every))
@@ -151,7 +152,7 @@ def compare(run: Run, reference: Run) -> Comparison:
 
 
 def _reaching(edges: tuple[float, ...], step: int) -> tuple[float, ...]:
-    """Windows, then more of the last one's length until a step: for a run that is longer than its reference."""
+    """The windows, and more windows of the last one's length up to `step`, for a run longer than its reference."""
     width = edges[-1] - edges[-2]
     more = math.ceil((step - edges[-1]) / width)
     return (*edges, *(edges[-1] + width * (i + 1) for i in range(more)))
@@ -159,14 +160,14 @@ def _reaching(edges: tuple[float, ...], step: int) -> tuple[float, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Band:
-    """A quantity of all seeds of a run, for a picture.
+    """A quantity over all seeds of a run, for a picture.
 
     Attributes:
-      step: where any seed has a point.
-      seconds: the seconds of training until then, by the clock of the fastest seed.
-      low: least of the seeds.
-      median: the median value.
-      high: greatest of them.
+      step: the steps at which any seed has a point.
+      seconds: the seconds of training until then, for the fastest seed.
+      low: the lowest value of the seeds.
+      median: their median.
+      high: their highest value.
     """
 
     step: Float[np.ndarray, " n"]
@@ -177,7 +178,7 @@ class Band:
 
 
 def band(run: Run, name: str) -> Band:
-    """The band of a quantity after the first step; empty where no seed has points of it."""
+    """The band of a quantity, without step 0. It is empty if no seed has points of the quantity."""
     found = [seed.points[name].after(0).step for seed in run.seeds if name in seed.points]
     steps = np.unique(np.concatenate(found)) if found else np.empty(0)
     values = np.stack([_at(seed.points.get(name), steps, name.startswith(TRAIN)) for seed in run.seeds])
@@ -192,10 +193,10 @@ def band(run: Run, name: str) -> Band:
 
 
 def _noise(rows: Points, means: Points) -> Float[np.ndarray, " n"]:
-    """Standard errors of means of training rows.
+    """The standard errors of means of training rows.
 
-    They come from second differences, in which a slope does not show, and from the median of these, which a jump does
-    not move.
+    They are estimated from the median of absolute second differences. A slope does not change second differences, and
+    a jump does not change their median.
     """
     bends = np.abs(np.diff(rows.value, 2)) / (_MEDIAN * math.sqrt(6))
     found = []
@@ -207,7 +208,7 @@ def _noise(rows: Points, means: Points) -> Float[np.ndarray, " n"]:
 
 
 def _at(points: Points | None, steps: Float[np.ndarray, " n"], joined: bool) -> Float[np.ndarray, " n"]:
-    """A curve's values at some steps, NaN where it has none; between its points where these may be joined."""
+    """The values of a curve at some steps; NaN where it has no value. If `joined`, it is interpolated linearly."""
     if not points:
         return np.full(len(steps), np.nan)
     if joined:
@@ -218,10 +219,10 @@ def _at(points: Points | None, steps: Float[np.ndarray, " n"], joined: bool) -> 
 
 
 def _table(run: Run, reference: Run, name: str, noise: Float[np.ndarray, " n"] | None = None) -> tuple[Row, ...]:
-    """The rows of a quantity: where the run has points and any seed of the reference has too, and the end."""
+    """The rows of a quantity: the points common to the run and some reference seed, and the reference's end."""
     mine = run.seeds[0].points.get(name, Points.of([])).after(0)
     factor = run.batch_size / reference.batch_size
-    most = EARLY_SPREAD.get(name.split("/")[1], 0.0)  # of a run that diverges the noise has no end
+    most = EARLY_SPREAD.get(name.split("/")[1], 0.0)  # a limit, because a diverging run has unlimited noise
     ends = [points.step[-1] for points in (seed.points.get(name) for seed in reference.seeds) if points]
     if not ends:
         return ()
@@ -251,7 +252,7 @@ def _table(run: Run, reference: Run, name: str, noise: Float[np.ndarray, " n"] |
 def _spread(
     reference: Run, name: str, steps: Float[np.ndarray, " n"], values: Float[np.ndarray, "seeds n"]
 ) -> Float[np.ndarray, " n"]:
-    """The standard deviation of one run at some steps of the reference; NaN where it is not known."""
+    """The standard deviation of one run at some steps of the reference; NaN if it is not known."""
     columns = [column[~np.isnan(column)] for column in values.T]
     if name.startswith(MEASURE):
         relative = [float(np.var(c, ddof=1) / np.mean(c) ** 2) for c in columns if len(c) > 1]

@@ -1,4 +1,4 @@
-"""A run's report: sheets and figures of its newest checkpoint, made with its held-out pictures."""
+"""The report of a run: pictures and numbers of its newest checkpoint, made with its held-out pictures."""
 
 import hashlib
 import json
@@ -13,29 +13,39 @@ from hcflow_jax.evaluation import round_trip
 from hcflow_jax.files import write
 
 PICTURES = 64  # held-out pictures that are encoded and decoded
-SHOWN = 8  # of them on a sheet with rows
-SCALE = 96  # pixels, about, that a picture is shown at
+SHOWN = 8  # held-out pictures on a sheet with rows
+SCALE = 96  # approximate size of a picture on a sheet, pixels
 
 
 class Report:
-    """A trained model with what its report needs."""
+    """The report of a trained model."""
 
     def __init__(self, workdir: Path, model: api.Model):
-        """Args:
-        workdir: the workdir of the run; the report goes to `report/` in it.
-        model: from `api.load`.
+        """Reads the held-out pictures.
+
+        Args:
+          workdir: the workdir of the run. The report is written to `report/` in it.
+          model: from `api.load`.
         """
         self.workdir, self.folder, self.model = workdir, workdir / "report", model
         self.scale = max(1, SCALE // model.resolution)
         self.images = api.held_out(model.config, PICTURES)
 
     def write(self) -> list[Path]:
-        """Makes every picture and prints every figure; returns the pictures' paths. Weights alone have no curve.
+        """Makes all pictures and prints all numbers.
 
-        A picture is written as soon as it is made. Those that were made before, of the same parameters and the same
-        held-out pictures, are kept; but for the curve, which follows the run.
+        A picture is written as soon as it is made. A picture that was made earlier from the same parameters and the
+        same held-out pictures is kept. Only the curve is always drawn again, because the run continues. There is no
+        curve if the workdir has no history.
+
+        Returns:
+          The paths of the pictures.
+
+        Raises:
+          MissingExtraError: matplotlib is not installed, and there is a curve.
+          OSError: a file cannot be written.
         """
-        # First, so that what it needs and is not installed is said before anything is computed.
+        # The curve comes first, so that a missing package is reported before anything is computed.
         curve = [self._curve()] if self._history() else []
         self._say_bound()
         figures = self._figures()
@@ -60,13 +70,13 @@ class Report:
 
     @cached_property
     def _about(self) -> str:
-        """What the pictures are made of."""
+        """A digest of everything that the pictures depend on."""
         sample = self.model.config.sample
         given = f"{self.model.fingerprint} {sample.count} {sample.seed} {sample.sigma} {self.images.shape}"
         return hashlib.sha256(given.encode() + self.images.tobytes()).hexdigest()
 
     def _figures(self) -> dict[str, Any]:
-        """How exactly decoding undoes encoding; from the report's file if it has it of the same model."""
+        """How exactly decoding inverts encoding: read from the report's file if it is of the same model."""
         try:
             found = json.loads((self.folder / "report.json").read_text())
         except (OSError, ValueError):
@@ -102,7 +112,7 @@ class Report:
         pictures.save_png(path, pictures.rows(shown, ("original", "decoded"), scale=self.scale), about)
 
     def _zeroing(self, path: Path, about: str) -> None:
-        """Rows: the picture, then its finest latent at zero, the two finest, ...; all of them last."""
+        """A sheet with the pictures in the first row, and more levels at zero in each further row."""
         rows, labels = [self.images[:SHOWN]], ["original"]
         for label, images in cumulative_zeroing(self.model, self._latents[:SHOWN]):
             labels.append(label)

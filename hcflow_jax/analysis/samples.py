@@ -1,4 +1,4 @@
-"""Samples of several models side by side, drawn with the same seeds (Figures 1, 4, 10 and 11)."""
+"""Samples of several models with the same seeds, for comparison (Figures 1, 4, 10 and 11)."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,14 @@ from hcflow_jax.pictures import Block, Sheet
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """Samples by model.
+    """Samples of one or more models.
 
     Attributes:
-      images: by the model's name, (n, R, R, 3) uint8, n the same for all.
-      labels: n texts: what finds an image again with `Model.sample`.
-      chosen: the images were chosen by a list of seeds; otherwise they are the first ones of one seed.
-      protocol: how they were drawn, as plain values: by the model's name its sigma, and the seeds.
+      images: name of the model -> images (n, R, R, 3) uint8. n is the same for all models.
+      labels: n labels. A label is the seed of an image, or its number: `Model.sample` makes the image again from it.
+      chosen: True: each image has a seed of its own, from a list. False: the images are the first n of one seed.
+      protocol: how the images were drawn, as plain values: the seeds, each model's sigma, and whether they are
+        denoised.
     """
 
     images: Mapping[str, UInt8[np.ndarray, "n R R 3"]]
@@ -41,21 +42,20 @@ def draw(
     denoise: bool = False,
     tell: Tell = lambda *news: None,
 ) -> Samples:
-    """Draws the same seeds from several models.
+    """Draws samples from several models with the same seeds.
 
     Args:
-      models: by name, of any families and resolutions.
-      count: the first so many images of `seed`, as they come ("uncurated"). Without effect if `seeds` are given.
-      seed: the seed of those images.
-      seeds: the first image of each of these seeds instead: the same as `seed:N` of `hcflow interpolate`.
-      sigma: std of the latents, one number or by level, as in `Model.sample`; None: each model's own.
-      sigmas: by the model's name, in place of `sigma`.
+      models: name -> model, of any families and resolutions.
+      count: the number of images: the first ones of `seed`, without selection. Ignored if `seeds` are given.
+      seed: the seed of these images.
+      seeds: draw the first image of each of these seeds instead. `hcflow interpolate` calls these images `seed:N`.
+      sigma: the std of the latents, one number or one for each level, as in `Model.sample`; None: each model's own.
+      sigmas: name of the model -> sigma; it replaces `sigma`.
       denoise: as in `Model.sample`.
-      tell: is called with "samples", the images that are done, and the number of all models' together.
+      tell: is called with "samples", the images done, and the number of images of all models.
 
     Raises:
-      InputError: there is no model, `sigmas` names one that is not there, or an argument of `Model.sample` is not
-        allowed.
+      InputError: there is no model, `sigmas` names an unknown model, or an argument of `Model.sample` is not allowed.
     """
     wanted = dict(sigmas or {})
     if not models or not set(wanted) <= set(models):
@@ -87,14 +87,17 @@ def draw(
 
 
 def sheet(samples: Samples, columns: int = 8) -> Sheet:
-    """The picture.
+    """A sheet of the samples.
 
-    Chosen seeds: a row for each model, below each other, and the seed above each column. Otherwise: a block for each
-    model, with the numbers of its first and last image beside each row.
+    With chosen seeds, there is a row for each model, and the seed is above each column. Otherwise there is a block
+    for each model, and each row is labelled with the numbers of its first and last image.
 
     Args:
       samples: from `draw`.
-      columns: images a row; the last row may be shorter.
+      columns: the number of images in a row. The last row may be shorter.
+
+    Raises:
+      InputError: `columns` is not allowed.
     """
     columns = whole("columns", columns, 1)
     sizes = pictures.scales([images.shape[1] for images in samples.images.values()])
@@ -123,7 +126,7 @@ def sheet(samples: Samples, columns: int = 8) -> Sheet:
 
 
 def _sigma(model: api.Model, sigma: Sigma | None) -> Any:
-    """The std that was used, as a plain value."""
+    """The std that `Model.sample` used, as a plain value."""
     given = sigma if sigma is not None else api.SIGMA if model.sigma is None else model.sigma
     return {name: float(value) for name, value in given.items()} if isinstance(given, Mapping) else float(given)
 

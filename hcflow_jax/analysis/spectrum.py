@@ -1,12 +1,12 @@
 """Power spectra of sets of images, and the energy of lattices of period 2, 4 and 8 pixels: aliasing (Section 3.1).
 
-For an image x of a channel, a window w and m = sum(w x) / sum(w), the power at a frequency f is
+For one channel x of an image, a window w, and m = sum(w x) / sum(w), the power at a frequency f is
 
-    P(f) = |DFT(w (x - m))(f)|^2 / (R^2 sum(w^2)),   in squares of 8-bit levels, its mean over the three channels.
+    P(f) = |DFT(w (x - m))(f)|^2 / (R^2 sum(w^2)),   in squared 8-bit levels,
 
-So the sum of P over all frequencies is the windowed variance of the image, sum(w^2 (x - m)^2) / sum(w^2) (Parseval).
-The default window is Hann's, on both axes: without one, the jump between an image's opposite edges would spread power
-over the axes of the spectrum. "none" is for images that are periodic.
+averaged over the three channels. By Parseval's theorem, the sum of P over all frequencies is the windowed variance of
+the image, sum(w^2 (x - m)^2) / sum(w^2). The default window is Hann's, on both axes. Without a window, the jump
+between opposite edges of an image spreads power over the axes of the spectrum. Use "none" for periodic images.
 """
 
 import dataclasses
@@ -24,31 +24,33 @@ from hcflow_jax.errors import InputError
 
 Images = UInt8[np.ndarray, "n R R 3"]
 WINDOWS = ("hann", "none")
-ROUNDING = 1 / 12  # the variance that rounding to 8 bits adds, squares of 8-bit levels
-_NOTHING = 1e-9  # squares of 8-bit levels: an even image's variance is this or less
-_BATCH = 256  # images whose spectra are computed at once, at most
-_PIXELS = 2**22  # and their pixels, at most
+ROUNDING = 1 / 12  # the variance of rounding to 8 bits, squared 8-bit levels
+_NOTHING = 1e-9  # an image with at most this variance counts as constant, squared 8-bit levels
+_BATCH = 256  # the most images whose spectra are computed at once
+_PIXELS = 2**22  # the most pixels of these images
 
 
 @dataclasses.dataclass(frozen=True)
 class Spectrum:
     """The spectrum of a set of n images.
 
-    Frequencies are gathered in rings of the radius: ring k has those of |f| R between k - 1/2 and k + 1/2. Ring 0 is
-    frequency zero alone, which has no power.
+    Frequencies are grouped in rings: ring k contains the frequencies with |f| R between k - 1/2 and k + 1/2. Ring 0
+    contains only frequency zero, which has no power because the mean is subtracted.
 
     Attributes:
       count: n.
       resolution: R, pixels.
       window: one of `WINDOWS`.
-      frequency: the frequency of each ring, cycles a pixel, (rings,). Above 0.5 there are only the corners of the
-        spectrum. members: how many frequencies a ring has; all together R^2. power: mean over a ring's frequencies
-        and over images, squares of 8-bit levels, (rings,). relative: the same for images that are each divided by
-        their standard deviation first, over the power of white noise of the same variance, (rings,). White noise has
-        1, but for ring 0 and, with Hann's window, less in rings 1 and 2, as the image's mean is taken away.
-      relative_error: its standard error over images; NaN for a single image.
-      lattice: by the period in pixels, the energy at the lattice's frequencies in units of that of their neighbours
-        (see `lattice`); 1: no lattice. Its standard error is over images.
+      frequency: the frequency of each ring in cycles per pixel, (rings,). Rings above 0.5 contain only the corners of
+        the spectrum.
+      members: the number of frequencies of each ring, (rings,). Their sum is R^2.
+      power: the mean over a ring's frequencies and over images, in squared 8-bit levels, (rings,).
+      relative: the same, but each image is first divided by its standard deviation, and the result is divided by the
+        power of white noise of the same variance, (rings,). White noise has 1. Exceptions are ring 0 and, with Hann's
+        window, rings 1 and 2, which have less because the mean is subtracted.
+      relative_error: the standard error of `relative` over images, (rings,); NaN for a single image.
+      lattice: period in pixels -> energy at the frequencies of the lattice relative to that of their neighbours (see
+        the module `lattice`), with its standard error over images. 1 means no lattice.
     """
 
     count: int
@@ -62,12 +64,12 @@ class Spectrum:
     lattice: Mapping[int, Mean]
 
     def decibel(self) -> Float[np.ndarray, " rings"]:
-        """`relative` in dB: 0 dB is white noise of the same variance; -inf where there is no power."""
+        """`relative` in dB. White noise of the same variance has 0 dB; a ring without power has -inf."""
         with np.errstate(divide="ignore"):
             return 10 * np.log10(self.relative)
 
     def as_dict(self) -> dict[str, Any]:
-        """The numbers of the lattices and what they depend on, for JSON."""
+        """The ratios of the lattices and everything that they depend on, as plain values for JSON."""
         return {
             "lattice": {f"period_{period}": each.as_dict() for period, each in self.lattice.items()},
             "protocol": {
@@ -79,7 +81,7 @@ class Spectrum:
         }
 
     def rows(self) -> list[dict[str, float]]:
-        """The radial spectrum, a ring a row, for CSV; frequency zero is left out."""
+        """The radial spectrum for CSV, one row for each ring. Frequency zero is left out."""
         columns = {
             "cycles_per_pixel": self.frequency,
             "frequencies": self.members,
@@ -94,16 +96,17 @@ class Spectrum:
 def spectrum(
     images: Images | Iterable[Images], window: str = "hann", count: int | None = None, tell: Tell = lambda *news: None
 ) -> Spectrum:
-    """The spectrum of a set of images.
+    """Computes the spectrum of a set of images.
 
     Args:
-      images: (n, R, R, 3) uint8, or such arrays one after the other, as `Model.sample_batches` yields them.
+      images: (n, R, R, 3) uint8, or an iterable of such arrays, such as `Model.sample_batches`.
       window: "hann" or "none".
-      count: n, for `tell`; None: what is done so far.
-      tell: is called with "spectrum", the images that are done, and their number.
+      count: n, for `tell`; None: the number of images done so far.
+      tell: is called with "spectrum", the images done, and their number.
 
     Raises:
-      InputError: for another window, no image, or images that are not uint8 (n, R, R, 3) of one even R of at least 8.
+      InputError: the window is unknown, there is no image, or the images are not uint8 (n, R, R, 3) with one even R
+        of at least 8.
     """
     if window not in WINDOWS:
         raise InputError(f"window is {' or '.join(WINDOWS)}, not {window!r}")
@@ -123,7 +126,7 @@ def spectrum(
         relative = rings.means(powers) * ((side**2 - 1) / np.where(total > _NOTHING, total, np.inf))[:, None]
         each = np.stack([rings.means(powers), relative, relative**2])
         sums = [each.sum(1)] if not sums else [sums[0] + each.sum(1)]
-        # Rounding's own power is added everywhere: frequencies without any energy then compare as equal.
+        # Add the power of rounding everywhere, so that frequencies without energy give the ratio 1.
         points.append(((lattice.take(powers) + floor) / (total + ROUNDING)[:, None, None]).astype(np.float32))
         number += len(part)
         tell("spectrum", number, count or number)
@@ -139,7 +142,7 @@ def spectrum(
 
 
 def power(images: Images, window: str = "hann") -> Float[np.ndarray, "n R R"]:
-    """P(f) of each image, by NumPy's order of frequencies on both axes (0, 1/R, ..., -1/R)."""
+    """P(f) of each image, in squared 8-bit levels, with NumPy's order of frequencies on both axes (0, ..., -1/R)."""
     side = images.shape[1]
     line = np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2 if window == "hann" else np.ones(side)
     weights = (line[:, None] * line)[..., None]
@@ -149,10 +152,11 @@ def power(images: Images, window: str = "hann") -> Float[np.ndarray, "n R R"]:
 
 
 def against(samples: Spectrum, reals: Spectrum) -> dict[int, Mean]:
-    """The lattices' energy of samples over that of real images, by period.
+    """Divides the lattice energies of samples by those of real images.
 
     Returns:
-      1: the samples have as much of the lattice as the reals. The standard error takes the two sets as independent.
+      Period -> quotient. 1 means that the samples have as much energy of the lattice as the real images. The standard
+      error assumes that the two sets are independent.
     """
     found = {}
     for period, ours in samples.lattice.items():
@@ -166,11 +170,11 @@ def against(samples: Spectrum, reals: Spectrum) -> dict[int, Mean]:
 
 
 def table(spectra: Mapping[str, Spectrum], reals: str | None = None) -> list[str]:
-    """The lattices' numbers for a person, a line each.
+    """The lattice energies as lines of text for a person.
 
     Args:
-      spectra: by the set's name.
-      reals: the set that the others are compared with; None: none.
+      spectra: name of the set -> its spectrum.
+      reals: the name of the set that the others are compared with; None: no comparison.
     """
     lines = []
     for name, each in spectra.items():
@@ -182,11 +186,11 @@ def table(spectra: Mapping[str, Spectrum], reals: str | None = None) -> list[str
 
 
 def picture(path: str | Path, spectra: Mapping[str, Spectrum]) -> None:
-    """Draws radial spectra of several sets over one axis, in dB.
+    """Draws the radial spectra of several sets in one diagram, in dB.
 
     Args:
       path: the path of the PNG.
-      spectra: by the set's name.
+      spectra: name of the set -> its spectrum.
 
     Raises:
       MissingExtraError: matplotlib is not installed.
@@ -202,18 +206,22 @@ def picture(path: str | Path, spectra: Mapping[str, Spectrum]) -> None:
 
 
 class _Rings:
-    """Frequencies by their radius."""
+    """The rings of frequencies, see `Spectrum`.
+
+    Attributes:
+      side: R, pixels.
+      members: the number of frequencies of each ring.
+    """
 
     def __init__(self, side: int):
-        """Args:
-        side: R.
-        """
+        """Groups the frequencies of images of `side` x `side` pixels."""
         self.side = side
         line = np.fft.fftfreq(side) * side
         self._ring = np.rint(np.hypot(line[:, None], line)).astype(np.int64).reshape(-1)
         self.members = np.bincount(self._ring)
 
     def means(self, powers: Float[np.ndarray, "n R R"]) -> Float[np.ndarray, "n rings"]:
+        """The mean power of each ring."""
         flat = powers.reshape(len(powers), -1)
         sums = np.stack([np.bincount(self._ring, weights=row) for row in flat])
         return sums / self.members

@@ -1,4 +1,4 @@
-"""What each level of a model decides: how much pixels vary when that level alone is drawn again (Figure 5)."""
+"""Measures what each level of a model controls: how much pixels vary if only this level is drawn again (Figure 5)."""
 
 import dataclasses
 import math
@@ -16,7 +16,7 @@ from hcflow_jax.evaluation import round_trip
 from hcflow_jax.pictures import Block, Sheet
 
 UNIT = "8-bit levels"
-LEVELS = 256  # 8-bit levels that an image's values span
+LEVELS = 256  # 8-bit levels in the range [0, 1] of an image's values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,13 +24,13 @@ class Variation:
     """Maps of pixel standard deviations.
 
     Attributes:
-      images: (n, R, R, 3) uint8, of the latents as they were given.
-      maps: by level, coarse to fine, (n, R, R): at each pixel the root of the mean over the three channels of the
-        variance over the resamplings, in 8-bit levels.
+      images: the images of the given latents, (n, R, R, 3) uint8.
+      maps: level -> map (n, R, R) in 8-bit levels, coarse to fine. The value at a pixel is the square root of the
+        variance over the resamplings, where the variance is averaged over the three channels.
       resamplings: how often each level of each image was drawn.
       seed: the seed of the draws.
-      left_out: by level, how many of the n * `resamplings` images have values that are not numbers. A model may make
-        such images where a level is drawn without truncation. They are left out of the variance.
+      left_out: level -> the number of resampled images, of n * `resamplings`, that contain NaN. A model may make such
+        images if a level is drawn without truncation. They are left out of the variance.
     """
 
     images: UInt8[np.ndarray, "n R R 3"]
@@ -40,29 +40,29 @@ class Variation:
     left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def mean_std(self) -> dict[str, Mean]:
-        """The mean pixel standard deviation by level, in 8-bit levels: over pixels, then over images."""
+        """The mean pixel standard deviation by level, in 8-bit levels. The standard error is over images."""
         return {name: mean(values) for name, values in zip(self.maps, self._by_image().T, strict=True)}
 
     def ratio(self) -> Mean:
-        """The mean pixel std of the level that has the most over that of the level that has the least.
+        """The largest mean pixel std of a level divided by the smallest.
 
-        1: all levels have the same effect on pixels. Infinite: a level has none. The standard error is that of the
-        jackknife over images.
+        1 means that all levels have the same effect on pixels. Infinity means that a level has no effect. The
+        standard error is the jackknife's over images.
         """
         return self._statistic(_ratio)
 
     def evenness(self) -> Mean:
-        """How evenly levels share the pixels' variation, from 0 to 1.
+        """How evenly the levels share the variation of the pixels, from 0 to 1: Pielou's evenness.
 
-        Pielou's evenness: the entropy of the levels' shares, divided by the logarithm of their number. A level's
-        share is its mean pixel std over the sum of all levels'. 1: all levels have the same; 0: one level has all.
-        The number of levels does not matter, so models with different levels can be compared. It is NaN for a model
-        of one level. The standard error is that of the jackknife over images.
+        It is the entropy of the levels' shares, divided by the logarithm of the number of levels. The share of a
+        level is its mean pixel std divided by the sum over all levels. 1 means that all levels have the same share,
+        and 0 that one level has everything. Models with different numbers of levels can be compared. It is NaN for a
+        model with one level. The standard error is the jackknife's over images.
         """
         return self._statistic(_evenness)
 
     def as_dict(self) -> dict[str, Any]:
-        """The numbers and what they depend on, for JSON."""
+        """The results and everything that they depend on, as plain values for JSON."""
         return {
             "mean_pixel_std": {name: each.as_dict() for name, each in self.mean_std().items()},
             "ratio_largest_to_smallest": self.ratio().as_dict(),
@@ -79,7 +79,7 @@ class Variation:
         }
 
     def rows(self) -> list[dict[str, Any]]:
-        """The mean pixel std of each image and level, for CSV."""
+        """The mean pixel std of each image and level, as rows for CSV."""
         values = self._by_image()
         return [
             {"image": i, "level": name, "mean_pixel_std": float(values[i, k])}
@@ -88,7 +88,7 @@ class Variation:
         ]
 
     def table(self) -> list[str]:
-        """The numbers for a person, a line each."""
+        """The results as lines of text for a person."""
         lines = [f"mean pixel std in {UNIT}, {len(self.images)} images, {self.resamplings} resamplings at sigma 1"]
         lines += [f"  level {name:<10}{each}" for name, each in self.mean_std().items()]
         total = len(self.images) * self.resamplings
@@ -115,22 +115,23 @@ def variation(
     seed: int = 0,
     tell: Tell = lambda *news: None,
 ) -> Variation:
-    """Draws one level of images anew, many times, and keeps their other levels; does so for each level.
+    """Draws each level of images many times, keeps the other levels, and measures how much the pixels vary.
 
-    There is no truncation: the level is drawn at sigma 1. The coarser levels are decoded once. Images are decoded as
-    floats and cut to what can be shown, but not rounded. What comes out for an image depends on its place, not on how
-    many it comes with.
+    The level is drawn without truncation, at sigma 1. The coarser levels are decoded once. Images are decoded to
+    floats, clipped to [0, 1] and not rounded. The result for an image depends on its index, but not on the number of
+    images.
 
     Args:
       model: from `api.load`, of any family.
-      latents: the latents of n images: `model.encode(images)`, or `model.draw(n, sigma=...)`.
-      resamplings: how often each level is drawn, 2 or more. About so many images are in memory at once, and at least
-        `model.batch_size`.
+      latents: the latents of n images, from `model.encode(images)` or `model.draw(n, sigma=...)`.
+      resamplings: how often each level is drawn, 2 or more. About this many images are in memory at once, but at
+        least `model.batch_size`.
       seed: the seed of the draws.
-      tell: is called with "variation", the (image, level) pairs that are done, and their number.
+      tell: is called with "variation", the (image, level) pairs done, and their number.
 
     Raises:
-      InputError: the latents are not this model's, fewer than 2 resamplings, or images that are not finite.
+      InputError: the latents are not this model's, there are fewer than 2 resamplings, or fewer than 2 images of a
+        level are finite.
     """
     are_latents(latents)
     times = whole("resamplings", resamplings, 2)
@@ -149,17 +150,17 @@ def variation(
 def resamplings(
     model: api.Model, latents: api.Latents, count: int = 32, seed: int = 0, tell: Tell = lambda *news: None
 ) -> dict[str, UInt8[np.ndarray, "n k R R 3"]]:
-    """The images that `variation` measures, for a video: each level of each image drawn anew, k times.
+    """The images that `variation` measures, for a video: each level of each image is drawn k times.
 
     Args:
       model, latents, seed, tell: as in `variation`.
       count: k, 2 or more.
 
     Returns:
-      By level, coarse to fine. All of them are in memory.
+      Level -> images (n, k, R, R, 3) uint8, coarse to fine. All images are in memory.
 
     Raises:
-      InputError: as `variation`.
+      InputError: the latents are not this model's, or `count` is less than 2.
     """
     are_latents(latents)
     times, side = whole("count", count, 2), model.resolution
@@ -172,14 +173,14 @@ def resamplings(
 def frames(
     images: UInt8[np.ndarray, "n R R 3"], resampled: Mapping[str, UInt8[np.ndarray, "n k R R 3"]]
 ) -> Iterator[Sheet]:
-    """The video: rows are images, columns levels; in each frame every level is another draw.
+    """The frames of a video. Rows are images, and columns are levels. Each frame shows another draw of every level.
 
     Args:
-      images: the ones that were resampled, in the first column.
+      images: the images that were resampled. They are in the first column.
       resampled: from `resamplings`.
 
     Yields:
-      k sheets of one size.
+      k sheets of the same size.
     """
     (scale,) = pictures.scales([images.shape[1]])
     columns = ["image", *(f"level {name}" for name in resampled)]
@@ -189,12 +190,12 @@ def frames(
 
 
 def sheet(found: Mapping[str, Variation], top: float | None = None, shown: int = 8) -> Sheet:
-    """The picture: a block for each model; rows are images, columns levels, all on one colour scale with a bar.
+    """A sheet with a block for each model. Rows are images, and columns are levels. All maps share a colour scale.
 
     Args:
-      found: by the model's name.
-      top: the std with the last colour, in 8-bit levels; None: the largest of all maps.
-      shown: rows of a block, at most.
+      found: name of the model -> its variation.
+      top: the std at the end of the colour scale, in 8-bit levels; None: the largest of the maps shown.
+      shown: the largest number of rows of a block.
 
     Raises:
       MissingExtraError: matplotlib is not installed.
@@ -217,7 +218,7 @@ def sheet(found: Mapping[str, Variation], top: float | None = None, shown: int =
 def _resampled(
     model: api.Model, latents: api.Latents, times: int, seed: int, tell: Tell
 ) -> Iterator[tuple[int, str, Float[np.ndarray, "b k R R 3"]]]:
-    """For some images at once and a level: the first one's place, the level, and floats with the level drawn anew."""
+    """Yields resampled images: the index of the first image, the level that was drawn, and the decoded floats."""
     count, names = len(latents), model.level_names
     several, done = max(1, model.batch_size // times), 0
     for start in range(0, count, several):

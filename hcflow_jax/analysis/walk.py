@@ -1,4 +1,4 @@
-"""A walk through the latents of a model: from one draw to the next and back to the first one."""
+"""A walk through the latents of a model: from one draw to the next, and at last back to the first draw."""
 
 from collections.abc import Iterable
 
@@ -19,21 +19,21 @@ def latents(
     levels: Levels | None = None,
     start: api.Latents | None = None,
 ) -> api.Latents:
-    """Latents on arcs between independent draws; they end where they began, so that a video has no jump.
+    """Latents on arcs between independent draws. The walk ends where it begins, so a video can repeat without a jump.
 
-    On an arc latents keep their length, so the images on the way look like draws. On a line latents get shorter, and
-    the images smoother.
+    On an arc, latents keep their length, so the images on the way look like draws. On a straight line, latents would
+    become shorter, and the images smoother.
 
     Args:
       model: from `api.load`, of any family.
-      stops: draws that the walk passes, 2 or more; the first one counts.
-      steps: images from one stop to the next, at least 1; the stop itself counts.
-      seed, sigma: of the draws, as in `Model.draw`.
-      levels: the ones that walk; the others stay as they are at the start. None: all.
-      start: latents of one image, where the walk begins and ends. None: the first draw.
+      stops: the number of draws that the walk visits, with the first one; 2 or more.
+      steps: the number of images from one stop to the next, with the stop itself; at least 1.
+      seed, sigma: for the draws, as in `Model.draw`.
+      levels: the levels that change. The others keep their values at the start. None: all levels change.
+      start: the latents of one image, at which the walk begins and ends. None: the first draw.
 
     Returns:
-      Latents of `stops` * `steps` images.
+      The latents of `stops` * `steps` images.
 
     Raises:
       InputError: an argument is not allowed; the message names it.
@@ -55,5 +55,5 @@ def latents(
 
 
 def places(stops: int, steps: int, shown: int) -> Iterable[int]:
-    """Which images of a walk a strip of at most `shown` images has: evenly along the way, the start first."""
+    """The indices of at most `shown` images of a walk, evenly spaced, from the start."""
     return np.unique(np.linspace(0, stops * steps, min(shown, stops * steps), endpoint=False).astype(int)).tolist()

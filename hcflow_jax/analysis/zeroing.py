@@ -1,4 +1,4 @@
-"""What each level of a model adds: images decoded with more and more of their levels at zero (Figures 6 and 8)."""
+"""Shows what each level of a model adds: images are decoded with more and more levels at zero (Figures 6 and 8)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -14,14 +14,14 @@ Labelled = Sequence[tuple[str, Images]]
 
 
 def cumulative_zeroing(model: api.Model, latents: api.Latents) -> Iterator[tuple[str, Images]]:
-    """Images with the finest level at zero, then with the two finest, and so on until all are.
+    """Decodes images with the finest level at zero, then with the two finest levels at zero, and so on up to all.
 
     Args:
       model: from `api.load`.
       latents: the latents of n images.
 
     Yields:
-      A label, and the images, (n, R, R, 3) uint8; one pair for each level.
+      A label and images, (n, R, R, 3) uint8: one pair for each level.
     """
     names = model.level_names
     for kept in range(len(names) - 1, -1, -1):
@@ -32,18 +32,18 @@ def cumulative_zeroing(model: api.Model, latents: api.Latents) -> Iterator[tuple
 def of_models(
     models: Mapping[str, api.Model], images: Images, tell: Tell = lambda *news: None
 ) -> dict[str, list[tuple[str, Images]]]:
-    """`cumulative_zeroing` of the same images by several models.
+    """Applies `cumulative_zeroing` to the same images with several models.
 
     Args:
-      models: by name, of any families, all of one resolution R.
+      models: name -> model, of any families, all with one resolution R.
       images: (n, R, R, 3), uint8.
-      tell: is called with "zeroing", the models that are done, and their number.
+      tell: is called with "zeroing", the models done, and their number.
 
     Returns:
-      By the model's name, (label, images) pairs as of `cumulative_zeroing`.
+      Name of the model -> (label, images) pairs of `cumulative_zeroing`.
 
     Raises:
-      InputError: there is no model, they have different resolutions, or the images are not theirs.
+      InputError: there is no model, the models have different resolutions, or the images have another shape or dtype.
     """
     sizes = {name: model.resolution for name, model in models.items()}
     if len(set(sizes.values())) != 1:
@@ -57,24 +57,24 @@ def of_models(
 
 
 def changes(images: Images, rows: Labelled) -> dict[str, Mean]:
-    """How far images with levels at zero are from the images themselves.
+    """Measures how far images with levels at zero are from the original images.
 
     Args:
       images: (n, R, R, 3), uint8.
       rows: (label, images) pairs of `cumulative_zeroing`.
 
     Returns:
-      By label, the root mean square difference of an image's values, in 8-bit levels: its mean over images.
+      Label -> root mean square difference of the values of an image, in 8-bit levels, averaged over images.
     """
     original = np.asarray(images, np.float64)
     return {label: mean(np.sqrt(((original - zeroed) ** 2).mean((1, 2, 3)))) for label, zeroed in rows}
 
 
 def sheet(images: Images, found: Mapping[str, Labelled]) -> Sheet:
-    """The picture: a block for each model, the images in its first row, then one row for each level.
+    """A sheet with a block for each model: the original images in the first row, then one row for each level.
 
     Args:
-      images: (n, R, R, 3), uint8: a column each.
+      images: (n, R, R, 3), uint8. Each has a column.
       found: from `of_models`.
     """
     (scale,) = pictures.scales([images.shape[1]])

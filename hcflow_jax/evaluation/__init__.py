@@ -1,1 +1,1 @@
-"""How good a trained model is: its held-out bound, and distances between image sets."""
+"""Measures a trained model: bits/dim, distances between image sets, nearest images and exactness."""

@@ -1,4 +1,4 @@
-"""How far two sets of drawings are apart in each drawing option, and which values the generated ones lack."""
+"""Compares two sets of drawings by their drawing options, and lists the values that the generated images lack."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -11,19 +11,19 @@ from hcflow_jax.errors import InputError
 from hcflow_jax.evaluation import attributes
 from hcflow_jax.evaluation.attributes import Attribute
 
-DROPPED = 0.1  # of the share among the reals: below that a value counts as dropped
-LEAST_EXPECTED = 10  # generated images that would have the value, for that to be judged
-FLOOR_DRAWS = 100
+DROPPED = 0.1  # a value is dropped if its generated share is below this fraction of its real share
+LEAST_EXPECTED = 10  # a value is judged only if this many generated images would have it at its real share
+FLOOR_DRAWS = 100  # pairs of random sets for each floor
 
 
 @dataclasses.dataclass(frozen=True)
 class AttributeDistance:
-    """One attribute.
+    """The distance between two sets in one attribute.
 
     Attributes:
-      attribute: which.
+      attribute: the attribute.
       distance: the total variation distance of the predicted values, in [0, 1].
-      floor: its mean between two sets of the same counts, both drawn with the real shares.
+      floor: the mean distance between two random sets of the same sizes that are both drawn with the real shares.
       generated: the share of each value among the generated images.
       real: the share of each value among the real images.
       dropped: the values that the generated images lack.
@@ -39,13 +39,13 @@ class AttributeDistance:
 
 @dataclasses.dataclass(frozen=True)
 class AttributeDistances:
-    """All attributes.
+    """The distances between two sets in all attributes.
 
     Attributes:
-      each: in the order of the network's attributes.
-      count: generated images.
-      count_real: real images.
-      seed: the seed of the floors' draws.
+      each: one distance for each attribute, in the order of the network's attributes.
+      count: the number of generated images.
+      count_real: the number of real images.
+      seed: the seed of the draws for the floors.
     """
 
     each: tuple[AttributeDistance, ...]
@@ -64,7 +64,7 @@ class AttributeDistances:
         return float(np.mean([found.floor for found in self.each]))
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values: "mean", "floor", "by_attribute", "dropped", "count", "count_real" and "seed"."""
+        """Plain values for JSON: "mean", "floor", "by_attribute", "dropped", "count", "count_real" and "seed"."""
         by_attribute, dropped = {}, []
         for found in self.each:
             names = found.attribute.values
@@ -87,7 +87,11 @@ class AttributeDistances:
 
 
 def total_variation(a: Int[np.ndarray, "*b v"], b: Int[np.ndarray, "*b v"]) -> Float[np.ndarray, "*b"]:
-    """1/2 sum over v of |p(v) - q(v)|, where p and q are the shares of counts `a` and `b`.
+    """The total variation distance of two distributions: 1/2 sum over v of |p(v) - q(v)|.
+
+    Args:
+      a: counts of each value v; p are their shares.
+      b: the same for q.
 
     >>> float(total_variation(np.array([3, 1]), np.array([1, 1])))
     0.25
@@ -102,19 +106,19 @@ def attribute_distances(
     known: Sequence[Attribute],
     seed: int = 0,
 ) -> AttributeDistances:
-    """Compares two sets of predictions, see `attributes.Reader.predict`.
+    """Compares two sets of predictions of `attributes.Reader.predict`.
 
-    A value is dropped if its share among the generated images is under `DROPPED` times its share among the real ones.
-    This is judged only where at least `LEAST_EXPECTED` generated images would have the value at the real share.
+    A value is dropped if its share among the generated images is under `DROPPED` times its share among the real
+    images. A value is judged only if at least `LEAST_EXPECTED` generated images would have it at the real share.
 
     Args:
-      generated: attribute -> index of the value in each generated image.
-      real: the same of real images.
+      generated: attribute name -> index of the value in each generated image.
+      real: the same for the real images.
       known: the attributes.
       seed: the seed of the draws for the floors: `FLOOR_DRAWS` pairs of sets, multinomial with the real shares.
 
     Raises:
-      InputError: a set is empty.
+      InputError: one of the sets is empty.
     """
     rng, found = np.random.default_rng(seed), []
     count, count_real = (len(side[known[0].name]) for side in (generated, real))
@@ -142,17 +146,23 @@ def attribute_distances(
 def of_features(
     name: str, generated: Float[np.ndarray, "n d"], real: Float[np.ndarray, "m d"], seed: int = 0
 ) -> AttributeDistances:
-    """The attribute distances from features of the extractor `name`, one of `attributes.NAMES`.
+    """Computes the attribute distances from features.
+
+    Args:
+      name: the extractor of the features, one of `attributes.NAMES`.
+      generated: features of the generated images.
+      real: features of the real images.
+      seed: the seed of the draws for the floors.
 
     Raises:
-      InputError: for another name, features of other dimensions, or an empty set.
+      InputError: the name is unknown, the features have other dimensions, or a set is empty.
     """
     reader = attributes.read(name)
     return attribute_distances(reader.predict(generated), reader.predict(real), reader.attributes, seed)
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """The lines to print of `AttributeDistances.as_dict`."""
+    """Text for a person, made of the values of `AttributeDistances.as_dict`."""
     lines = [f"{'attributes':>18}  {found['mean']:.4f} total variation on average, floor {found['floor']:.4f}"]
     for name, row in found["by_attribute"].items():
         lines.append(f"{name:>18}  {row['distance']:.4f}, floor {row['floor']:.4f}")

@@ -1,8 +1,9 @@
-"""Small networks that read a drawing's options, such as hair and clothes, from its pixels: one for each drawn style.
+"""Small networks that read the options of a drawing, such as hair and clothes, from its pixels.
 
-The options of every drawing are known, so a network learns them in minutes. Its features have few dimensions. The
-options are a linear function of the features, so they can be read from stored features too (`Reader.predict`).
-The weights lie in `weights/`, with a card for each style. `benchmarks/attributes.py` makes both.
+There is one network for each drawn style. The options of every drawing are known, so a network learns them in
+minutes. Its features have few dimensions. The scores of the options are linear in the features, so options can also
+be read from stored features (`Reader.predict`). The weights are in `weights/`, with a card for each style.
+`benchmarks/attributes.py` makes both.
 """
 
 import dataclasses
@@ -22,24 +23,24 @@ from safetensors.numpy import load
 
 from hcflow_jax.errors import InputError
 
-NAMES = ("toon-head", "landscape")  # styles, and the names of the extractors
-SIZE = 32  # pixels that the network takes
-DIMS = 64  # of a feature
+NAMES = ("toon-head", "landscape")  # the styles; the extractors have the same names
+SIZE = 32  # side of the network's input, pixels
+DIMS = 64  # length of a feature
 WIDTHS = (48, 64, 64)  # channels at 16, 8 and 4 pixels
-HIDDEN = 128
-LEAST_ACCURACY = 0.9  # on fresh drawings; options that are read less often are left out
+HIDDEN = 128  # width of the hidden dense layer
+LEAST_ACCURACY = 0.9  # on new drawings; options that are read less accurately are left out
 
 Weights = Mapping[str, Array]
 
 
 @dataclasses.dataclass(frozen=True)
 class Attribute:
-    """An option of the drawings that takes a few values.
+    """An option of the drawings that has a small number of values.
 
     Attributes:
-      name: the option's, for example "hairVariant".
+      name: the name of the option, for example "hairVariant".
       values: its values, for example "bun"; "none" means that the part is absent.
-      accuracy: the share of fresh drawings in which the network reads it correctly.
+      accuracy: the share of new drawings in which the network reads the option correctly.
     """
 
     name: str
@@ -49,16 +50,16 @@ class Attribute:
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """What a file of weights holds.
+    """The content of a file of weights.
 
     Attributes:
       name: the name of the style.
-      weights: what `features` takes.
+      weights: the weights that `features` takes.
       kernel: the kernel of the linear map from features to scores, (DIMS, number of values of all attributes).
-      bias: the bias of that map.
-      attributes: in the order of the scores.
-      metadata: how the weights were made, plain values.
-      sha256: of the file.
+      bias: the bias of that map, (number of values of all attributes,).
+      attributes: the attributes, in the order of the scores.
+      metadata: how the weights were made, as plain values.
+      sha256: the SHA-256 of the file.
     """
 
     name: str
@@ -70,9 +71,15 @@ class Reader:
     sha256: str
 
     def predict(self, features: Float[np.ndarray, "n d"]) -> dict[str, Int[np.ndarray, " n"]]:
-        """The value of each attribute in each image, by name: an index into `Attribute.values`.
+        """Predicts the value of each attribute in each image.
 
         The predicted value is the one with the highest score. A score is linear in the features.
+
+        Args:
+          features: from `features`, (n, DIMS).
+
+        Returns:
+          Attribute name -> index into `Attribute.values`, (n,).
 
         Raises:
           InputError: the features have other dimensions.
@@ -86,7 +93,7 @@ class Reader:
 
 
 def file(name: str) -> Path:
-    """The file of a style's weights. The card is beside it, with the ending .md."""
+    """The path of a style's weights. The card is the file next to it that ends in .md."""
     return Path(__file__).with_name("weights") / f"{name}.safetensors"
 
 
@@ -94,7 +101,7 @@ def read(name: str) -> Reader:
     """Reads a style's weights.
 
     Raises:
-      InputError: for another style, or a file that is missing or damaged.
+      InputError: the style is unknown, or the file is missing or damaged.
     """
     if name not in NAMES:
         raise InputError(f"no drawing options are read for the style {name!r}; there are {', '.join(NAMES)}")
@@ -112,14 +119,14 @@ def read(name: str) -> Reader:
 
 
 def values(options: Mapping[str, Any]) -> dict[str, str]:
-    """The options of a drawing that may take a few values: which part is drawn, and in which colour.
+    """The options of a drawing that have a small number of values: the variant and the colour of each part.
 
     Args:
-      options: the options of a drawing, see `hcflow_jax.data.render.options`. Positions and angles are continuous and
-        left out.
+      options: the options of a drawing, see `hcflow_jax.data.render.options`. Positions and angles are left out,
+        because they are continuous.
 
     Returns:
-      Option -> value, as text. An option of a part that is absent is missing.
+      Option name -> value, as text. The options of an absent part are missing.
     """
     kept = {key: value for key, value in options.items() if key.endswith(("Variant", "Color"))}
     texts = {key: " ".join(value) if isinstance(value, list) else str(value) for key, value in kept.items()}
@@ -127,23 +134,24 @@ def values(options: Mapping[str, Any]) -> dict[str, str]:
 
 
 def features(weights: Weights, images: UInt8[Array, "b R R 3"]) -> Float[Array, "b d"]:
-    """The features: the mean over the image and its mirror image.
+    """Features of images: the mean over each image and its mirror image.
 
-    A mirrored drawing has the same options, and models are trained on mirrored drawings, so features ignore it.
+    A mirrored drawing has the same options, and models are trained on mirrored drawings too. So the features do not
+    change when an image is mirrored.
 
     Args:
       weights: `Reader.weights`.
-      images: 8-bit values of any size; other sizes than `SIZE` are resized by area.
+      images: 8-bit values. If the size is not `SIZE`, the images are resized by area.
     """
     x = _resized(images.astype(jnp.float32) / 255)
     return (embed(weights, x) + embed(weights, x[:, :, ::-1])) / 2
 
 
 def embed(weights: Weights, x: Float[Array, "b 32 32 3"]) -> Float[Array, "b d"]:
-    """The network, without mirror images. `x` is in [0, 1].
+    """Applies the network to the images as they are, without mirroring. `x` is in [0, 1].
 
-    Three times: each 2 x 2 block of pixels becomes one pixel with four times the channels; then a convolution. Then
-    two dense layers, of which the last is linear.
+    The network has three stages. A stage turns each 2 x 2 block of pixels into one pixel with four times the
+    channels, then applies a 1 x 1 and a 3 x 3 convolution. Two dense layers follow; the last one is linear.
     """
     x = x * 2 - 1
     for i in range(len(WIDTHS)):
@@ -155,7 +163,7 @@ def embed(weights: Weights, x: Float[Array, "b 32 32 3"]) -> Float[Array, "b d"]
 
 
 def initial(seed: int) -> dict[str, np.ndarray]:
-    """Weights before training: normal kernels of variance 2 / fan-in, zero biases."""
+    """Weights before training: normal kernels with variance 2 / fan-in, and zero biases."""
     rng, made, channels = np.random.default_rng(seed), {}, 3
     shapes: list[tuple[str, tuple[int, ...]]] = []
     for i, width in enumerate(WIDTHS):
@@ -171,7 +179,7 @@ def initial(seed: int) -> dict[str, np.ndarray]:
 
 
 def _resized(x: Float[Array, "b R R 3"]) -> Float[Array, "b 32 32 3"]:
-    """Each new pixel is the mean over the area that it covers."""
+    """Resizes images by area: each new pixel is the mean over the area that it covers."""
     if x.shape[1] == SIZE:
         return x
     matrix = jnp.asarray(_areas(x.shape[1]), x.dtype)
@@ -179,7 +187,7 @@ def _resized(x: Float[Array, "b R R 3"]) -> Float[Array, "b 32 32 3"]:
 
 
 def _areas(size: int) -> Float[np.ndarray, "32 R"]:
-    """How much of each old pixel lies in each new one, in shares of the new one's width."""
+    """The overlap of each old pixel with each new pixel, along one axis, as a share of the new pixel's width."""
     edges = np.arange(SIZE + 1) * (size / SIZE)
     old = np.arange(size)
     overlap = np.minimum(edges[1:, None], old + 1) - np.maximum(edges[:-1, None], old)

@@ -1,8 +1,8 @@
-"""The held-out bound: bits per dimension of the image under the noisy model, entropies included (Section 5).
+"""The held-out bound: bits per dimension of the image under the noisy model, with the entropies (Section 5).
 
-The bound is an upper bound on the negative log-likelihood. It is estimated by drawing noise: every image has its own,
-drawn from its index. So the number depends neither on the batch size nor on the order of the images. More draws
-for each image make the estimate more exact.
+The bound is an upper bound on the negative log-likelihood. It is estimated with draws of the noise. The noise of an
+image depends only on the seed, the draw and the index of the image. So the estimate does not depend on the batch size
+or on the order of the images. More draws for each image make the estimate more precise.
 """
 
 import dataclasses
@@ -30,16 +30,19 @@ class Bound:
     """The bound over a set of images.
 
     Attributes:
-      bits_per_dim: mean, bits per dimension of the image; None for a model whose code has no density.
-      standard_error: the standard error of that mean as an estimate for all images of the kind: it counts both the
-        spread between images and what is left of the noise's after `draws`. None with the mean, or for a single
-        image.
-      by_level: each level's share of `bits_per_dim`; None where it is undefined.
-      loss: mean of the training loss, bits, weighted: what models without a density are compared by.
-      images: how many images were counted.
-      draws: the draws of the noise, for each image.
-      draw_standard_error: the draw standard error of the mean as an estimate for these same images with endless
-        draws; None for one draw.
+      bits_per_dim: the mean over the images, bits per dimension of the image. None: the model's code has no density,
+        or the mean is not finite.
+      standard_error: the standard error of `bits_per_dim` as an estimate for the distribution of the images. It
+        contains the spread between images, and the part of the noise that `draws` draws do not average out. None if
+        `bits_per_dim` is None or there is only one image.
+      by_level: each level's share of `bits_per_dim`; None where it is not finite.
+      loss: the mean of the weighted training loss, bits. Use it to compare models whose code has no density. None:
+        not finite.
+      images: the number of images.
+      draws: the number of draws of the noise for each image.
+      draw_standard_error: the part of the error that is due to the noise: the standard error of `bits_per_dim` as an
+        estimate of the mean over these same images with infinitely many draws. None if `bits_per_dim` is None or
+        there is one draw.
     """
 
     bits_per_dim: float | None
@@ -51,7 +54,7 @@ class Bound:
     draw_standard_error: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """As nested plain values, for JSON."""
+        """Nested plain values for JSON."""
         return dataclasses.asdict(self)
 
     def __str__(self) -> str:
@@ -66,7 +69,7 @@ class Bound:
         return "" if self.draws == 1 else f", {self.draws} draws of the noise"
 
     def table(self) -> list[str]:
-        """Lines for a person: the mean, then each level's share, finest first."""
+        """Lines for a person: the mean, then each level's share with the finest level first, then the loss."""
         if self.bits_per_dim is None:
             total = "none: a level has no noise, so the code has no density; compare by distances and the loss"
         else:
@@ -79,12 +82,14 @@ class Bound:
 
 
 def make_batch_bound(model: ImageModel, config: ConfigDict, where: jax.sharding.Sharding | None = None) -> BatchBound:
-    """The bound of every image of a batch, jitted; make it once and share it between evaluations.
+    """Makes a jitted function that computes the bound of every image of a batch.
+
+    Make it once and share it between evaluations.
 
     Args:
       model: the model.
       config: the whole config.
-      where: what it gives is to lie; None: wherever the compiler leaves it.
+      where: the sharding of the results; None: the compiler's choice.
 
     Returns:
       (params, images (B, R, R, 3) uint8, indices (B,) int32, draw () uint32) -> {"loss", "bits_per_dim",
@@ -108,13 +113,13 @@ def _mean(values: np.ndarray) -> float | None:
 def image_values(
     params: Any, batches: Iterable[Mapping[str, np.ndarray]], batch_bound: BatchBound, draws: int = 1
 ) -> Values:
-    """The objective of every valid image, for every draw of the noise.
+    """The loss and the bits per dimension of every valid image, for every draw of the noise.
 
     Args:
-      params: prepared or not; prepared ones save work in every batch.
-      batches: as of `bound`.
+      params: the parameters, prepared or not. Prepared parameters save work in every batch.
+      batches: as in `bound`.
       batch_bound: from `make_batch_bound`.
-      draws: the draws of the noise.
+      draws: the number of draws of the noise.
 
     Returns:
       {"loss", "bits_per_dim", "bits/LEVEL": (n, draws)}, float64; empty if there is no batch.
@@ -124,7 +129,7 @@ def image_values(
     for batch in batches:
         indices = batch["indices"].astype(np.int32)  # fold_in takes 32 bits
         for draw in range(draws):
-            # A result is read once the next one was dispatched: the device never waits.
+            # A result is read after the next one is dispatched, so the device never waits.
             current = batch_bound(params, batch["images"], indices, np.uint32(draw)), batch["valid"]
             if pending is not None:
                 rows.append(_valid(*pending))
@@ -137,11 +142,11 @@ def image_values(
 
 
 def summary(model: ImageModel, values: Values) -> Bound:
-    """The means of `image_values`.
+    """Computes the bound from the values of the images.
 
     Args:
       model: the model.
-      values: the values of all images.
+      values: the result of `image_values` for all images.
 
     Raises:
       InputError: there is no image.
@@ -174,15 +179,15 @@ def bound(
     config: ConfigDict,
     batch_bound: BatchBound | None = None,
 ) -> Bound:
-    """The held-out bound. Noise is on; images that only complete the last batch are left out.
+    """Computes the held-out bound, with noise. Images that only fill the last batch are not counted.
 
     Args:
       model: the model.
-      params: its parameters (the EMA, as a rule), prepared or not; prepared ones save work in every batch.
-      batches: as `data.pipeline.eval_batches` gives them: images (B, R, R, 3) uint8, indices (B,), valid (B,)
-        bool; on the host or on devices.
-      config: the whole config; `eval.draws` says how often the noise is drawn.
-      batch_bound: what `make_batch_bound` returned, where it is at hand.
+      params: its parameters (usually the EMA), prepared or not. Prepared parameters save work in every batch.
+      batches: from `data.pipeline.eval_batches`: images (B, R, R, 3) uint8, indices (B,), valid (B,) bool; on the
+        host or on devices.
+      config: the whole config; `eval.draws` is the number of draws of the noise.
+      batch_bound: from `make_batch_bound`; None: it is made here.
 
     Raises:
       InputError: there is no valid image.

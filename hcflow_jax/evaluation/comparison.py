@@ -1,4 +1,4 @@
-"""Two sets compared: Frechet distance, kernel distance, precision and recall, from features computed once."""
+"""Compares two sets of images: Frechet distance, kernel distance, precision and recall, from the same features."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -34,10 +34,10 @@ class Side:
     """One of the two sets.
 
     Attributes:
-      name: for messages.
-      features: (n, d); None where only statistics are known.
+      name: the name of the set, for messages.
+      features: (n, d); None if only statistics are known.
       statistics: mean and covariance of the features.
-      about: what is known of how the features were made, as plain values.
+      about: what is known about how the features were made, as plain values.
     """
 
     name: str
@@ -47,23 +47,24 @@ class Side:
 
     @property
     def count(self) -> int | None:
-        """How many images; None for statistics that do not say."""
+        """The number of images; None if only statistics are known and they do not state it."""
         return self.statistics.count
 
 
 def side(
     path: Path, extractor: Callable[[], Extractor], batch_size: int = 50, tell: Tell = lambda done, of: None
 ) -> Side:
-    """A set from a folder of images, or from a file of images, features or statistics.
+    """Reads a set from a folder of images, or from a file of images, features or statistics.
 
     Args:
-      path: its path.
-      extractor: makes the extractor; it is called only where there are images.
-      batch_size: images a device takes at once.
-      tell: is called as images are done.
+      path: the folder or the file, see `references`.
+      extractor: makes the extractor; it is called only if the path contains images.
+      batch_size: the number of images that a device takes at once.
+      tell: is called after every batch, with the images done and their number.
 
     Raises:
-      InputError: naming the path, for what cannot be read or compared.
+      InputError: the path cannot be read or compared; the message names it.
+      DataError: the folder contains no picture, or its first picture cannot be read.
     """
     if path.is_dir():
         return _of_images(sets.of_folder(path), extractor(), batch_size, tell)
@@ -81,10 +82,17 @@ def side(
 def extract(
     images: sets.ImageSet, extractor: Extractor, batch_size: int = 50, tell: Tell = lambda done, of: None
 ) -> Float[np.ndarray, "n d"]:
-    """Features of a set, in order, on all devices of this process.
+    """Computes the features of a set, in order, on all devices of this process.
+
+    Args:
+      images: the set.
+      extractor: makes the features.
+      batch_size: the number of images that a device takes at once.
+      tell: is called after every batch, with the images done and their number.
 
     Raises:
-      InputError: naming the set, where features are not finite; or a picture that cannot be read.
+      InputError: some features are not finite, or a picture has another size.
+      DataError: a picture cannot be read.
     """
     return extract_batches(images.name, images.count, images.batches(batch_size), extractor, batch_size, tell)
 
@@ -97,18 +105,18 @@ def extract_batches(
     batch_size: int = 50,
     tell: Tell = lambda done, of: None,
 ) -> Float[np.ndarray, "n d"]:
-    """Features of images that come in batches of any size.
+    """Computes the features of images that come in batches of any size.
 
     Args:
       name: the name of the images, for messages.
-      count: n, how many they are.
+      count: n, the number of images.
       batches: the images.
       extractor: makes the features.
-      batch_size: images that a device takes at once.
-      tell: is called as images are done.
+      batch_size: the number of images that a device takes at once.
+      tell: is called after every batch, with the images done and `count`.
 
     Raises:
-      InputError: naming the images, where features are not finite.
+      InputError: some features are not finite; the message names the images.
     """
     made = np.empty((count, extractor.dims), np.float32)
     done = 0
@@ -124,22 +132,23 @@ def extract_batches(
 def compare(
     generated: Side, real: Side, metrics: tuple[str, ...] = METRICS, seed: int = 0, name: str = extractors.INCEPTION
 ) -> dict[str, Any]:
-    """The distances between two sets.
+    """Computes the distances between two sets.
 
     Args:
       generated: images of a model.
-      real: what they are to be like.
+      real: real images.
       metrics: any of `METRICS`.
-      seed: the seed of the kernel distance's subsets.
-      name: the extractor of features that do not say whose they are.
+      seed: the seed of the kernel distance's subsets and of the floors of the attribute distances.
+      name: the extractor of the features, if neither set states its own.
 
     Returns:
       "fid", or "frechet_EXTRACTOR" for features that are not Inception's; "kid" with "kid_spread"; "precision" and
       "recall"; "attributes" (see `AttributeDistances.as_dict`) for features of a drawn style's extractor; "count" and
-      "count_real"; and "protocol", what the numbers depend on.
+      "count_real"; and "protocol": everything that the numbers depend on.
 
     Raises:
-      InputError: for sets of features that were made differently, or features that are not there.
+      InputError: the features of the two sets were made differently, or a metric needs features and a set has only
+        statistics.
     """
     known = {s.about["extractor"] for s in (generated, real) if "extractor" in s.about}
     for key in ("extractor", "resizing", "weights_sha256"):
@@ -170,7 +179,10 @@ def compare(
 
 
 def _attributes(name: str, generated: Side, real: Side, seed: int) -> dict[str, Any]:
-    """The predicted options are a linear function of the features, by the weights in this package."""
+    """The attribute distances. Raises InputError if the features of a set were made with other weights than ours.
+
+    The linear map in this package fits only features of its own weights.
+    """
     assert generated.features is not None and real.features is not None
     ours = attributes.read(name).sha256
     for s in (generated, real):

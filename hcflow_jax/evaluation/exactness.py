@@ -1,4 +1,4 @@
-"""A certificate of exactness: that decoding undoes encoding, and that the likelihood counts volumes rightly."""
+"""A certificate of exactness: decoding inverts encoding, and the log-determinants in the likelihood are right."""
 
 import dataclasses
 import math
@@ -26,16 +26,16 @@ JACOBIAN_DIMS = 4096
 
 @dataclasses.dataclass(frozen=True)
 class Certificate:
-    """What was found of a model, and whether it is exact.
+    """Measurements of a model's exactness, and whether they are within the limits.
 
     Attributes:
-      held_out: round trips of the images given.
-      strange: round trips of images that no set would hold, by what they are. They have no limit.
-      log_dets: log-determinants of the maps that the model is made of.
-      jacobian_dims: maps of more dims have no Jacobian computed.
-      jacobian_images: how many images' log-determinants were compared.
-      conditions: the largest condition number of a level's mixing matrices, by level, to about 3 %.
-      bits_per_dim: the definition of the model's bits per dimension.
+      held_out: round trips of the given images.
+      strange: round trips of images that are unlike any training image, by kind. They have no limit.
+      log_dets: log-determinants of the model's maps.
+      jacobian_dims: Jacobians of maps with more dims were not computed.
+      jacobian_images: the number of images whose log-determinants were compared.
+      conditions: the largest condition number of each level's mixing matrices, to about 3 %.
+      bits_per_dim: the definition of the model's bits per dimension, in words.
     """
 
     held_out: RoundTrip
@@ -48,7 +48,7 @@ class Certificate:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Why it does not pass, a line each; empty if it passes."""
+        """The reasons why the model does not pass, one line each; empty if it passes."""
         lines = []
         if self.held_out.changed_values:
             lines.append(f"{self.held_out.changed_values:,} 8-bit values of the held-out images changed")
@@ -61,11 +61,11 @@ class Certificate:
 
     @property
     def passed(self) -> bool:
-        """Whether all is within its limits, and at least one log-determinant was compared with its Jacobian."""
+        """Whether everything is within its limit, and at least one log-determinant was compared with a Jacobian."""
         return not self.failures
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
+        """Plain values for JSON."""
         return {
             "passed": self.passed,
             "failures": list(self.failures),
@@ -125,19 +125,21 @@ def certificate(
 ) -> Certificate:
     """Measures how exact a model is, in float32.
 
-    It passes if no 8-bit value of the images changes when they are encoded and decoded, and if the log-determinants
-    agree with autodiff and with those of the inverses to 1e-2 nats + 1e-4 of their size. Where several processes run,
-    all of them call it, each with its own images. They share the Jacobians, and all get the same certificate.
+    A model passes if no 8-bit value of the images changes when they are encoded and decoded, and if the
+    log-determinants agree with autodiff and with those of the inverses to 1e-2 nats + 1e-4 of their size. If there
+    are several processes, all of them must call this function, each with its own images. They share the work of the
+    Jacobians, and all get the same certificate.
 
     Args:
       model: from `api.load`.
-      images: held out, uint8 (n, R, R, 3), or arrays of any n one after the other; a batch at a time is in memory.
-      jacobian_dims: Jacobians of more dims are not computed. One of d dims takes 16 d^2 bytes.
-      jacobian_images: how many of the images have their Jacobians computed: the first.
-      tell: is given what is being done, how much of it is done, and of how much (None: unknown).
+      images: held-out images, uint8 (n, R, R, 3), or an iterable of such arrays of any n. One batch at a time is in
+        memory.
+      jacobian_dims: Jacobians of maps with more dims are not computed. A Jacobian of d dims takes 16 d^2 bytes.
+      jacobian_images: the number of images whose Jacobians are computed: the first ones.
+      tell: is called with what is being done, how much of it is done, and how much there is (None: unknown).
 
     Raises:
-      InputError: there are no images, they are not uint8 or of another size, or a number is below 1.
+      InputError: there are no images, the images are not uint8 or have another size, or a number is below 1.
 
     >>> model = api.load()
     >>> found = certificate(model, model.sample(2), jacobian_dims=64)
@@ -173,7 +175,7 @@ def certificate(
 
 
 def definition_of_bits(model: Model) -> str:
-    """What `Model.bits_per_dim` gives, in a sentence with its formula."""
+    """The definition of what `Model.bits_per_dim` returns: a sentence with its formula."""
     data, dims = model.config.data, math.prod(model.image_model.image_shape)
     if model.image_model.likelihood == "undefined":
         return "bits/dim: undefined, because a level of the model has no noise"
@@ -188,7 +190,7 @@ def definition_of_bits(model: Model) -> str:
 
 
 def _kept(images: Images | Iterable[Images], count: int, first: list[Images]) -> Iterator[Images]:
-    """The images, array by array; the first `count` of them stay in `first`."""
+    """Yields the arrays of images, and appends the first `count` images to `first`."""
     found = 0
     for array in [images] if isinstance(images, np.ndarray) else images:
         if array.dtype != np.uint8:

@@ -1,4 +1,4 @@
-"""What makes features of images, by name: a network, its weights, and how images are resized for it."""
+"""Feature extractors by name. An extractor is a network, its weights, and the way images are resized for it."""
 
 import dataclasses
 import hashlib
@@ -16,7 +16,7 @@ NAMES = (INCEPTION, EFFICIENTNET, *attributes.NAMES)
 TF1, PYTORCH_FID, CLEAN_FID = "tf1", "pytorch-fid", "clean-fid"
 
 Network = Callable[[Any, UInt8[Array, "b R R 3"]], Float[Array, "b d"]]
-NETWORKS: dict[str, Network] = {  # Inception's, by how images are resized for it
+NETWORKS: dict[str, Network] = {  # Inception, by the way images are resized for it
     TF1: inception.features,
     PYTORCH_FID: inception.features_of_pytorch_fid,
     CLEAN_FID: inception.features_of_clean_fid,
@@ -31,11 +31,11 @@ class Extractor:
     Attributes:
       name: one of `NAMES`.
       dims: d, the length of a feature.
-      network: (weights, images) -> features; traceable.
+      network: a function (weights, images) -> features that JAX can trace.
       weights: arrays by name.
-      resizing: how images come to the network's size: one of `PROTOCOLS` for Inception, "bilinear" for
+      resizing: how images are resized to the network's size: one of `PROTOCOLS` for Inception, "bilinear" for
         EfficientNet-Lite0, "area" for the networks of drawn styles.
-      sha256: of the file of the weights.
+      sha256: the SHA-256 of the file of weights.
     """
 
     name: str
@@ -47,30 +47,31 @@ class Extractor:
 
     @property
     def metric(self) -> str:
-        """What a Frechet distance of these features is called: "fid" for Inception's alone."""
+        """The name of a Frechet distance of these features, see `metric`."""
         return metric(self.name)
 
     def about(self) -> dict[str, Any]:
-        """What features depend on besides the images, as plain values."""
+        """What the features depend on in addition to the images, as plain values."""
         return {"extractor": self.name, "resizing": self.resizing, "weights_sha256": self.sha256}
 
 
 def metric(name: str) -> str:
-    """What a Frechet distance is called: "fid", or "frechet_NAME" for features that are not Inception's."""
+    """The name of a Frechet distance of an extractor's features: "fid" for Inception, else "frechet_NAME"."""
     return "fid" if name == INCEPTION else f"frechet_{name}"
 
 
 def load(name: str | None = None, weights: str | Path | None = None, resizing: str | None = None) -> Extractor:
-    """An extractor.
+    """Loads an extractor.
 
     Args:
-      name: one of `NAMES`; None takes Inception where its weights are named, else EfficientNet-Lite0.
-      weights: the file of Inception's weights; None: what the environment variable HCFLOW_INCEPTION names.
-      resizing: one of `PROTOCOLS`, for Inception; None: "tf1".
+      name: one of `NAMES`. None: Inception if the path of its weights is known, else EfficientNet-Lite0.
+      weights: the path of Inception's weights. None: the value of the environment variable HCFLOW_INCEPTION.
+      resizing: one of `PROTOCOLS`, for Inception only. None: "tf1".
 
     Raises:
-      InputError: for another name or resizing, or weights that are missing or another network's.
-      MissingExtraError: the extra `eval` is not installed, and EfficientNet-Lite0 is asked for.
+      InputError: the name or the resizing is unknown, the weights are missing or belong to another network, or
+        weights or a resizing are given for another extractor than Inception.
+      MissingExtraError: EfficientNet-Lite0 is needed, and the extra `eval` is not installed.
     """
     file = inception_weights.find(weights)
     name = name or (INCEPTION if file else EFFICIENTNET)

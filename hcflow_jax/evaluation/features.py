@@ -1,4 +1,4 @@
-"""Features of images: a network applied to any number of them, on all devices."""
+"""Features of images: applies a network to any number of images, on all devices."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -20,17 +20,18 @@ def features(
     batch_size: int,
     mesh: Mesh | None = None,
 ) -> Iterator[Float[np.ndarray, "b *d"]]:
-    """Features of images, a batch after the other.
+    """Computes features of images, one batch after another.
 
     Args:
-      network: (params, images) -> features, each image by itself; it is compiled.
-      params: a pytree.
-      images: (n, R, R, 3), or arrays of any n one after the other, such as `Model.sample_batches` yields.
-      batch_size: images a device takes at once, at most.
-      mesh: the devices that share every batch; None: all of this process's.
+      network: a function (params, images) -> features. It is compiled. The feature of an image must not depend on
+        other images.
+      params: the parameters of the network, a pytree.
+      images: (n, R, R, 3), or an iterable of such arrays of any n, such as `Model.sample_batches`.
+      batch_size: the largest number of images that a device takes at once.
+      mesh: the devices that share every batch; None: all devices of this process.
 
     Yields:
-      (b, ...), float32, in the images' order.
+      Features (b, ...), in the order of the images, with the dtype that the network returns.
 
     >>> means = features(lambda _, x: x.mean((1, 2)), {}, np.ones((5, 8, 8, 3), np.uint8), batch_size=4)
     >>> [part.shape for part in means]

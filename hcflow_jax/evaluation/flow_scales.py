@@ -1,7 +1,7 @@
-"""How far a flow is from losing digits: the scales of its actnorms, and the conditioning of its mixings.
+"""Signs that a flow loses precision: the scales of its actnorms, and the condition numbers of its mixing matrices.
 
-A flow inverts as exactly as its steps do. An actnorm that shrinks or stretches by orders of magnitude, or a mixing
-matrix that is nearly singular, shows in the round trip and in the gradients long before it shows in the loss.
+A flow inverts only as exactly as its steps do. An actnorm that scales by orders of magnitude, or a mixing matrix that
+is nearly singular, damages round trips and gradients long before the loss shows it.
 """
 
 from collections.abc import Mapping
@@ -14,13 +14,17 @@ from jaxtyping import Array, Float
 from hcflow_jax.keys import root_key
 from hcflow_jax.parameters import path_name
 
-POWER_STEPS = 40  # of the power iteration: a norm to about a per cent, with no singular value decomposition
+POWER_STEPS = 40  # steps of the power iteration; they give a norm to about 1 %
 
 Scales = dict[str, Float[Array, ""]]
 
 
 def _norm(matrices: Float[Array, "n c c"]) -> Float[Array, " n"]:
-    """Largest singular values, from below, by products with vectors alone: it compiles small on every backend."""
+    """The largest singular value of each matrix, by power iteration. The estimate is never too large.
+
+    It uses only products with vectors. Unlike a singular value decomposition, it compiles to a small program on every
+    backend.
+    """
     precise = jax.lax.Precision.HIGHEST
     start = jax.random.normal(root_key(0), matrices.shape[:-1], jnp.float32)
 
@@ -36,15 +40,15 @@ def _norm(matrices: Float[Array, "n c c"]) -> Float[Array, " n"]:
 
 
 def flow_scales(by_level: Mapping[str, Any]) -> Scales:
-    """Scales and conditioning of every level's flow; to be jitted.
+    """Scales and condition numbers of every level's flow. Jit this function.
 
     Args:
-      by_level: from `ImageModel.flow_params`, of prepared parameters.
+      by_level: from `ImageModel.flow_params`, for prepared parameters.
 
     Returns:
-      Scalars: `scale_min/LEVEL` and `scale_max/LEVEL`, of exp(s) of the level's actnorms, the factor of their
-      inverse; `condition/LEVEL`, the largest condition number (2-norm) of its mixing matrices. A level without
-      them has no such entry.
+      Scalars by name. `scale_min/LEVEL` and `scale_max/LEVEL` are the extremes of exp(s) over the level's actnorms;
+      an actnorm's inverse multiplies by exp(s). `condition/LEVEL` is the largest condition number (2-norm) of the
+      level's mixing matrices. A level without actnorms or mixings has no such entry.
     """
     scales: dict[str, list[Array]] = {}
     conditions: dict[str, list[Array]] = {}

@@ -1,4 +1,4 @@
-"""The Frechet distance between two Gaussians: FID where the features are those of FID's Inception network."""
+"""The Frechet distance between two Gaussians. It is called FID if the features are those of FID's Inception."""
 
 import numpy as np
 from jaxtyping import Float
@@ -8,18 +8,19 @@ from hcflow_jax.evaluation.moments import Statistics
 
 
 def frechet(a: Statistics, b: Statistics) -> float:
-    """|mu_a - mu_b|^2 + tr(sigma_a) + tr(sigma_b) - 2 tr((sigma_a sigma_b)^(1/2)), in float64.
+    """The Frechet distance |mu_a - mu_b|^2 + tr(sigma_a) + tr(sigma_b) - 2 tr((sigma_a sigma_b)^(1/2)), in float64.
 
-    The eigenvalues of sigma_a sigma_b are those of the symmetric S sigma_b S with S = sigma_a^(1/2). So two
-    eigendecompositions of symmetric matrices suffice, the result is real, and singular covariances need no constant
-    added to their diagonals. Near zero rounding can make the result slightly negative; it is given as it is.
+    sigma_a sigma_b has the same eigenvalues as the symmetric matrix S sigma_b S with S = sigma_a^(1/2). So two
+    eigendecompositions of symmetric matrices are enough, the result is real, and singular covariances need no
+    constant on their diagonals. For nearly equal Gaussians, rounding can make the result slightly negative; it is
+    returned unchanged.
 
     Args:
-      a: the a of d dimensions.
-      b: the b of the same.
+      a: mean and covariance of d dimensions.
+      b: the same for the other Gaussian.
 
     Raises:
-      InputError: for different dimensions, or values that are not finite.
+      InputError: the dimensions differ, or values are not finite.
 
     >>> unit = Statistics(np.zeros(2), np.eye(2))
     >>> frechet(unit, Statistics(np.array([3.0, 0.0]), 4 * np.eye(2)))
@@ -39,7 +40,7 @@ def frechet(a: Statistics, b: Statistics) -> float:
 
 
 def _root(sigma: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
-    """The symmetric square root of a covariance; eigenvalues that rounding made negative count as 0."""
+    """The symmetric square root of a covariance. Eigenvalues that rounding made negative are set to 0."""
     values, vectors = np.linalg.eigh((sigma + sigma.T) / 2)
     return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
 

@@ -1,4 +1,4 @@
-"""Images as one file that other evaluators read: ADM's format, an .npz whose `arr_0` is uint8 (n, R, R, 3)."""
+"""Writes images to one file in ADM's format, which other evaluators read: .npz with `arr_0`, uint8 (n, R, R, 3)."""
 
 import zipfile
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ _ARRAY = "arr_0.npy"
 
 @contextmanager
 def streamed(path: Path, count: int, resolution: int) -> Iterator[Callable[[Images], None]]:
-    """Writes images to a file, a batch at a time; memory does not grow with their number.
+    """Writes images to a file, one batch at a time. Memory does not grow with the number of images.
 
         with streamed(path, 30_000, 256) as add:
             for images in model.sample_batches(30_000):
@@ -26,15 +26,15 @@ def streamed(path: Path, count: int, resolution: int) -> Iterator[Callable[[Imag
 
     Args:
       path: the path of the .npz file. Its folder must exist.
-      count: n, how many images there will be.
+      count: n, the number of images.
       resolution: R, pixels.
 
     Yields:
-      What takes the next images, in order. The file is there when the block ends. If the block raises, or the images
-      are not as many as said, there is no file, and one that was there before stays as it was.
+      A function that takes the next images, in order. The file appears when the block ends. If the block raises an
+      error or the number of images is not `count`, no file is written, and an earlier file of that name is unchanged.
 
     Raises:
-      InputError: there are not `count` images, or some have another size or dtype.
+      InputError: there are not exactly `count` images, or some have another size or dtype.
       OSError: the file cannot be written.
     """
     done = 0

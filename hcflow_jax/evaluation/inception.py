@@ -1,8 +1,8 @@
 """FID's Inception network: the 2015 Inception-v3 graph, with TensorFlow 1's resizing, as a function of its weights.
 
-The weights are those of the file that evaluations of images share; `inception_weights` reads it. The graph differs
-from the later Inception-v3 in three places: average pools do not count the padding, the last block pools by the
-maximum, and images are resized without a half-pixel shift and without antialiasing.
+`inception_weights` reads the file of weights that is commonly used for FID. The graph differs from later versions of
+Inception-v3 in three points: average pools do not count the padding, the last block uses a maximum pool, and images
+are resized without a half-pixel shift and without antialiasing.
 """
 
 from collections.abc import Mapping
@@ -14,16 +14,16 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, UInt8
 
-SIZE = 299  # pixels that the network takes
-DIMS = 2048  # of the features that FID compares
-EPSILON = 1e-3  # of its batch norms
+SIZE = 299  # side of the network's input, pixels
+DIMS = 2048  # length of the features that FID compares
+EPSILON = 1e-3  # of the batch norms
 TAPS = ("64", "192", "768", "2048", "logits_unbiased", "logits")
 
-Weights = Mapping[str, Array]  # by the file's names; see `arrange`
+Weights = Mapping[str, Array]  # from `arrange`
 
 
 def features(weights: Weights, images: UInt8[Array, "b R R 3"]) -> Float[Array, "b 2048"]:
-    """The pooled features that FID compares; images are resized as TensorFlow 1 does.
+    """The pooled features that FID compares, of images that are resized as in TensorFlow 1.
 
     Args:
       weights: from `arrange`.
@@ -33,7 +33,7 @@ def features(weights: Weights, images: UInt8[Array, "b R R 3"]) -> Float[Array, 
 
 
 def features_of_pytorch_fid(weights: Weights, images: UInt8[Array, "b R R 3"]) -> Float[Array, "b 2048"]:
-    """The features as pytorch-fid computes them, whose resizing has a half-pixel shift.
+    """The features as pytorch-fid computes them: its resizing is bilinear, with a half-pixel shift.
 
     Args:
       weights: from `arrange`.
@@ -45,9 +45,10 @@ def features_of_pytorch_fid(weights: Weights, images: UInt8[Array, "b R R 3"]) -
 
 
 def features_of_clean_fid(weights: Weights, images: UInt8[Array, "b R R 3"]) -> Float[Array, "b 2048"]:
-    """The features as clean-fid 0.1.35 computes them: resized by Pillow's bicubic filter and clipped, never rounded.
+    """The features as clean-fid 0.1.35 computes them: it resizes with Pillow's bicubic filter and does not round.
 
-    The filter is the one of Keys (a = -0.5), widened where it makes images smaller. At edges it leaves [0, 255].
+    The filter is that of Keys (a = -0.5), and it is widened if images become smaller. Near sharp edges its values can
+    lie outside [0, 255]; they are clipped.
 
     Args:
       weights: from `arrange`.
@@ -62,18 +63,18 @@ def bicubic(x: Float[Array, "b R R 3"], size: int = SIZE) -> Float[Array, "b s s
 
     Args:
       x: images of any values.
-      size: s, pixels of a side.
+      size: s, the new side in pixels.
     """
     return jax.image.resize(x, (x.shape[0], size, size, 3), "cubic", antialias=True)
 
 
 def as_tensorflow(images: UInt8[Array, "b R R 3"]) -> Float[Array, "b 299 299 3"]:
-    """The network's input of 8-bit images, as TensorFlow's graph makes it."""
+    """The network's input for 8-bit images, as TensorFlow's graph computes it: about [-1, 1]."""
     return (resize(images.astype(jnp.float32)) - 128) / 128
 
 
 def taps(weights: Weights, x: Float[Array, "b 299 299 3"]) -> dict[str, Float[Array, "b d"]]:
-    """The pooled features of four depths, and the logits of 1,008 classes with and without their bias.
+    """The pooled features at four depths, and the logits of 1,008 classes with and without their bias.
 
     Args:
       weights: from `arrange`.
@@ -109,11 +110,11 @@ def taps(weights: Weights, x: Float[Array, "b 299 299 3"]) -> dict[str, Float[Ar
 
 
 def resize(x: Float[Array, "b R R 3"], size: int = SIZE) -> Float[Array, "b s s 3"]:
-    """TensorFlow 1's bilinear resizing: target position t reads source position t R / size, edges clamped.
+    """TensorFlow 1's bilinear resizing: target position t reads source position t R / s, clamped at the edge.
 
     Args:
       x: images of any values.
-      size: s, pixels of a side.
+      size: s, the new side in pixels.
     """
     for axis in (1, 2):
         old = x.shape[axis]
@@ -129,14 +130,15 @@ def resize(x: Float[Array, "b R R 3"], size: int = SIZE) -> Float[Array, "b s s 
 
 
 def arrange(flat: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The weights as the network uses them: kernels channels last, batch norms as a scale and a shift.
+    """Arranges the weights of the file for the network: kernels with the channels last, batch norms folded in.
 
     Args:
       flat: name -> array, as in the file: `X.conv.weight` (out, in, kh, kw), `X.bn.{weight, bias, running_mean,
         running_var}` (out,), `fc.weight` (1008, 2048), `fc.bias` (1008,).
 
     Returns:
-      `X.kernel` (kh, kw, in, out) times the scale, `X.shift` (out,), `fc.weight` (2048, 1008) and `fc.bias`, float32.
+      `X.kernel` (kh, kw, in, out), which contains the scale of the batch norm, `X.shift` (out,), `fc.weight`
+      (2048, 1008) and `fc.bias` (1008,), float32.
     """
     made = {"fc.weight": np.asarray(flat["fc.weight"], np.float32).T, "fc.bias": np.asarray(flat["fc.bias"])}
     for name in (key.removesuffix(".conv.weight") for key in flat if key.endswith(".conv.weight")):
@@ -170,13 +172,13 @@ def _in(unit, block: str, name: str, x: Array, **options) -> Array:
 
 
 def _max_pool(x: Array, stride: int = 1) -> Array:
-    """Of 3 x 3; with stride 2 at whole windows only."""
+    """A 3 x 3 maximum pool. With stride 2 it has no padding."""
     padding = "SAME" if stride == 1 else "VALID"
     return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, stride, stride, 1), padding)
 
 
 def _average_pool(x: Array) -> Array:
-    """Of 3 x 3 at every position; the padding is not counted."""
+    """A 3 x 3 average pool with stride 1, which does not count the padding."""
 
     def sums(x: Array) -> Array:
         return lax.reduce_window(x, 0.0, lax.add, (1, 3, 3, 1), (1, 1, 1, 1), "SAME")
@@ -185,7 +187,7 @@ def _average_pool(x: Array) -> Array:
 
 
 def _chain(unit, x: Array, *names: str, **last) -> Array:
-    """Units one after the other; the options are the last one's."""
+    """Applies units one after another. The options are those of the last unit."""
     for name in names[:-1]:
         x = unit(name, x)
     return unit(names[-1], x, **last)

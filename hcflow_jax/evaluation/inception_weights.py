@@ -1,7 +1,7 @@
-"""The file of FID's Inception weights: found, recognised by its tensors, read without running anything in it.
+"""Finds and reads the file of FID's Inception weights, without running any code from the file.
 
-Nothing is downloaded. The file is the one that evaluations in PyTorch share,
-`pt_inception-2015-12-05-6726825d.pth`, under any name and in any of PyTorch's formats or as safetensors.
+Nothing is downloaded. The file is `pt_inception-2015-12-05-6726825d.pth`, which FID evaluations in PyTorch use. It
+may have any name, and may be in any of PyTorch's formats or in safetensors. It is recognised by its tensors.
 """
 
 import dataclasses
@@ -16,8 +16,8 @@ from hcflow_jax.errors import InputError
 from hcflow_jax.evaluation import inception
 from hcflow_jax.interop import state_dict
 
-VARIABLE = "HCFLOW_INCEPTION"  # of the environment: the file's path
-CLASSES = 1008
+VARIABLE = "HCFLOW_INCEPTION"  # environment variable that contains the path of the file
+CLASSES = 1008  # classes of the network
 WANTED = (
     "the weights of FID's Inception network, pt_inception-2015-12-05-6726825d.pth of pytorch-fid or torch-fidelity"
 )
@@ -25,12 +25,12 @@ WANTED = (
 
 @dataclasses.dataclass(frozen=True)
 class InceptionWeights:
-    """Weights that were read.
+    """The weights that were read.
 
     Attributes:
-      arrays: what `inception.features` takes.
-      sha256: of the file.
-      file: where it is.
+      arrays: the weights that `inception.features` takes.
+      sha256: the SHA-256 of the file.
+      file: the path of the file.
     """
 
     arrays: dict[str, np.ndarray]
@@ -39,7 +39,7 @@ class InceptionWeights:
 
 
 def find(path: str | Path | None = None) -> Path | None:
-    """The file to read: the path if one is given, else what the environment variable names, else None."""
+    """The path of the file: `path` if given, else the value of the environment variable, else None."""
     named = path or os.environ.get(VARIABLE)
     return Path(named) if named else None
 
@@ -48,8 +48,8 @@ def read(path: str | Path) -> InceptionWeights:
     """Reads a file of weights.
 
     Raises:
-      InputError: naming the file, if it cannot be read, is damaged, or holds another network's weights; it says what
-        to use instead.
+      InputError: the file cannot be read, is damaged, or contains another network's weights. The message names the
+        file and the one that is expected.
     """
     path = Path(path)
     flat = state_dict.read(path)
@@ -60,7 +60,7 @@ def read(path: str | Path) -> InceptionWeights:
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
-    """Every tensor of the file, by name: kernels are (out, in, kh, kw). Counters of batches are left out."""
+    """The shape of every tensor of the file, by name. Kernels are (out, in, kh, kw). Batch counters are left out."""
     found: dict[str, tuple[int, ...]] = {}
     for name, width_in, width_out, height, width in _units():
         found[f"{name}.conv.weight"] = (width_out, width_in, height, width)
@@ -69,7 +69,7 @@ def shapes() -> dict[str, tuple[int, ...]]:
 
 
 def _check(path: Path, flat: Mapping[str, np.ndarray]) -> None:
-    """Raises InputError unless these are the weights."""
+    """Raises InputError if `flat` does not contain the expected weights."""
     head = flat["fc.weight"].shape if "fc.weight" in flat else ()
     if any(name.startswith("AuxLogits.") for name in flat) or head == (1000, inception.DIMS):
         raise InputError(
@@ -84,7 +84,7 @@ def _check(path: Path, flat: Mapping[str, np.ndarray]) -> None:
             raise InputError(f"{path}: {name} has values that are not finite; fetch the file again")
 
 
-_Unit = tuple[str, int, int, int, int]  # name, channels in and out, height and width of the kernel
+_Unit = tuple[str, int, int, int, int]  # name, input channels, output channels, height and width of the kernel
 
 
 def _units() -> list[_Unit]:

@@ -1,4 +1,4 @@
-"""Log-determinants that a model states, against those of its autodiff Jacobians."""
+"""Compares the log-determinants that a model computes with those of its autodiff Jacobians."""
 
 import dataclasses
 import math
@@ -22,21 +22,21 @@ from hcflow_jax.models import ImageModel
 Images = UInt8[np.ndarray, "n R R 3"]
 Tell = Callable[[str, int, int], object]
 
-ABSOLUTE, RELATIVE = 1e-2, 1e-4  # nats, and of a log-determinant: by how much two may differ
+ABSOLUTE, RELATIVE = 1e-2, 1e-4  # two log-dets may differ by this many nats plus this fraction of their size
 WHOLE = "whole"  # the name of the map from the image to all latents
-_ROWS = 64  # of a Jacobian, computed at once
+_ROWS = 64  # rows of a Jacobian that are computed at once
 
 
 @dataclasses.dataclass(frozen=True)
 class LogDets:
-    """Log-determinants of one map, a number an image, in nats.
+    """Log-determinants of one map, one number for each image, in nats.
 
     Attributes:
-      level: a level's name, or "whole".
-      dims: the dims of the map.
-      stated: by the model's `encode`; for the whole map the sum over its levels.
-      jacobian: the log-determinant of the autodiff Jacobian, nats; None if it was not computed, because it has too
-        many dims. inverse: stated by the map's inverse, at the latents; None if it states none.
+      level: the name of a level, or "whole".
+      dims: the number of dims of the map.
+      stated: those that the model's `encode` returns; for the whole map, the sum over the levels.
+      jacobian: those of the autodiff Jacobian. None: the map has too many dims.
+      inverse: those that the map's inverse returns, at the latents. None: the inverse returns none.
     """
 
     level: str
@@ -47,28 +47,28 @@ class LogDets:
 
     @property
     def error(self) -> float | None:
-        """The largest |stated - jacobian|, nats; None if there is no Jacobian."""
+        """The largest |stated - jacobian|, in nats; None if there is no Jacobian."""
         return None if self.jacobian is None else _largest(np.subtract(self.stated, self.jacobian))
 
     @property
     def inverse_error(self) -> float | None:
-        """The largest |stated + inverse|, nats; None if the inverse states none."""
+        """The largest |stated + inverse|, in nats; None if the inverse returns no log-determinant."""
         return None if self.inverse is None else _largest(np.add(self.stated, self.inverse))
 
     @property
     def within(self) -> bool:
-        """Whether no two differ by more than `ABSOLUTE` + `RELATIVE` |stated|."""
+        """Whether no log-determinant differs from `stated` by more than `ABSOLUTE` + `RELATIVE` |stated|."""
         stated = np.array(self.stated)
         allowed = ABSOLUTE + RELATIVE * np.abs(stated)
         negated = [(self.jacobian, -1), (self.inverse, 1)]
-        with np.errstate(invalid="ignore"):  # of what is not finite, nothing is within
+        with np.errstate(invalid="ignore"):  # a comparison with NaN is False, so NaN is not within the limit
             each = [
                 np.abs(stated + sign * np.array(other)) <= allowed for other, sign in negated if other is not None
             ]
         return bool(np.isfinite(stated).all() and np.all(each))
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON; what is not finite is None."""
+        """Plain values for JSON. Numbers that are not finite become None."""
         numbers = {name: _plain(getattr(self, name)) for name in ("stated", "jacobian", "inverse")}
         errors = {name: _plain(getattr(self, name)) for name in ("error", "inverse_error")}
         return {"level": self.level, "dims": self.dims, **numbers, **errors, "within": self.within}
@@ -85,18 +85,21 @@ def _plain(value: Any) -> Any:
 
 
 def log_dets(model: Model, images: Images, most_dims: int, tell: Tell = lambda *_: None) -> tuple[LogDets, ...]:
-    """The log-determinants that a model's `encode` states, against autodiff and against its inverses.
+    """Compares the log-determinants of a model's `encode` with those of autodiff and of its inverses.
 
-    The maps are those of `ImageModel.level_maps`. If the latents have as many dims as the image, the map from the
-    image to all latents is one more; `encode` states the sum of its levels' for it. A Jacobian is computed in the
-    model's float32, its determinant in float64 on the host. Where several processes run, all of them call it with the
-    same images, and each computes its share of the Jacobians.
+    The maps are those of `ImageModel.level_maps`. If the latents have as many dims as the image, there is one more:
+    the map from the image to all latents. Its log-determinant is the sum over the levels. A Jacobian is computed in
+    float32, and its determinant in float64 on the host. If there are several processes, all of them must call this
+    function with the same images, and each computes its share of the Jacobians.
 
     Args:
       model: from `api.load`.
-      images: uint8, (n, R, R, 3); each has its own Jacobians.
-      most_dims: no Jacobian is computed of a map that has more.
-      tell: is given what is computed, how many of its rows are done, and of how many.
+      images: uint8, (n, R, R, 3). The Jacobians are computed for each image.
+      most_dims: the Jacobian of a map with more dims is not computed.
+      tell: is called with what is computed, the number of rows done, and the number of all rows.
+
+    Returns:
+      The log-determinants of every map.
     """
     own = model.image_model
     stated = model.encode(images, log_dets=True)[1]
@@ -129,7 +132,11 @@ def _numbers(values: Any) -> Any:
 
 
 def _compiled_maps(own: ImageModel) -> Callable[..., Any]:
-    """(params, x) -> by level (what its map takes, the map), and what the inverses state; `WHOLE` is one of them."""
+    """Makes a jitted function that computes the maps of an image.
+
+    It takes (params, x). It returns {level: (input of the map, the map)}, with `WHOLE` among the levels if that map
+    keeps the number of dims, and {level: log-determinants of the inverse}.
+    """
     latent_dims = sum(math.prod(shape) for shape in own.latent_shapes.values())
 
     def whole(params: Any, x: Array) -> tuple[Array, Array]:
@@ -148,14 +155,17 @@ def _compiled_maps(own: ImageModel) -> Callable[..., Any]:
 
 
 def _rows(forward: Partial, y: Array, start: Array) -> Float[Array, "rows d"]:
-    """Rows of the Jacobian; those past its end are 0. Reverse mode: every model that trains has it."""
+    """Computes `_ROWS` rows of the Jacobian, from row `start`. Rows past its end are 0.
+
+    It uses reverse mode, because every model that trains supports it.
+    """
     z, pull = jax.vjp(lambda y: forward(y)[0].reshape(-1), y)
     unit = jax.nn.one_hot(start + jnp.arange(_ROWS), z.size, dtype=z.dtype)
     return jax.vmap(pull)(unit)[0].reshape(_ROWS, -1)
 
 
 def _log_det(forward: Partial, y: Array, tell: Callable[[int, int], object]) -> float:
-    """log|det dz/dy| of one image's map."""
+    """log|det dz/dy| of the map of one image, in nats."""
     rows, jacobian = jax.jit(_rows, compiler_options=compile_options()), np.empty((y.size, y.size))
     for start in range(0, y.size, _ROWS):
         stop = min(start + _ROWS, y.size)

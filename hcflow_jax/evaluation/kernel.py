@@ -1,4 +1,4 @@
-"""The kernel distance (KID): an unbiased estimate of the squared maximum mean discrepancy between two sets."""
+"""The kernel distance (KID): an unbiased estimate of the squared maximum mean discrepancy (MMD) of two sets."""
 
 import dataclasses
 
@@ -7,18 +7,18 @@ from jaxtyping import Float
 
 from hcflow_jax.errors import InputError
 
-SUBSETS, SUBSET_SIZE = 100, 1000  # what evaluations of images use
+SUBSETS, SUBSET_SIZE = 100, 1000  # the usual values for KID
 
 
 @dataclasses.dataclass(frozen=True)
 class KernelDistance:
-    """KID.
+    """A kernel distance (KID).
 
     Attributes:
-      mean: over the subsets.
-      spread: standard deviation over the subsets.
-      subsets: how many.
-      size: features of each set in a subset.
+      mean: the mean over the subsets.
+      spread: the standard deviation over the subsets.
+      subsets: the number of subsets.
+      size: the number of features of each set in a subset.
       seed: the seed of the subsets.
     """
 
@@ -30,17 +30,17 @@ class KernelDistance:
 
 
 def mmd(a: Float[np.ndarray, "m d"], b: Float[np.ndarray, "n d"]) -> float:
-    """Unbiased squared maximum mean discrepancy with the kernel k(x, y) = (x.y / d + 1)^3, in float64.
+    """The unbiased squared maximum mean discrepancy with the kernel k(x, y) = (x.y / d + 1)^3, in float64.
 
-    mean over i != j of k(a_i, a_j) + mean over i != j of k(b_i, b_j) - 2 mean of k(a_i, b_j). Its expected value is 0
-    for two sets of one distribution, so it can be negative.
+    It is mean k(a_i, a_j) over i != j, plus mean k(b_i, b_j) over i != j, minus 2 mean k(a_i, b_j). Its expected
+    value is 0 if both sets have the same distribution, so it can be negative.
 
     Args:
       a: features, at least 2.
       b: features of the same length, at least 2.
 
     Raises:
-      InputError: for fewer features, or different lengths.
+      InputError: there are fewer features, they have different lengths, or they are not finite.
     """
     check_pair(a, b)
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
@@ -60,17 +60,17 @@ def kernel_distance(
     size: int = SUBSET_SIZE,
     seed: int = 0,
 ) -> KernelDistance:
-    """KID: `mmd` of random subsets, without replacement within each.
+    """The KID: the mean of `mmd` over random subsets. Each subset is drawn without replacement.
 
     Args:
       a: features.
       b: features of the same length.
-      subsets: how many subsets.
-      size: features of each set in a subset; where a set has fewer, as many as the smaller set has.
+      subsets: the number of subsets.
+      size: the number of features of each set in a subset. If a set has fewer, the size of the smaller set is used.
       seed: the seed of the subsets.
 
     Raises:
-      InputError: as `mmd`.
+      InputError: as in `mmd`.
     """
     check_pair(a, b)
     size = min(size, len(a), len(b))
@@ -83,7 +83,7 @@ def kernel_distance(
 
 
 def check_pair(a: np.ndarray, b: np.ndarray) -> None:
-    """Raises InputError unless both are finite features of one length, at least 2 of each."""
+    """Raises InputError unless a and b contain at least 2 features each, all finite and of the same length."""
     for name, features in (("the first features", a), ("the second features", b)):
         if np.ndim(features) != 2 or len(features) < 2:
             raise InputError(f"{name}: expected (n, d) with n at least 2, got {np.shape(features)}")

@@ -1,13 +1,13 @@
-"""All that is measured of a model, by the names of the metrics: what `hcflow evaluate` and a run do.
+"""Measures a model by metrics. The command `hcflow evaluate` and the evaluations of a training run use this module.
 
-bits        bits/dim of images, in all and by level
-fid         Frechet distance between samples and images; "FID" if the features are Inception's
+bits        bits/dim of images, in total and by level
+fid         Frechet distance between samples and images; called "FID" if the features are Inception's
 kid         kernel distance
 prc         precision and recall
 nearest     the training images nearest to samples (Figure 9), and whether the model memorises
 exactness   a certificate: the model inverts exactly, and its log-determinants are right
 
-The distances share one pass over the samples. All devices share the work, and so do processes, see `shares`.
+The distances share one pass over the samples. All devices share the work, and so do all processes (see `shares`).
 """
 
 import dataclasses
@@ -27,15 +27,15 @@ from hcflow_jax.evaluation import extractors, metrics, protocols
 from hcflow_jax.evaluation.extractors import Extractor
 from hcflow_jax.evaluation.metrics import Options, Tell
 
-DISTANCES = {"fid": "frechet", "kid": "kid", "prc": "prc"}  # and their names in `comparison`
+DISTANCES = {"fid": "frechet", "kid": "kid", "prc": "prc"}  # metric -> its name in `comparison`
 METRICS = ("bits", *DISTANCES, "nearest", "exactness")
 
 
 def check_metrics(names: tuple[str, ...]) -> None:
-    """Refuses names that are no metric.
+    """Checks the names of metrics.
 
     Raises:
-      InputError: naming it and those that there are.
+      InputError: a name is not one of `METRICS`; the message lists them.
     """
     for name in names:
         if name not in METRICS:
@@ -43,10 +43,13 @@ def check_metrics(names: tuple[str, ...]) -> None:
 
 
 def wanted(config: ConfigDict) -> tuple[tuple[str, ...], Options, Callable[[], Extractor]]:
-    """The metrics that a config asks for, how they are measured, and what makes their extractor.
+    """Reads from a config what to measure.
+
+    Returns:
+      The names of the metrics, how they are measured, and a function that loads their extractor.
 
     Raises:
-      ConfigError: `eval.metrics` names no metric, or the config cannot be met.
+      ConfigError: `eval.metrics` contains an unknown metric, or another field of `eval` is not allowed.
     """
     given = config.eval
     names = tuple(name.strip() for name in given.metrics.split(","))
@@ -62,13 +65,13 @@ def wanted(config: ConfigDict) -> tuple[tuple[str, ...], Options, Callable[[], E
 
 @dataclasses.dataclass
 class Measured:
-    """What came out.
+    """The results of a measurement.
 
     Attributes:
-      values: plain values by metric ("distances" for fid, kid and prc), for JSON.
-      lines: the same for a person.
+      values: plain values for JSON, by metric. "distances" contains those of fid, kid and prc.
+      lines: the same as text for a person.
       sheets: pictures by metric, (H, W, 3) uint8.
-      seconds: by metric.
+      seconds: the duration by metric, in seconds.
     """
 
     values: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -77,7 +80,7 @@ class Measured:
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def take(self, name: str, outcome: Callable[[], metrics.Outcome]) -> None:
-        """Measures a metric and keeps what comes out."""
+        """Measures a metric and adds its results. `outcome` is called once."""
         start = time.monotonic()
         made = outcome()
         self.seconds[name] = round(time.monotonic() - start, 2)
@@ -98,27 +101,27 @@ def measure(
     training: Callable[[], Source] | None = None,
     tell: Tell = lambda what, done, of: None,
 ) -> Measured:
-    """Measures a model. All processes have to call it; all get the same result.
+    """Measures a model. All processes must call this function, and all get the same result.
 
     Args:
       model: from `api.load`, with the devices of this process.
-      images: what bits/dim and exactness are measured on; held out, as a rule.
+      images: the images for bits/dim and exactness, and the held-out images for "nearest".
       names: any of `METRICS`.
-      options: how.
-      extractor: makes the extractor of the distances and of the nearest images; called only where there are some.
+      options: how to measure; None: the defaults of `Options`.
+      extractor: loads the extractor. It is called only if a distance or "nearest" is measured.
       reals: opens the real images of the distances; None: `images`.
       training: opens the training images, for "nearest"; None: those of the model's config.
-      tell: is called as work is done.
+      tell: is called after every batch, with what is done, the images done, and the number of images.
 
     Raises:
-      InputError: a metric, or what it needs, is not there; the message says which.
+      InputError: a metric is unknown, or something that it needs is missing; the message names it.
       DataError: images cannot be read.
     """
     check_metrics(names)
     options, found, network = options or Options(), Measured(), cache(extractor)
     distances = tuple(DISTANCES[name] for name in DISTANCES if name in names)
     if distances or "nearest" in names:
-        options.denoise_of(model)  # refuses before any work
+        options.denoise_of(model)  # raises an error before any work is done
     if "bits" in names:
         found.take("bits", lambda: metrics.likelihood(model, images, options, tell))
     if distances:

@@ -1,4 +1,4 @@
-"""The images that a model is measured on: those of its config's data, or a folder, a prepared set or a file."""
+"""Opens the images that a model is measured on: the data of its config, a folder, a prepared set or a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from hcflow_jax.evaluation.protocols import Split
 
 @dataclass(frozen=True)
 class Joined:
-    """The images of two sources, one after the other, as a source."""
+    """The images of two sources, one after the other, as one `Source`."""
 
     first: Source
     second: Source
@@ -37,17 +37,16 @@ class Joined:
 
 
 def open_data(config: ConfigDict, path: Path | None, split: Split | None) -> Source:
-    """The images to measure on.
+    """Opens the images to measure on.
 
     Args:
-      config: the model's.
-      path: a folder of pictures, a prepared set, or an .npz of images (`arr_0`); None: the data of the config.
-      split: "train", "eval" (held out) or "all". None: all of a folder or a file, else the held-out images. A file
-        of images has no parts.
+      config: the config of the model.
+      path: a folder of pictures, a prepared set, or an .npz of images (`arr_0`). None: the data of the config.
+      split: "train", "eval" (held out) or "all". None: "all" for a path, else "eval". A file of images has no splits.
 
     Raises:
-      InputError: the images have another size than the model's, or the split is not there.
-      DataError: what is there cannot be read.
+      InputError: the images have another size than the model's, or a split is given for a file of images.
+      DataError: the images cannot be read.
     """
     resolution = config.data.resolution
     if path is None:
@@ -71,7 +70,7 @@ def open_data(config: ConfigDict, path: Path | None, split: Split | None) -> Sou
 
 
 def _is_prepared(path: Path) -> bool:
-    """Whether a path is a prepared set, and not a folder of pictures that has a file of that name, too."""
+    """Whether a path is a prepared set. A folder of pictures may contain a file named like the manifest."""
     try:
         with open(path / MANIFEST, "rb") as file:
             return FORMAT.encode() in file.read(4096)
@@ -88,7 +87,7 @@ def _check_size(found: sets.ImageSet, resolution: int) -> None:
 
 
 def _other(config: ConfigDict, kind: str, path: Path) -> ConfigDict:
-    """The config with other data."""
+    """The config, with a path as its data."""
     changed = config.copy_and_resolve_references()
     with changed.unlocked():
         changed.data.update(dict(source=kind, path=str(path), eval_path="", name=""))

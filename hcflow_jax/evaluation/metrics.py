@@ -1,4 +1,8 @@
-"""The metrics of `measure`, a function each."""
+"""The metrics of `measure`, one function for each.
+
+They share these arguments: `model`, from `api.load`; `options`, how to measure; `extractor`, which makes features;
+and `tell`, which is called after every batch. They raise DataError if an image cannot be read.
+"""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -19,9 +23,9 @@ from hcflow_jax.evaluation.features import features
 from hcflow_jax.evaluation.nearest import Nearest, Neighbours, neighbours, sheet
 from hcflow_jax.evaluation.protocols import Protocol
 
-Tell = Callable[[str, int, int], object]  # what is done, images done, of how many
-SHOWN = 8  # samples on the sheet of neighbours
-SCALE = 96  # pixels, about, that an image has on it
+Tell = Callable[[str, int, int], object]  # what is being done, images done, number of images
+SHOWN = 8  # samples on the sheet of nearest images
+SCALE = 96  # approximate size of an image on the sheet, pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,16 +34,16 @@ class Options:
 
     Attributes:
       protocol: the protocol of the distances.
-      sigma: standard deviation of the samples' latents, or one by level; None: the protocol's, else the one that is
-        stored with the model, else the config's `sample.sigma`.
-      seed: the seed of the samples, of KID's subsets, and of what a protocol draws.
-      images: most images that bits/dim is the mean of; None: all.
-      draws: the draws of the noise for bits/dim; None: the config's.
-      batch_size: images that the extractor takes at once on a device.
-      nearest: samples, and held-out images, that are looked up among the training images, at most.
-      exact: held-out images of the certificate of exactness, at most.
-      jacobian_dims: most dimensions of a level whose Jacobian the certificate computes.
-      denoise: whether the samples of the distances and of `nearest` are denoised; None: the config's.
+      sigma: the standard deviation of the samples' latents, or one for each level. None: the protocol's, else the
+        value that is stored with the model, else the config's `sample.sigma`.
+      seed: the seed of the samples, of KID's subsets, and of the protocol's random choices.
+      images: the largest number of images for bits/dim; None: all.
+      draws: the number of draws of the noise for bits/dim; None: the config's.
+      batch_size: the number of images that the extractor takes at once on a device.
+      nearest: the largest number of samples, and of held-out images, that are looked up among the training images.
+      exact: the largest number of held-out images for the certificate of exactness.
+      jacobian_dims: the certificate computes no Jacobian of a level with more dims.
+      denoise: whether the samples for the distances and for "nearest" are denoised; None: the config's.
     """
 
     protocol: Protocol = protocols.PLAIN
@@ -54,7 +58,7 @@ class Options:
     denoise: bool | None = None
 
     def sigma_of(self, model: api.Model) -> Any:
-        """The standard deviation of a model's samples."""
+        """The standard deviation of the latents of a model's samples, or one for each level."""
         for given in (self.sigma, self.protocol.sigma, model.sigma):
             if given is not None:
                 return given
@@ -64,7 +68,7 @@ class Options:
         """Whether a model's samples are denoised.
 
         Raises:
-          InputError: they were to be, and the model was trained without noise.
+          InputError: denoising is wanted, but the model was trained without noise.
         """
         given = model.config.eval.denoise if self.denoise is None else self.denoise
         return known_denoise(model.config, given)
@@ -72,12 +76,12 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a metric gives.
+    """The result of a metric.
 
     Attributes:
-      values: plain values, for JSON, with the protocol.
-      lines: for a person.
-      sheet: a picture, (H, W, 3) uint8, if there is one.
+      values: plain values for JSON, with the protocol.
+      lines: text for a person.
+      sheet: a picture, (H, W, 3) uint8, or None.
     """
 
     values: dict[str, Any]
@@ -88,18 +92,17 @@ class Outcome:
 def bits(
     model: api.Model, images: Source, count: int | None = None, draws: int | None = None, tell: Tell = lambda *a: None
 ) -> bits_per_dim.Bound:
-    """The bound over a set of images, with noise drawn as a run's evaluations draw it.
+    """The bound on bits/dim over a set of images, with the same noise as the evaluations of a training run.
 
     Args:
-      model: from `api.load`.
-      images: any number of them.
-      count: how many of them, at most; None: all.
-      draws: the draws of the noise; None: the config's `eval.draws`.
-      tell: is called as images are done.
+      model, tell: see the module.
+      images: any number of images, at least one.
+      count: the largest number of images to use; None: all.
+      draws: the number of draws of the noise; None: the config's `eval.draws`.
     """
     unit, number = model.image_model.batch_unit, jax.process_count()
     multiple = unit * model.mesh.size
-    here = max(multiple, model.batch_size // multiple * multiple)  # images of a batch in this process
+    here = max(multiple, model.batch_size // multiple * multiple)  # this process's images of a batch
     config = model.config.copy_and_resolve_references()
     most = len(images) if count is None else min(count, len(images))
     with config.unlocked():
@@ -119,7 +122,7 @@ def bits(
 
 
 def likelihood(model: api.Model, images: Source, options: Options, tell: Tell) -> Outcome:
-    """Bits/dim of images, in all and by level."""
+    """Measures bits/dim of images, in total and by level."""
     bound, data = bits(model, images, options.images, options.draws, tell), model.config.data
     protocol = {
         "likelihood": model.image_model.likelihood,
@@ -141,18 +144,15 @@ def distances(
     extractor: Extractor,
     tell: Tell,
 ) -> Outcome:
-    """Distances between samples and real images, in one pass over the samples.
+    """Measures distances between samples and real images, in one pass over the samples.
 
     Args:
-      model: from `api.load`.
-      reals: what the protocol chooses real images from.
+      model, options, extractor, tell: see the module.
+      reals: the protocol chooses the real images from these.
       metrics: any of `comparison.METRICS`.
-      options: how.
-      extractor: makes the features.
-      tell: is called as images are done.
 
     Raises:
-      InputError: there are fewer real images than the protocol needs.
+      InputError: there are fewer real images than the protocol needs, or features are not finite.
     """
     protocol, seed, size = options.protocol, options.seed, options.batch_size
     count = protocol.count(len(reals), reals.name)
@@ -175,7 +175,7 @@ def distances(
 
 
 def table(values: dict[str, Any], metric: str) -> list[str]:
-    """Distances for a person, a line each."""
+    """Text for a person, from the values of `distances`. `metric` is the name of the Frechet distance."""
     lines = []
     if metric in values:
         floor = values.get(f"{metric}_floor")
@@ -213,15 +213,14 @@ def table(values: dict[str, Any], metric: str) -> list[str]:
 def nearest(
     model: api.Model, held_out: Source, training: Source, options: Options, extractor: Extractor, tell: Tell
 ) -> Outcome:
-    """The training images that are nearest to samples (Figure 9), and whether the model memorises.
+    """Finds the training images that are nearest to samples (Figure 9), and measures whether the model memorises.
+
+    Images are compared by pixels and by features.
 
     Args:
-      model: from `api.load`.
-      held_out: images that were not trained on.
-      training: the training images; each process looks through its part of them.
-      options: how.
-      extractor: the extractor of the features by which images are compared, besides pixels.
-      tell: is called as training images are done.
+      model, options, extractor, tell: see the module.
+      held_out: images that were not used in training.
+      training: the training images. Each process searches its part of them.
 
     Raises:
       InputError: there are fewer than 5 training images for each process.
@@ -261,11 +260,11 @@ def nearest(
 
 
 def merged(own: Nearest, first: int) -> Nearest:
-    """The nearest images in the parts of all processes.
+    """Merges the nearest images that all processes found. All processes must call this function.
 
     Args:
-      own: those in this process's part.
-      first: the place in the set at which that part starts.
+      own: the nearest images in this process's part of the set.
+      first: the index in the set at which this part begins.
     """
     count = jax.process_count()
 
@@ -280,7 +279,7 @@ def merged(own: Nearest, first: int) -> Nearest:
 
 
 def exactness(model: api.Model, images: Source, options: Options, tell: Tell) -> Outcome:
-    """The certificate that a model inverts exactly and counts volumes rightly."""
+    """Measures the certificate of exactness: the model inverts exactly, and its log-determinants are right."""
     count = min(options.exact, len(images))
     mine = shares.part(count)
 

@@ -1,4 +1,4 @@
-"""Mean and covariance of features, summed in float64 as the features come."""
+"""Mean and covariance of features, summed in float64 batch by batch."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -11,12 +11,12 @@ from hcflow_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Statistics:
-    """A Gaussian fitted to features, which the Frechet distance compares.
+    """The mean and covariance of features: the Gaussian that the Frechet distance compares.
 
     Attributes:
       mu: mean, (d,) float64.
       sigma: covariance, (d, d) float64.
-      count: how many features; None for statistics of others that do not say.
+      count: the number of features; None if a file does not state it.
     """
 
     mu: Float[np.ndarray, " d"]
@@ -25,7 +25,12 @@ class Statistics:
 
 
 def as_statistics(mu: np.ndarray, sigma: np.ndarray, count: int | None = None) -> Statistics:
-    """Statistics from what a file holds.
+    """Checks the arrays of a file and makes statistics from them.
+
+    Args:
+      mu: mean, (d,), any float dtype.
+      sigma: covariance, (d, d), any float dtype.
+      count: the number of features, if it is known.
 
     Raises:
       InputError: the shapes or types are not those of a mean and a covariance, or values are not finite.
@@ -41,10 +46,10 @@ def as_statistics(mu: np.ndarray, sigma: np.ndarray, count: int | None = None) -
 
 
 class Moments:
-    """Sums of features and of their products, from which `statistics` computes mean and covariance.
+    """Sums of features and of their products. `statistics` computes the mean and the covariance from them.
 
-    Features may come in batches of any sizes, and several sums may be added (`merge`): of devices, of hosts, of parts
-    of a set. The result is the same to rounding in float64. Memory does not grow with the number of features.
+    Features may come in batches of any size. The sums of several devices, hosts or parts of a set can be added
+    (`merge`). The result is the same up to rounding in float64. Memory does not grow with the number of features.
 
     >>> moments = Moments(2)
     >>> for batch in (np.array([[0.0, 1.0]]), np.array([[2.0, 1.0], [4.0, 4.0]])):
@@ -54,7 +59,7 @@ class Moments:
     """
 
     def __init__(self, dims: int) -> None:
-        """An empty sum.
+        """Makes empty sums.
 
         Args:
           dims: d, the length of a feature.
@@ -70,7 +75,7 @@ class Moments:
           features: (b, d), finite.
 
         Raises:
-          InputError: for another shape, or for values that are not finite; nothing is added.
+          InputError: the shape is wrong, or values are not finite. Nothing is added.
         """
         features = np.asarray(features)
         if features.ndim != 2 or features.shape[1] != self.dims:
@@ -80,7 +85,7 @@ class Moments:
             raise InputError("features: some are not finite (NaN or infinite); check the images and the extractor")
         if not len(features):
             return
-        # Sums about a value near the mean: so a mean that is large beside the spread costs no digits.
+        # Subtract a value near the mean: otherwise a mean that is large relative to the spread costs precision.
         if self._origin is None:
             self._origin = features[0].copy()
         centred = features - self._origin
@@ -89,10 +94,10 @@ class Moments:
         self._products += centred.T @ centred
 
     def merge(self, other: "Moments") -> None:
-        """Adds another sum's features to this one.
+        """Adds the sums of `other` to these sums.
 
         Raises:
-          InputError: for features of another length.
+          InputError: the features have another length.
         """
         if other.dims != self.dims:
             raise InputError(f"features of {other.dims} dimensions cannot join features of {self.dims}")
@@ -107,10 +112,10 @@ class Moments:
         self.count += other.count
 
     def statistics(self) -> Statistics:
-        """Mean and unbiased covariance (divided by count - 1).
+        """The mean and the unbiased covariance (divided by count - 1).
 
         Raises:
-          InputError: for fewer than 2 features.
+          InputError: there are fewer than 2 features.
         """
         if self._origin is None or self.count < 2:
             raise InputError(f"{self.count} features have no covariance; at least 2 are needed")
@@ -123,7 +128,7 @@ def statistics(batches: Iterable[Float[np.ndarray, "b d"]]) -> Statistics:
     """Mean and covariance of features that come in batches.
 
     Raises:
-      InputError: for fewer than 2 features, or as `Moments.add`.
+      InputError: there are fewer than 2 features, the shapes differ, or values are not finite.
     """
     moments: Moments | None = None
     for batch in batches:

@@ -1,4 +1,4 @@
-"""Nearest images of a training set (Figure 9): whether a model makes its own images or repeats those it was shown."""
+"""Nearest training images of generated images (Figure 9): does a model repeat its training images?"""
 
 import dataclasses
 from typing import Any
@@ -16,13 +16,14 @@ Images = UInt8[np.ndarray, "n R R 3"]
 
 @dataclasses.dataclass(frozen=True)
 class Nearest:
-    """The k nearest training images of each generated image, the nearest first, by one distance.
+    """The k nearest training images of each generated image, nearest first, by one distance.
 
     Attributes:
-      places: in the set.
-      mirrored: whether it is the training image's mirror image that is near.
-      distances: by pixels the root mean square difference, in levels of 8-bit values; by features the Euclidean one.
-      held_out: distance of each held-out image to its nearest training image.
+      places: the indices of the training images in the set.
+      mirrored: whether the nearest image is the mirror image of the training image.
+      distances: by pixels, the root mean square difference in levels of 8-bit values; by features, the Euclidean
+        distance.
+      held_out: the distance of each held-out image to its nearest training image.
     """
 
     places: Int[np.ndarray, "n k"]
@@ -32,16 +33,19 @@ class Nearest:
 
     @property
     def memorised(self) -> float:
-        """Share of the generated images that lie nearer to the set than the median held-out image; 0.5: none."""
+        """The share of generated images that are nearer to the set than the median held-out image.
+
+        It is about 0.5 for a model that does not memorise.
+        """
         return float((self.distances[:, 0] < np.median(self.held_out)).mean())
 
     @property
     def chance(self) -> float:
-        """The standard deviation of `memorised` about 0.5 if generated images were as held-out ones are."""
+        """The standard deviation of `memorised` if generated images had the distribution of held-out images."""
         return float(np.sqrt((1 / len(self.distances) + 1 / len(self.held_out)) / 4))
 
     def as_dict(self) -> dict[str, float]:
-        """Its numbers as plain values, for JSON."""
+        """The shares and distances as plain values for JSON."""
         first = self.distances[:, 0]
         return {
             "memorised": self.memorised,
@@ -55,13 +59,13 @@ class Nearest:
 
 @dataclasses.dataclass(frozen=True)
 class Neighbours:
-    """What `neighbours` found.
+    """The result of `neighbours`.
 
     Attributes:
-      pixels: by pixels.
-      features: by features; None without an extractor.
-      training_images: how many the set has.
-      mirrors: whether the training images' mirror images were looked at, too.
+      pixels: the nearest images by pixels.
+      features: the nearest images by features; None without an extractor.
+      training_images: the number of images in the set.
+      mirrors: whether the mirror images of the training images were compared too.
     """
 
     pixels: Nearest
@@ -71,11 +75,11 @@ class Neighbours:
 
     @property
     def by_distance(self) -> dict[str, Nearest]:
-        """By pixels and, if there are, by features."""
+        """The nearest images by the name of the distance: "pixels" and, with an extractor, "features"."""
         return {PIXELS: self.pixels} | ({} if self.features is None else {FEATURES: self.features})
 
     def as_dict(self) -> dict[str, Any]:
-        """Its numbers as plain values, for JSON."""
+        """The counts, shares and distances as plain values for JSON."""
         count, k = self.pixels.places.shape
         return {
             "generated": count,
@@ -113,22 +117,25 @@ def neighbours(
     extractor: Extractor | None = None,
     tell: Tell = lambda done: None,
 ) -> Neighbours:
-    """The nearest training images of generated images, by pixels and by features, in one pass over the set.
+    """Finds the training images that are nearest to generated images, by pixels and by features.
 
-    Memory does not grow with the set: a part of it is looked at after the other.
+    It reads the set once, part by part, so memory does not grow with the set.
 
     Args:
-      generated: (n, R, R, 3).
-      held_out: (m, R, R, 3), images like the set's that are not in it: what a distance is compared with.
+      generated: generated images, (n, R, R, 3).
+      held_out: images of the same kind that are not in the set, (m, R, R, 3). Distances are compared with theirs.
       source: the training set.
-      k: neighbours of an image. A training image and its mirror image count as one.
-      mirrored: look at the set's mirror images too, which training sees if `data.flip` is set. It is the generated
-        and held-out images that are mirrored, which by pixels comes to the same, and by features saves half the work.
-      extractor: images (b, R, R, 3) uint8 to features (b, d), each image by itself; None: pixels alone.
-      tell: is given the number of training images looked at, now and again.
+      k: the number of neighbours of an image. A training image and its mirror image count as one.
+      mirrored: whether to compare with the mirror images of the set too; training uses them if `data.flip` is set.
+        The code mirrors the generated and held-out images instead. By pixels the distances are the same. By features
+        this saves half of the work.
+      extractor: a function from images (b, R, R, 3) uint8 to features (b, d). The feature of an image must not depend
+        on other images. None: compare only by pixels.
+      tell: is called after every part, with the number of training images done.
 
     Raises:
-      InputError: there are no images or of another size, the set has fewer than k, or features are not finite.
+      InputError: there are no images, images have another size, the set has fewer than k images, or features are not
+        finite.
 
     >>> class Drawn(list):
     ...     name = identity = "drawn"
@@ -153,27 +160,30 @@ def neighbours(
 
 
 def found_images(found: Nearest | Best, source: Source, image: int) -> Images:
-    """The training images that are nearest to one image, mirrored where that is what is near: read again.
+    """Reads the training images that are nearest to one image. An image is mirrored if its mirror image is nearer.
 
     Args:
-      found: where they are.
+      found: the places of the nearest images.
       source: the training set.
-      image: its number.
+      image: the index of the image in `found`.
 
     Returns:
-      (k, R, R, 3), the nearest first.
+      (k, R, R, 3), nearest first.
     """
     each = zip(found.places[image], found.mirrored[image], strict=True)
     return np.stack([source[int(place)][:, ::-1] if flipped else source[int(place)] for place, flipped in each])
 
 
 def sheet(found: Neighbours, generated: Images, source: Source, count: int = 16, scale: int = 1) -> pictures.Sheet:
-    """Generated images, each beside its nearest training images: a row by pixels and, if there are, one by features.
+    """A sheet of generated images with their nearest training images.
+
+    Each generated image has one row by pixels and, with an extractor, one by features. The row begins with the
+    generated image.
 
     Args:
       found: from `neighbours`.
-      generated, source: what it was given.
-      count: images on the sheet: the first.
+      generated, source: the arguments of that call.
+      count: the number of generated images on the sheet: the first ones.
       scale: as in `pictures.grid`.
     """
     rows, labels = [], []
@@ -187,17 +197,20 @@ def sheet(found: Neighbours, generated: Images, source: Source, count: int = 16,
 def nearest(
     images: Images, source: Source, mirrored: bool = True, tell: Tell = lambda done: None
 ) -> tuple[Images, Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """The one image of a set that is nearest to each image, by root mean square difference of pixel values.
+    """Finds the image of a set that is nearest to each image, by root mean square difference of pixel values.
 
     Args:
       images: (n, R, R, 3).
       source: the set.
-      mirrored: compare with the set's mirror images too, which training sees.
-      tell: is given the number of images looked at, now and again.
+      mirrored: whether to compare with the mirror images of the set too.
+      tell: is called after every part, with the number of images of the set done.
 
     Returns:
-      The nearest images (mirrored, if that is what is near), their places in the set, and their distances in levels
-      of 8-bit values.
+      The nearest images, (n, R, R, 3), mirrored if the mirror image is nearer; their indices in the set, (n,); and
+      their distances in levels of 8-bit values, (n,) float32.
+
+    Raises:
+      InputError: the set is empty or has images of another size.
     """
     best = search(images, source, 1, mirrored, None, tell)[PIXELS]
     found = np.concatenate([found_images(best, source, i) for i in range(len(images))])

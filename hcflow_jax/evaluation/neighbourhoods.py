@@ -1,4 +1,4 @@
-"""Precision and recall of generated images: how much of each set lies in the other's neighbourhoods."""
+"""Precision and recall of generated images: the share of each set that lies in the neighbourhoods of the other."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float
 
 from hcflow_jax.evaluation.kernel import check_pair
 
-NEIGHBOURS = 3  # k
-_BLOCK = 1 << 27  # bytes of squared distances held at once
+NEIGHBOURS = 3  # the usual k
+_BLOCK = 1 << 27  # bytes of squared distances in memory at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,9 +17,9 @@ class PrecisionRecall:
     """Improved precision and recall (Kynkaanniemi et al., 2019).
 
     Attributes:
-      precision: share of the generated set that lies in a ball of the real one.
-      recall: share of the real set that lies in a ball of the generated one.
-      neighbours: k: the radius of a ball is the distance to the k-th nearest other member of its set.
+      precision: the share of the generated set that lies in a ball around some real feature.
+      recall: the share of the real set that lies in a ball around some generated feature.
+      neighbours: k. The radius of a feature's ball is its distance to the k-th nearest other feature of its set.
     """
 
     precision: float
@@ -30,15 +30,15 @@ class PrecisionRecall:
 def precision_recall(
     generated: Float[np.ndarray, "m d"], real: Float[np.ndarray, "n d"], neighbours: int = NEIGHBOURS
 ) -> PrecisionRecall:
-    """Precision and recall from features, in blocks: memory does not grow with m times n.
+    """Computes precision and recall from features. Memory does not grow with m times n.
 
     Args:
       generated: features of generated images.
       real: features of real images.
-      neighbours: k.
+      neighbours: k, see `PrecisionRecall`.
 
     Raises:
-      InputError: for features that are not finite, of different lengths, or fewer than 2.
+      InputError: features are not finite, have different lengths, or are fewer than 2.
     """
     check_pair(generated, real)
     generated, real = np.asarray(generated, np.float64), np.asarray(real, np.float64)
@@ -48,12 +48,12 @@ def precision_recall(
 
 
 def _radii(x: Float[np.ndarray, "n d"], neighbours: int) -> Float[np.ndarray, " n"]:
-    """Squared distance of each to its k-th nearest other member; fewer members have the farthest's."""
+    """The squared distance of each row to its k-th nearest other row, or to the farthest if fewer than k exist."""
     k = min(neighbours, len(x) - 1)
     radii = np.empty(len(x))
     for start, squares in _squares(x, x):
         rows = np.arange(len(squares))
-        squares[rows, start + rows] = np.inf  # itself
+        squares[rows, start + rows] = np.inf  # exclude the row itself
         radii[start : start + len(squares)] = np.partition(squares, k - 1, axis=1)[:, k - 1]
     return radii
 
@@ -61,13 +61,13 @@ def _radii(x: Float[np.ndarray, "n d"], neighbours: int) -> Float[np.ndarray, " 
 def _inside(
     points: Float[np.ndarray, "m d"], centres: Float[np.ndarray, "n d"], radii: Float[np.ndarray, " n"]
 ) -> Bool[np.ndarray, " m"]:
-    """Whether each point lies in some ball."""
+    """Whether each point lies in some ball. `radii` are squared."""
     parts = [(squares <= radii).any(1) for _, squares in _squares(points, centres)]
     return np.concatenate(parts)
 
 
 def _squares(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Squared distances of x's rows to all of y's, a block of rows after the other, with the first row's place."""
+    """Yields squared distances of the rows of x to all rows of y, in blocks: index of the first row, and block."""
     own, other = (x**2).sum(1), (y**2).sum(1)
     rows = max(1, _BLOCK // (8 * len(y)))
     for start in range(0, len(x), rows):

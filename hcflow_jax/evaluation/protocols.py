@@ -1,10 +1,13 @@
-"""How samples and real images are chosen and prepared for a distance: presets by name, printed with the number.
+"""Protocols: how samples and real images are chosen and prepared for a distance.
 
-- plain: 30,000 samples, or as many as there are reals; the reals as they are.
-- paper: 30,000 samples at sigma 0.8 and the first as many reals of the whole set. The reals have `data.bits` bits
-  and the training noise, and are cut to 8 bits; they are not mirrored. The authors' code does this.
-- figure7: 25,000 samples and as many training images, drawn at random, with the training's augmentations: noise,
-  bits, and mirroring where the config has it (Figure 7).
+Each preset has a name, which is printed with the distance:
+
+- plain: 30,000 samples, or as many as there are real images. All real images are used unchanged.
+- paper: 30,000 samples at sigma 0.8, and the first 30,000 real images of the whole set. The real images are reduced
+  to `data.bits` bits, get the training noise, and become 8-bit values again. They are not mirrored. The authors' code
+  does this.
+- figure7: 25,000 samples and 25,000 training images, drawn at random, with the training augmentations: bits, noise,
+  and mirroring if the config has it (Figure 7).
 """
 
 import dataclasses
@@ -25,13 +28,14 @@ class Protocol:
 
     Attributes:
       name: the name of the preset.
-      samples: images that the model draws.
-      as_many_as_reals: draw fewer if there are fewer reals; else that is an error.
-      reals: "all" of them, the "first" `samples`, or as many at "random".
-      split: which part of the data the reals are.
-      sigma: standard deviation of the latents; None: the config's `sample.sigma`.
-      noise: the reals are reduced to `data.bits` bits and get the training noise, then 8-bit values again.
-      flip: the reals are mirrored at random where `data.flip` says so.
+      samples: the number of images that the model draws.
+      as_many_as_reals: draw fewer samples if there are fewer real images.
+      reals: which real images are used: "all", the "first" `samples`, or `samples` at "random".
+      split: the split of the data that the real images are from.
+      sigma: the standard deviation of the latents; None: the model's or the config's, see `metrics.Options`.
+      noise: whether the real images are reduced to `data.bits` bits, get the training noise, and become 8-bit values
+        again.
+      flip: whether the real images are mirrored at random if `data.flip` is True.
     """
 
     name: str
@@ -44,14 +48,14 @@ class Protocol:
     flip: bool = False
 
     def count(self, reals: int, name: str) -> int:
-        """How many samples are drawn.
+        """The number of samples to draw.
 
         Args:
-          reals: how many real images there are.
-          name: the name of their set, for messages.
+          reals: the number of real images in the set.
+          name: the name of the set, for messages.
 
         Raises:
-          InputError: there are fewer reals than the protocol needs.
+          InputError: there are fewer real images than the protocol needs.
         """
         if self.as_many_as_reals:
             return min(self.samples, reals)
@@ -63,10 +67,10 @@ class Protocol:
         return self.samples
 
     def places(self, reals: int, seed: int) -> Int[np.ndarray, " n"]:
-        """Which of the real images are taken, by their places in the set.
+        """The indices of the real images that are used.
 
         Args:
-          reals: how many there are.
+          reals: the number of real images in the set.
           seed: the seed of the choice, for "random".
         """
         if self.reals == "all":
@@ -76,7 +80,7 @@ class Protocol:
         return np.sort(np.random.default_rng(seed).choice(reals, self.samples, replace=False))
 
     def about(self) -> dict[str, Any]:
-        """As plain values."""
+        """The protocol as plain values."""
         return dataclasses.asdict(self)
 
 
@@ -87,10 +91,10 @@ PRESETS = {protocol.name: protocol for protocol in (PLAIN, PAPER, FIGURE7)}
 
 
 def with_samples(protocol: Protocol, samples: int | None) -> Protocol:
-    """The protocol with another number of samples: exactly so many. None: as it is.
+    """The protocol with exactly `samples` samples. None: the protocol unchanged.
 
     Raises:
-      InputError: for fewer than 2.
+      InputError: `samples` is less than 2.
     """
     if samples is None:
         return protocol

@@ -1,7 +1,8 @@
-"""Features of the real images of a distance: computed once, and kept for the next evaluation.
+"""Features of real images: computed once, and cached for later evaluations.
 
-They are kept under a key of all they depend on: the images, how they were prepared, the extractor and its weights.
-Beside the features lies KEY.npz: their statistics, which other evaluators read (`mu`, `sigma`), count and protocol.
+The key of the cache is a digest of everything that the features depend on: the images, how they were prepared, the
+extractor and its weights. KEY.npy contains the features. KEY.npz contains their statistics (`mu`, `sigma`), which
+other evaluators can read, with the count and the protocol.
 """
 
 import hashlib
@@ -30,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path | None:
-    """Where features are kept; None for a user without a home."""
+    """The folder of the cache; None if the user has no home folder."""
     cache = environment.user_cache()
     return None if cache is None else cache / "hcflow_jax" / "features"
 
@@ -44,18 +45,18 @@ def real_side(
     batch_size: int = 50,
     tell: Tell = lambda done, of: None,
 ) -> Side:
-    """The real images of a distance.
+    """The features and statistics of the real images of a distance, from the cache or computed.
 
-    All processes have to call it. Each computes its part of the features, and all get all of them.
+    All processes must call this function. Each computes a part of the features, and all get the whole.
 
     Args:
       source: the images.
-      protocol: which of them are taken, and how they are prepared.
-      config: the model's; `data` says what training does to an image.
+      protocol: which images are used, and how they are prepared.
+      config: the config of the model; `data` defines the training augmentations.
       extractor: makes the features.
-      seed: the seed of the choice of images and of what is drawn at random for each.
-      batch_size: images that a device takes at once.
-      tell: is called as images are done.
+      seed: the seed of the choice of images, of the noise and of the mirroring.
+      batch_size: the number of images that a device takes at once.
+      tell: is called after every batch, with the images done and their number.
 
     Raises:
       InputError: there are too few images, or features are not finite.
@@ -78,7 +79,7 @@ def real_side(
 
 
 def prepared_as(protocol: Protocol, config: ConfigDict, seed: int) -> dict[str, Any]:
-    """How real images are prepared, as plain values."""
+    """How real images are prepared, as plain values: "noise_std", "bits", "flip" and, if it matters, "seed"."""
     data = config.data
     about: dict[str, Any] = {"noise_std": 0.0, "bits": 8, "flip": False}
     if protocol.noise:
@@ -92,7 +93,15 @@ def prepared_as(protocol: Protocol, config: ConfigDict, seed: int) -> dict[str, 
 def prepared(
     source: Source, places: np.ndarray, protocol: Protocol, config: ConfigDict, seed: int
 ) -> Iterator[UInt8[np.ndarray, "b R R 3"]]:
-    """The images at some places, as the protocol wants them, a batch after the other."""
+    """Prepares images as the protocol says, batch by batch.
+
+    Args:
+      source: the images.
+      places: the indices of the images to prepare, (n,).
+      protocol: how they are prepared.
+      config: the config of the model; `data` defines the training augmentations.
+      seed: the seed of the noise and of the mirroring. The draws for an image depend only on it and on its index.
+    """
     data = config.data
     flip = protocol.flip and data.flip
 
@@ -114,7 +123,7 @@ def prepared(
 
 
 def _kept(key: str, count: int, dims: int) -> Float[np.ndarray, "n d"] | None:
-    """Features that an earlier evaluation computed; None if there are none. The same answer in every process."""
+    """Features from the cache. None: some process does not find them, so all processes get None."""
     folder = cache_folder()
     found = None
     if folder is not None and (folder / f"{key}.npy").is_file():
@@ -129,7 +138,7 @@ def _kept(key: str, count: int, dims: int) -> Float[np.ndarray, "n d"] | None:
 
 
 def _keep(key: str, features: Float[np.ndarray, "n d"], about: Mapping[str, Any]) -> None:
-    """Keeps features and statistics; a disk that is full or read-only costs a warning and nothing else."""
+    """Writes features and statistics to the cache. If the disk is full or read-only, only a warning is logged."""
     folder = cache_folder()
     if folder is None or jax.process_index() > 0:
         return
@@ -147,15 +156,15 @@ def _keep(key: str, features: Float[np.ndarray, "n d"], about: Mapping[str, Any]
 
 
 def floor(side: Side, count: int, seed: int = 0) -> dict[str, Any] | None:
-    """The distance between two halves of the reals: what a perfect model would get at that count.
+    """The Frechet distance between two disjoint random sets of real images: a perfect model's distance at that count.
 
     Args:
       side: the real images.
-      count: images of each half; fewer if the reals are fewer than twice as many.
-      seed: the seed of the shuffle.
+      count: the number of images in each set. If there are fewer than 2 * count images, each set is half of them.
+      seed: the seed of the random choice.
 
     Returns:
-      {"frechet", "count"}; None where there are no features, or fewer than 4.
+      {"frechet", "count"}; None if there are no features, or fewer than 4.
     """
     if side.features is None or len(side.features) < 4:
         return None

@@ -1,11 +1,11 @@
-"""Files that a set of images is compared by: features, statistics or images, told apart by their content.
+"""Reads files of features, statistics or images for a comparison. The content of a file decides its format.
 
     .npy                    features, (n, d)
     .npz with mu, sigma     statistics of a Gaussian: pytorch-fid, TTUR, clean-fid, EDM, ADM, and ours
-    .npz with arr_0         images, (n, R, R, 3) uint8
-    .pkl                    statistics as EDM2 keeps them: {"fid": {"mu", "sigma"}}
+    .npz with arr_0         images, (n, R, R, 3) uint8, or features, (n, d) floats
+    .pkl                    statistics in EDM2's format: {"fid": {"mu", "sigma"}}
 
-Statistics that others wrote do not say how the images were resized, and these projects differ. Ours say it.
+Projects resize images in different ways, and the statistics files of other projects do not state how. Ours do.
 """
 
 import json
@@ -29,13 +29,14 @@ Images = UInt8[np.ndarray, "n R R 3"]
 
 @dataclass(frozen=True)
 class Reference:
-    """What a file holds; one of the first three is set.
+    """The content of a file. One of the first three attributes is set.
 
     Attributes:
       features: (n, d), or None.
-      statistics: or None.
+      statistics: mean and covariance, or None.
       images: (n, R, R, 3) uint8, or None.
-      about: what the file says of itself, such as {"extractor", "protocol"}; empty for the files of others.
+      about: the description in our files, such as {"extractor", "resizing"}; empty or None for files of other
+        projects.
     """
 
     features: Float[np.ndarray, "n d"] | None = None
@@ -48,7 +49,7 @@ def read(path: str | Path) -> Reference:
     """Reads a file.
 
     Raises:
-      InputError: naming the file, if it cannot be read or holds none of the above.
+      InputError: the file cannot be read, or has none of the formats above; the message names it.
     """
     path = Path(path)
     try:
@@ -73,7 +74,7 @@ def read(path: str | Path) -> Reference:
 
 
 def about_file(path: Path) -> Path:
-    """Where a file of features says whose they are: NAME.json beside it."""
+    """The path of the JSON file that describes a file of features: NAME.json in the same folder."""
     return path.with_name(f"{path.name}.json")
 
 
@@ -90,15 +91,15 @@ def _about(path: Path) -> dict[str, Any]:
 
 
 def write_statistics(path: Path, statistics: Statistics, about: Mapping[str, Any]) -> None:
-    """Writes statistics that other evaluators read too: `mu`, `sigma`, and what they are of.
+    """Writes statistics to a file that other evaluators can read too: `mu`, `sigma` and `about`.
 
     Args:
       path: the path of the .npz file.
       statistics: written in float64.
-      about: what the numbers depend on, plain values.
+      about: what the statistics depend on, as plain values.
 
     Raises:
-      OSError: it cannot be written; nothing is left half-written.
+      OSError: the file cannot be written. No incomplete file is left.
     """
     said = json.dumps({**about, "count": statistics.count}, sort_keys=True)
     arrays = {"mu": statistics.mu, "sigma": statistics.sigma, "about": np.array(said)}

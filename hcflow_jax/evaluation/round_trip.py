@@ -1,4 +1,4 @@
-"""How exactly decoding undoes encoding: on a set's images, and on images that no set would hold."""
+"""Round trips: how exactly decoding inverts encoding, on given images and on images unlike any training image."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -17,17 +17,17 @@ Floats = Float[np.ndarray, "n R R 3"]
 
 @dataclasses.dataclass(frozen=True)
 class RoundTrip:
-    """What came back of some images.
+    """Differences between images and the images that decoding returns.
 
     Attributes:
-      images: how many.
-      worst_error: largest absolute difference of x, one level of an 8-bit value being 1/256; None if a value that
-        came back is not finite.
-      median_error: the median of the images' largest differences.
-      changed_values: how many 8-bit values did not come back as they were.
-      same_values: share of the 8-bit values that did.
-      same_images: share of the images of which all did.
-      finite: whether every value that came back is.
+      images: the number of images.
+      worst_error: the largest absolute difference of x, where one level of an 8-bit value is 1/256. None: a decoded
+        value is not finite.
+      median_error: the median over the images of each image's largest difference; None like `worst_error`.
+      changed_values: the number of 8-bit values that changed.
+      same_values: the share of 8-bit values that did not change.
+      same_images: the share of images in which no 8-bit value changed.
+      finite: whether all decoded values are finite.
     """
 
     images: int
@@ -39,38 +39,44 @@ class RoundTrip:
     finite: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
+        """Plain values for JSON."""
         return dataclasses.asdict(self)
 
     @property
     def worst_error_text(self) -> str:
-        """The worst error in two digits."""
+        """The worst error, with two significant digits."""
         return "not finite" if self.worst_error is None else f"{self.worst_error:.1e}"
 
 
 def to_values(decoded: Floats) -> Images:
-    """8-bit values of decoded floats x + 0.5; what is not finite becomes 0 or 255."""
+    """8-bit values of decoded floats x + 0.5. NaN becomes 0, and infinite values become 0 or 255."""
     return np.clip(np.floor(256 * np.nan_to_num(decoded)), 0, 255).astype(np.uint8)
 
 
 def differences(images: Images, decoded: Floats) -> tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-    """How far each decoded image is from its original.
+    """The differences between each image and its decoded image.
 
     Args:
       images: originals, (n, R, R, 3) uint8.
       decoded: floats x + 0.5, not clipped.
 
     Returns:
-      Each image's largest absolute difference, and how many of its 8-bit values changed.
+      For each image, the largest absolute difference of x, and the number of 8-bit values that changed.
     """
-    # A value v is the middle of its bin: x + 0.5 = (v + 0.5) / 256.
+    # An 8-bit value v is encoded from the centre of its bin: x + 0.5 = (v + 0.5) / 256.
     worst = np.abs(decoded - (images.astype(np.float32) + 0.5) / 256).max((1, 2, 3))
     same = np.isfinite(decoded) & (to_values(decoded) == images)
     return worst, (~same).sum((1, 2, 3), dtype=np.int64)
 
 
 def summary(worst: Float[np.ndarray, " n"], changed: Int[np.ndarray, " n"], values: int) -> RoundTrip:
-    """The figures of all images, from those of each (`differences`) and how many 8-bit values one has."""
+    """Summarises the results of `differences`.
+
+    Args:
+      worst: the largest absolute difference of each image.
+      changed: the number of changed 8-bit values of each image.
+      values: the number of 8-bit values of one image.
+    """
     finite, total = bool(np.isfinite(worst).all()), len(worst) * values
     return RoundTrip(
         images=len(worst),
@@ -86,7 +92,7 @@ def summary(worst: Float[np.ndarray, " n"], changed: Int[np.ndarray, " n"], valu
 def all_differences(
     pairs: Iterable[tuple[Images, Floats]],
 ) -> tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-    """`differences` of pairs of arrays, one after the other; a pair at a time is in memory. There may be none."""
+    """`differences` of all pairs of arrays (images, decoded), joined. One pair at a time is in memory."""
     worst, changed = [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]
     for images, decoded in pairs:
         for kept, found in zip((worst, changed), differences(images, decoded), strict=True):
@@ -95,7 +101,7 @@ def all_differences(
 
 
 def round_trip(model: Model, images: Images, dtype: str = "float32") -> RoundTrip:
-    """Encodes images in float32 and decodes their latents, a batch after the other.
+    """Encodes images in float32, decodes their latents, and compares. It works batch by batch.
 
     Args:
       model: from `api.load`.
@@ -108,12 +114,15 @@ def round_trip(model: Model, images: Images, dtype: str = "float32") -> RoundTri
 
 
 def strange_images(resolution: int, count: int = 8, seed: int = 0) -> Iterator[tuple[str, Images]]:
-    """Images far from any set of pictures, by what they are.
+    """Images that are unlike any training image: noise, constant colours, checkerboards and pages of text.
 
     Args:
       resolution: R, pixels.
-      count: the count of each kind.
-      seed: what is drawn at random.
+      count: the number of images of each kind.
+      seed: the seed of the noise.
+
+    Yields:
+      The name of a kind and its images, (count, R, R, 3) uint8.
     """
     rng = np.random.default_rng(seed)
     shape = (count, resolution, resolution, 3)

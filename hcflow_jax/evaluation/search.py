@@ -1,4 +1,4 @@
-"""The k nearest images of a set, of any number of images, in one pass over the set."""
+"""Finds the k nearest images of a set for any number of images, in one pass over the set."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -15,19 +15,19 @@ Extractor = Callable[[Images], Features]
 Tell = Callable[[int], object]
 
 PIXELS, FEATURES = "pixels", "features"
-_MOST, _BYTES = 1024, 1 << 26  # images of the set in memory, and their bytes, at most
+_MOST, _BYTES = 1024, 1 << 26  # the most images of the set in memory at once, and their most bytes
 _ROWS = 1024  # images whose distances are in memory at once
-_EXACT = 1024  # products of values in [-128, 127], of which float32 holds the sum exactly: it is at most 2^24
+_EXACT = 1024  # float32 sums this many products of values in [-128, 127] exactly: the sum is at most 2^24
 
 
 @dataclasses.dataclass(frozen=True)
 class Best:
-    """The nearest images so far, the nearest first.
+    """The nearest images so far, nearest first.
 
     Attributes:
-      places: in the set.
-      mirrored: whether the mirror image is near.
-      squares: squared distances.
+      places: the indices in the set.
+      mirrored: whether the mirror image is the nearer one.
+      squares: the squared distances.
     """
 
     places: Int[np.ndarray, "n k"]
@@ -36,23 +36,23 @@ class Best:
 
     @classmethod
     def none(cls, count: int, k: int) -> "Best":
-        """Before the set is looked at."""
+        """The state before the search: all distances are infinite."""
         shape = (count, k)
         return cls(np.zeros(shape, np.int64), np.zeros(shape, bool), np.full(shape, np.inf))
 
     def update(self, rows: slice, first: int, by_view: list[Float[np.ndarray, "b c"]]) -> None:
-        """Takes in squared distances of some images to a part of the set.
+        """Updates the nearest images with a part of the set.
 
         Args:
-          rows: which images.
-          first: place of the part's first image.
-          by_view: to the part's images and, if wanted, to their mirror images.
+          rows: the images that are compared.
+          first: the index in the set of the part's first image.
+          by_view: squared distances to the part's images and, if wanted, to their mirror images.
         """
         k, squares = self.places.shape[1], by_view[0]
         flipped = by_view[-1] < squares
         squares = np.minimum(squares, by_view[-1])
         near = np.argpartition(squares, min(k, squares.shape[1]) - 1)[:, :k]
-        near.sort(1)  # of images as near, the first
+        near.sort(1)  # in order of the set: at equal distance, the stable sort below keeps the earlier image first
         joined = np.concatenate([self.squares[rows], np.take_along_axis(squares, near, 1)], 1)
         order = np.argsort(joined, 1, kind="stable")[:, :k]
         for kept, found in (
@@ -66,17 +66,21 @@ class Best:
 def search(
     images: Images, source: Source, k: int, mirrored: bool, extractor: Extractor | None, tell: Tell
 ) -> dict[str, Best]:
-    """The nearest images of a set by pixels and, if there is an extractor, by features.
+    """Finds the nearest images of a set by pixels and, if there is an extractor, by features.
 
-    Squared distances by pixels are of 8-bit values, summed, and exact; those by features are in float64.
+    The squared distance by pixels is the exact sum of squared differences of 8-bit values. The squared distance by
+    features is computed in float64.
 
     Args:
       images: (n, R, R, 3).
       source: the set, of R x R images.
-      k: how many; an image and its mirror image count as one.
-      mirrored: compare with mirror images, too.
-      extractor: images (b, R, R, 3) uint8 to features (b, d).
-      tell: is given the number of the set's images looked at, after each part.
+      k: the number of nearest images; an image and its mirror image count as one.
+      mirrored: whether to compare with mirror images too.
+      extractor: a function from images (b, R, R, 3) uint8 to features (b, d).
+      tell: is called after each part of the set, with the number of its images done.
+
+    Returns:
+      The nearest images by the name of the distance, "pixels" and "features".
 
     Raises:
       InputError: the set has fewer than k images or images of another size, or features are not finite.
@@ -100,7 +104,10 @@ def search(
 
 
 def pixel_squares(x: Images, y: UInt8[np.ndarray, "c R R 3"]) -> Float[np.ndarray, "n c"]:
-    """Sums of squared differences of 8-bit values, exact: products in float32 of so many values as it holds."""
+    """Exact sums of squared differences of 8-bit values, between all images of x and all images of y.
+
+    For speed, the products are summed in float32, in parts that are small enough for float32 to be exact.
+    """
     x, y = x.reshape(len(x), -1), y.reshape(len(y), -1)
     own, other, both = np.zeros((len(x), 1)), np.zeros(len(y)), np.zeros((len(x), len(y)))
     for start in range(0, x.shape[1], _EXACT):
@@ -121,7 +128,7 @@ def _views(images: Images, mirrored: bool) -> list[Images]:
 
 
 def _parts(source: Source, shape: tuple[int, ...]) -> Iterator[tuple[int, Images]]:
-    """The set, part by part, each with the place of its first image."""
+    """Yields the set part by part: the index of the part's first image, and its images."""
     size = max(1, min(_MOST, _BYTES // int(np.prod(shape))))
     for first in range(0, len(source), size):
         part = np.stack([source[i] for i in range(first, min(first + size, len(source)))])

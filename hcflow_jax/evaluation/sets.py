@@ -1,4 +1,4 @@
-"""A set of images to be compared: a folder of pictures, or an array in a file; a batch after the other."""
+"""A set of images for a comparison: a folder of pictures, or an array. It is read batch by batch."""
 
 import hashlib
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ Images = UInt8[np.ndarray, "b R R 3"]
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Square images of one size; a `data.Source`.
+    """Square images of one size. It is a `data.Source`.
 
     Attributes:
-      name: for messages.
-      count: how many.
+      name: the name of the set, for messages.
+      count: the number of images.
       resolution: R, pixels.
-      images: all of them, (n, R, R, 3) uint8; None for a folder.
-      files: the folder's pictures, in order; empty for an array.
+      images: all images, (n, R, R, 3) uint8; None for a folder.
+      files: the pictures of the folder, in order; empty for an array.
     """
 
     name: str
@@ -37,7 +37,7 @@ class ImageSet:
 
     @property
     def identity(self) -> str:
-        """A digest of the images: of their values, or of the files' names, sizes and times."""
+        """A digest of the images' values, or for a folder of the names, sizes and times of its files."""
         digest = hashlib.sha256(str(self.resolution).encode())
         if self.images is not None:
             for batch in self.batches(1024):
@@ -56,10 +56,11 @@ class ImageSet:
         return self._read(self.files[index]) if self.images is None else np.asarray(self.images[index])
 
     def batches(self, size: int) -> Iterator[Images]:
-        """The images in order, `size` at a time; a folder's are read as they are needed.
+        """Yields the images in order, `size` at a time. Pictures of a folder are read when they are needed.
 
         Raises:
-          InputError: naming a picture that cannot be read or is of another size.
+          DataError: a picture cannot be read; the message names it.
+          InputError: a picture has another size; the message names it.
         """
         if self.images is not None:
             for start in range(0, self.count, size):
@@ -70,7 +71,7 @@ class ImageSet:
             yield np.stack(batch)
 
     def about(self) -> dict[str, Any]:
-        """As plain values."""
+        """The name, count and resolution as plain values."""
         return {"images": self.name, "count": self.count, "resolution": self.resolution}
 
     def _read(self, file: Path) -> UInt8[np.ndarray, "R R 3"]:
@@ -89,7 +90,9 @@ def of_array(name: str, images: Images) -> ImageSet:
 
 
 def of_folder(path: Path) -> ImageSet:
-    """The pictures below a folder, which are to be square and of one size.
+    """The set of all pictures in a folder and its subfolders. They must be square and of one size.
+
+    The size is that of the first picture. The sizes of the others are checked when they are read.
 
     Raises:
       DataError: the folder is missing or contains no picture, or its first picture cannot be read.

@@ -1,7 +1,7 @@
-"""What each of several processes does of a set, and how the parts become one result in every process.
+"""Divides the work on a set of images between processes, and gathers the results in every process.
 
-Each process takes a run of neighbouring images, whole units of them. Results are gathered once, in the order of the
-images, so that they do not depend on the number of processes.
+Each process takes a run of consecutive images. The results are gathered once, in the order of the images, so that
+they do not depend on the number of processes.
 """
 
 from collections.abc import Iterator
@@ -13,27 +13,30 @@ from jaxtyping import Shaped
 
 
 def part(count: int) -> range:
-    """The places of the images that this process takes, of `count`."""
+    """The indices, from 0 to count - 1, of the images that this process takes."""
     size = -(-count // jax.process_count())
     start = min(count, jax.process_index() * size)
     return range(start, min(count, start + size))
 
 
 def batches(places: range, size: int) -> Iterator[range]:
-    """A run of places, at most `size` at a time."""
+    """Splits a run of indices into runs of at most `size`."""
     for start in range(places.start, places.stop, size):
         yield range(start, min(start + size, places.stop))
 
 
 def gathered(rows: Shaped[np.ndarray, "m *s"]) -> Shaped[np.ndarray, "n *s"]:
-    """The rows of all processes, in the order of the processes. All of them have to call it.
+    """Gathers the rows of all processes, in the order of the processes. All processes must call it.
 
     Args:
-      rows: this process's; each process may have another number of them. Nothing is rounded.
+      rows: the rows of this process. The number of rows may differ between processes.
+
+    Returns:
+      All rows, with their exact values.
     """
     if jax.process_count() == 1:
         return rows
-    if rows.dtype.itemsize == 8:  # JAX would round 64 bits to 32: send them as pairs
+    if rows.dtype.itemsize == 8:  # JAX would round 64-bit values to 32 bits, so send each as two 32-bit halves
         halves = gathered(np.ascontiguousarray(rows)[..., None].view(np.uint32))
         return halves.view(rows.dtype)[..., 0]
     counts = np.asarray(multihost_utils.process_allgather(np.asarray(len(rows))))

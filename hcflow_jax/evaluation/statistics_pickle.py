@@ -1,4 +1,4 @@
-"""Statistics as EDM2 keeps them, a pickle of dicts of numpy arrays: read without running anything that it names."""
+"""Reads statistics in EDM2's format, a pickle of dicts of numpy arrays, without running any code from the file."""
 
 import io
 import pickle
@@ -11,20 +11,20 @@ import numpy as np
 from hcflow_jax.errors import InputError
 from hcflow_jax.evaluation.moments import Statistics, as_statistics
 
-BYTES = 2**28  # of a file; statistics of 2,048 dimensions take 34 MB
-INSTRUCTIONS = 100_000
-KEY = "fid"  # of its dict: statistics by the kind of feature
+BYTES = 2**28  # size limit of a file; statistics of 2,048 dimensions take 34 MB
+INSTRUCTIONS = 100_000  # limit on the instructions of a pickle
+KEY = "fid"  # the key of Inception's statistics in the file's dict
 
 _DTYPES = ("f8", "f4", "f2", "i8", "i4", "u1")
 _DAMAGED = (pickle.UnpicklingError, ArithmeticError, AttributeError, EOFError, LookupError, TypeError, ValueError)
 
 
 def read(path: Path) -> Statistics:
-    """The statistics of Inception's features.
+    """Reads the statistics of Inception's features.
 
     Raises:
-      InputError: the file is damaged, too large, names anything but numpy's arrays, or has no such statistics.
-      OSError: it cannot be read.
+      InputError: the file is damaged or too large, refers to anything but numpy arrays, or has no such statistics.
+      OSError: the file cannot be read.
     """
     content = path.read_bytes() if path.stat().st_size <= BYTES else b""
     if not content:
@@ -35,7 +35,7 @@ def read(path: Path) -> Statistics:
                 raise InputError("has more instructions than any statistics")
             if (
                 instruction.name.endswith("PUT") and int(argument or 0) > number
-            ):  # the unpickler makes room for all up to it
+            ):  # the unpickler would allocate memory for all indices up to this one
                 raise InputError("is damaged (it refers to a place in its memory that does not exist)")
         found = _Unpickler(io.BytesIO(content)).load()
     except InputError:
@@ -52,7 +52,7 @@ def read(path: Path) -> Statistics:
 
 
 class _Dtype:
-    """Stand-in of a numpy type."""
+    """Stand-in for a numpy dtype."""
 
     def __init__(self, code: Any, align: Any = False, copy: Any = True) -> None:
         if code not in _DTYPES:
@@ -66,7 +66,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stand-in of a numpy array: its shape, type and bytes, which are checked before an array is made of them."""
+    """Stand-in for a numpy array: its shape, dtype and bytes. They are checked before an array is made."""
 
     def __init__(self, *_: Any) -> None:
         self._state: tuple[Any, ...] | None = None
@@ -77,7 +77,11 @@ class _Array:
         self._state = state
 
     def array(self) -> np.ndarray:
-        """The array; float64 of a scalar's shape too."""
+        """The array, with the stored shape and dtype.
+
+        Raises:
+          InputError: the stored values do not describe a numpy array.
+        """
         if self._state is None:
             raise InputError("has an array without its values")
         _, shape, dtype, fortran, content = self._state

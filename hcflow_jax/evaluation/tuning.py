@@ -1,8 +1,8 @@
-"""The temperature of each level: the std of its latents at which samples are nearest to real images.
+"""Finds the temperature of each level: the std of its latents at which samples are nearest to real images.
 
-The distance is a Frechet distance. All evaluations draw the same normals, so that it is a smooth function of the
-temperatures. SciPy's COBYQA minimises it: a trust region with quadratic models, which needs no derivatives. What was
-evaluated is kept in a file. A search that is repeated after a stop takes from there what it has evaluated.
+The distance is a Frechet distance. All evaluations draw the same standard normal values, so the distance is a smooth
+function of the temperatures. SciPy's COBYQA minimises it with a trust region and quadratic models; it needs no
+derivatives. A file keeps every evaluated distance. A search that is repeated after a stop reads them from the file.
 """
 
 import dataclasses
@@ -22,10 +22,10 @@ from hcflow_jax.evaluation.extractors import Extractor
 from hcflow_jax.evaluation.frechet import frechet
 from hcflow_jax.files import write
 
-LEAST, MOST = 0.05, 1.3  # temperatures that are tried
-EVALUATIONS = 25
-FIRST_STEP = 0.15
-DIGITS = 4
+LEAST, MOST = 0.05, 1.3  # the range of the temperatures
+EVALUATIONS = 25  # the largest number of evaluations
+FIRST_STEP = 0.15  # the first radius of the trust region
+DIGITS = 4  # decimals of a temperature
 
 Sigmas = dict[str, float]
 Tell = Callable[[str, int, int], object]
@@ -33,12 +33,13 @@ Tell = Callable[[str, int, int], object]
 
 @dataclasses.dataclass(frozen=True)
 class Tuned:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-      sigma: by level, the best.
-      distance: at `sigma`.
-      start: the temperatures that it began with, and `start_distance` at them.
+      sigma: the best temperature of each level.
+      distance: the distance at `sigma`.
+      start: the temperatures at which the search began.
+      start_distance: the distance at `start`.
       tried: (temperatures, distance) of every evaluation, in order.
     """
 
@@ -49,19 +50,19 @@ class Tuned:
     tried: tuple[tuple[Sigmas, float], ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
+        """Plain values for JSON."""
         return dataclasses.asdict(self)
 
 
 class Kept:
-    """Distances by temperatures, in a file that belongs to one search."""
+    """The distances that a search has evaluated, in a file."""
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
-        """Reads the file; what another search left there is not used.
+        """Reads the file. The distances of another search are ignored.
 
         Args:
-          path: the path of the file, JSON.
-          about: all that a distance depends on besides the temperatures.
+          path: the path of the JSON file. It need not exist.
+          about: everything that a distance depends on except the temperatures. It identifies the search.
         """
         self._path, self._about = path, json.loads(json.dumps(about))
         self._rows: list[dict[str, Any]] = []
@@ -73,11 +74,15 @@ class Kept:
             pass
 
     def get(self, sigma: Sigmas) -> float | None:
-        """The distance, if it is known."""
+        """The distance at the temperatures `sigma`; None if it is not known."""
         return next((row["distance"] for row in self._rows if row["sigma"] == sigma), None)
 
     def add(self, sigma: Sigmas, distance: float) -> None:
-        """Keeps a distance."""
+        """Adds a distance and writes the file.
+
+        Raises:
+          OSError: the file cannot be written.
+        """
         self._rows.append({"sigma": sigma, "distance": distance})
         text = json.dumps({"about": self._about, "tried": self._rows}, indent=1) + "\n"
         write(self._path, lambda file: file.write(text.encode()))
@@ -98,19 +103,19 @@ def tune(
     """Minimises the Frechet distance over the temperatures of the levels that `sigma` scales.
 
     Args:
-      model: from `api.load`; its own sigma is where the search begins.
-      real: real images that no reported number is measured on.
-      extractor: makes the features, as `real` has them.
-      kept: distances that are known.
-      samples: drawn at each evaluation.
-      seed: the seed of their latents.
-      evaluations: the evaluations of the distance, at most.
+      model: from `api.load`. The search begins at its own sigma.
+      real: real images. The temperatures are fitted to them, so report distances to other real images.
+      extractor: makes the features; the extractor of `real`.
+      kept: distances that are already known. New ones are added.
+      samples: the number of samples for each evaluation.
+      seed: the seed of the samples.
+      evaluations: the largest number of evaluations of the distance.
       denoise: whether the samples are denoised.
-      tell: is called as samples are done.
+      tell: is called after every batch, with the evaluation, the samples done and their number.
 
     Raises:
-      InputError: there are too few samples or evaluations, the model has no level that sigma scales, or samples are
-        to be denoised and it was trained without noise.
+      InputError: there are too few samples or evaluations, the model has no level that sigma scales, or `denoise` is
+        True and the model was trained without noise.
     """
     levels = model.image_model.scaled_levels
     if not levels:

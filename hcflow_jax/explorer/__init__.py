@@ -1,6 +1,7 @@
-"""A model in the browser: see its images level by level, and change them. `hcflow explore` starts it.
+"""The explorer shows a model in the browser: a user sees images level by level and changes them.
 
-`Visit` is what one person sees and does, without a user interface; `serving.serve` puts it on a page.
+`hcflow explore` starts it. `Visit` holds the state and the operations of one user, without a user interface.
+`serving.serve` shows it on a page.
 """
 
 from hcflow_jax.explorer.state import Drawn, Picture

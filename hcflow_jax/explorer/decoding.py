@@ -1,4 +1,4 @@
-"""Images of recipes. What is coarser than a change is not decoded again, and images that were decoded are kept."""
+"""Decodes recipes to images. Levels that are coarser than a change are not decoded again, and images are cached."""
 
 import threading
 from collections import OrderedDict
@@ -14,25 +14,28 @@ from hcflow_jax.explorer.state import ZERO, Drawn, Mix, Part, Recipes
 Image = UInt8[np.ndarray, "R R 3"]
 _Value = TypeVar("_Value")
 
-_IMAGES, _LATENTS = 64, 32  # that are kept of each
+_IMAGES, _LATENTS = 64, 32  # the most images and level latents in the caches
 
 
 class Decoder:
-    """Decodes for one visit. Several threads may use it; one at a time computes."""
+    """Decodes for one visit. Several threads may use it; `image` and `first_levels` run in one thread at a time."""
 
     def __init__(self, model: Model):
-        """Computes nothing yet."""
+        """Makes empty caches."""
         self._model, self._lock = model, threading.Lock()
         self._images: OrderedDict[Recipes, Image] = OrderedDict()
         self._parts: OrderedDict[tuple[Part, str], np.ndarray] = OrderedDict()
-        self._coarse: dict[int, tuple[Recipes, Coarse]] = {}  # by the number of levels that are decoded
+        self._coarse: dict[int, tuple[Recipes, Coarse]] = {}  # number of decoded levels -> their recipes and state
         self._last: Recipes = ()
 
     def image(self, recipes: Recipes) -> Image:
-        """The image, decoded from the coarsest level on that differs from the last call's.
+        """Decodes an image. Only the coarsest level that changed since the last call and the finer ones are decoded.
 
         Args:
-          recipes: by level, coarse to fine.
+          recipes: one for each level, coarse to fine.
+
+        Returns:
+          (R, R, 3), uint8.
         """
         with self._lock:
             same = 0
@@ -42,20 +45,23 @@ class Decoder:
             return self._decoded(recipes, min(same, len(recipes) - 1))
 
     def first_levels(self, recipes: Recipes, count: int) -> Image:
-        """The image of the `count` coarsest levels, the finer ones at zero (cumulative zeroing).
+        """Decodes the image of the `count` coarsest levels, with the finer levels at zero (cumulative zeroing).
 
-        It leaves what it decoded of the coarser levels for later changes of level `count`.
+        The state of the decoded levels is kept for later changes of level `count`.
+
+        Returns:
+          (R, R, 3), uint8.
         """
         with self._lock:
             zeros = (ZERO,) * (len(recipes) - count)
             return self._decoded((*recipes[:count], *zeros), count)
 
     def whole(self, recipes: Recipes) -> Image:
-        """The image as `Model.decode` makes it of the latents: the same bytes on every call and in a script."""
+        """Decodes the image with `Model.decode`: every call and every script gives the same bytes."""
         return self._model.decode(self.latents(recipes))[0]
 
     def latents(self, recipes: Recipes) -> Latents:
-        """The latents, of one image."""
+        """The latents of the image."""
         names = self._model.level_names
         firsts = [recipe.a if isinstance(recipe, Mix) else recipe for recipe in recipes]
         a = Latents({name: self._part(part, name) for name, part in zip(names, firsts, strict=True)})
@@ -68,7 +74,7 @@ class Decoder:
         return a.replace(**{name: blended[name] for name in mixes})
 
     def _decoded(self, recipes: Recipes, count: int) -> Image:
-        """The image; `count` levels are decoded apart, and kept."""
+        """Decodes the image, or takes it from the cache. The state after `count` levels is kept."""
 
         def decode() -> Image:
             latents = self.latents(recipes)
@@ -83,7 +89,7 @@ class Decoder:
         return _kept(self._images, recipes, decode, _IMAGES)
 
     def _part(self, part: Part, name: str) -> np.ndarray:
-        """One level's latent, (1, ...) float32."""
+        """The latent of one level, (1, ...) float32."""
         source, sigma = part.source, part.sigma
         if source is None:
             return np.zeros((1, *self._model.latent_shapes[name]), np.float32)
@@ -94,7 +100,7 @@ class Decoder:
 
 
 def _kept(cache: OrderedDict[Any, _Value], key: Any, make: Callable[[], _Value], most: int) -> _Value:
-    """A value that is made once; the values that were used last are kept."""
+    """A value from the cache, or else a new one. The cache keeps the `most` values that were used last."""
     if key in cache:
         cache.move_to_end(key)
     else:

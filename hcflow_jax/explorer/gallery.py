@@ -1,4 +1,4 @@
-"""Pictures in the package, encoded once for all visits to a model."""
+"""The bundled pictures, encoded once for all visits to a model."""
 
 import threading
 
@@ -8,19 +8,23 @@ from hcflow_jax.explorer.state import Picture
 
 
 class Gallery:
-    """Gives each picture in the package as a `Picture`; several threads may use it."""
+    """Gives each bundled picture as a `Picture`. Several threads may use it.
+
+    Attributes:
+      names: the names of the pictures. Those of the model's own style come first.
+    """
 
     def __init__(self, model: Model):
-        """Encodes nothing yet."""
+        """Keeps the model. Pictures are encoded when they are needed."""
         self._model, self._lock = model, threading.Lock()
         self._pictures: dict[str, Picture] = {}
         self.names = bundled.ordered(model.config.data.get("style", ""))
 
     def picture(self, name: str) -> Picture:
-        """A picture, encoded.
+        """A picture with its latents. It is encoded on the first call.
 
         Raises:
-          InputError: there is no such picture.
+          InputError: no bundled picture has this name.
         """
         with self._lock:
             if name not in self._pictures:

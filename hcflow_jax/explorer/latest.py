@@ -1,4 +1,4 @@
-"""The newest of many requests: while one is at work, those that a newer one replaced are never begun."""
+"""Computes only the newest of many requests. While one is computed, newer requests replace those that wait."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -9,19 +9,19 @@ Step = tuple[Callable[[], Any], Callable[[Any], None]]
 
 
 class Latest:
-    """Computes for one page in the threads that all pages share, one request at a time, the newest last.
+    """Computes for one page, one request at a time, in threads that all pages share.
 
-    All methods are called in the event loop's thread.
+    Call all methods in the thread of the event loop.
     """
 
     def __init__(self, pool: Executor, steps: Callable[[], Iterator[Step]], failed: Callable[[Exception], None]):
-        """Does nothing yet.
+        """Keeps the arguments. Nothing is computed before `ask`.
 
         Args:
-          pool: bounds how many pages compute at once.
-          steps: is called when a request begins. It gives functions that compute, in a thread of the pool, and for
-            each one that shows its result. Between two steps a newer request takes over.
-          failed: is told an exception of a step; the request's other steps are left out.
+          pool: the threads. Their number limits how many pages compute at once.
+          steps: is called when a request begins. It yields pairs of functions: the first computes, in a thread of the
+            pool, and the second shows the result. Between two steps a newer request may take over.
+          failed: is called with the exception of a step that fails. The other steps of the request are skipped.
         """
         self._pool, self._steps, self._failed = pool, steps, failed
         self._asked = self._done = 0
@@ -29,11 +29,11 @@ class Latest:
 
     @property
     def busy(self) -> bool:
-        """Whether a request is not done yet."""
+        """Whether a request is not finished."""
         return self._done != self._asked
 
     def ask(self) -> None:
-        """Asks for the steps of what there is now."""
+        """Makes a request. It replaces a request that waits."""
         self._asked += 1
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._work())

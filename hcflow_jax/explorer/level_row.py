@@ -8,19 +8,19 @@ from hcflow_jax.explorer.state import Drawn, Level
 from hcflow_jax.explorer.toolkit import labelled, nicegui, slider
 from hcflow_jax.explorer.visit import MOST_SIGMA, Visit
 
-_STEP = 0.05  # of the slider
+_STEP = 0.05  # step of the slider
 
 
 class LevelRow:
-    """A level's row; `sync` makes it show the visit's state."""
+    """The row of one level. `sync` makes it show the state of the visit."""
 
     def __init__(self, visit: Visit, name: str, do: Callable[[Callable[[], None]], None]):
         """Adds the row to the page.
 
         Args:
-          visit: what the controls act on.
-          name: of the level.
-          do: runs an operation of the visit, and shows what comes of it.
+          visit: the visit that the controls change.
+          name: the name of the level.
+          do: runs an operation of the visit, and shows the result.
         """
         ui = nicegui()
         self._visit, self._name, self._do = visit, name, do
@@ -53,13 +53,13 @@ class LevelRow:
         self._syncing = False
 
     def sync(self, level: Level, second: bool) -> None:
-        """Shows a level's state.
+        """Shows the state of the level.
 
         Args:
           level: the state.
           second: whether there is a second image.
         """
-        self._syncing = True  # what is set here comes from the visit, and is not done to it again
+        self._syncing = True  # the values come from the visit, so their change events must not change the visit again
         try:
             source, sigma = level.part.source, level.part.sigma
             drawn = isinstance(source, Drawn)

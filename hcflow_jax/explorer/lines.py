@@ -1,23 +1,23 @@
-"""What is shown, as Python lines and as commands that make the same image again."""
+"""Writes Python lines and commands that make the image of the explorer again."""
 
 import shlex
 from collections.abc import Mapping, Sequence
 
 from hcflow_jax.explorer.state import Drawn, Part, Picture, State
 
-IMAGE, LATENTS = "explorer.png", "explorer.npz"  # names of the files that are downloaded
+IMAGE, LATENTS = "explorer.png", "explorer.npz"  # the names of the files that users download
 
 
 def python(state: State, names: Sequence[str], checkpoint: str) -> str:
-    """A script that makes the image and writes it to `IMAGE`.
+    """A Python script that makes the image and writes it to `IMAGE`.
 
     Args:
-      state: what is shown.
-      names: of the levels, coarse to fine.
-      checkpoint: what `api.load` finds the model by.
+      state: the state of the visit.
+      names: the names of the levels, coarse to fine.
+      checkpoint: the argument of `api.load` for the model.
 
     Returns:
-      Lines that run where the uploaded pictures are.
+      The script. It must run in the folder of the uploaded pictures.
     """
     script = _Script(names)
     first = script.latents("latents", state.firsts)
@@ -42,7 +42,10 @@ def python(state: State, names: Sequence[str], checkpoint: str) -> str:
 
 
 def command(state: State, names: Sequence[str], checkpoint: str) -> str:
-    """The `hcflow` command for the same image: `sample` for a plain sample, else `decode` of the latents' file."""
+    """The `hcflow` command that makes the image: `sample` for a plain sample, else `decode` of the file `LATENTS`.
+
+    The arguments are those of `python`.
+    """
     where = shlex.quote(checkpoint)
     seeds = {part.source for part in state.firsts}
     if state.recipes == state.firsts and len(seeds) == 1 and isinstance(drawn := seeds.pop(), Drawn):
@@ -59,14 +62,14 @@ def _encoded(picture: Picture, variable: str) -> list[str]:
 
 
 class _Script:
-    """The lines for latents; the pictures that they need are collected."""
+    """Writes the lines for latents, and collects the pictures that they need."""
 
     def __init__(self, names: Sequence[str]):
         self._names = names
-        self.pictures: dict[Picture, str] = {}  # with the variable that has its latents
+        self.pictures: dict[Picture, str] = {}  # picture -> name of the variable with its latents
 
     def latents(self, target: str, parts: Sequence[Part]) -> list[str]:
-        """Lines after which the variable `target` has the latents."""
+        """The lines that assign the latents of `parts`, one for each level, to the variable `target`."""
         by_name = dict(zip(self._names, parts, strict=True))
         drawn: dict[Drawn, dict[str, float]] = {}
         for name, part in by_name.items():
@@ -85,7 +88,7 @@ class _Script:
         return lines
 
     def _joined(self, by_name: Mapping[str, Part], drawn: Mapping[Drawn, str]) -> str:
-        """The expression for latents whose levels come from these variables; of levels at zero from any."""
+        """The expression that joins latents from several variables. A level at zero is taken from any of them."""
         sources = {part.source: None for part in by_name.values() if part.source is not None}
         variables: dict[object, str] = {**drawn, **self.pictures}
         if not sources:

@@ -1,4 +1,4 @@
-"""The explorer's page: one visit's controls and images."""
+"""The page of the explorer: the controls and images of one visit."""
 
 import asyncio
 import html
@@ -35,11 +35,13 @@ _log = logging.getLogger(__name__)
 
 
 def root(model: Model, checkpoint: str, pool: Executor) -> Callable[[], None]:
-    """What builds the page for each tab that opens it, with a visit of its own; the model is shared.
+    """Makes a function that builds the page for a tab of the browser.
+
+    Each tab has a visit of its own. All tabs share the model.
 
     Args:
       model: the model.
-      checkpoint: what `api.load` finds it by.
+      checkpoint: the argument of `api.load` for the model.
       pool: the threads in which all tabs compute.
     """
     gallery = Gallery(model)
@@ -50,14 +52,14 @@ class Page:
     """A page and its visit."""
 
     def __init__(self, visit: Visit, gallery: Gallery, pool: Executor):
-        """Shows nothing yet."""
+        """Keeps the arguments. `build` adds the elements."""
         self._visit, self._gallery, self._pool = visit, gallery, pool
         self._ui = nicegui()
         self._latest = Latest(pool, self._steps, self._failed)
         self._names = visit.model.level_names
 
     def build(self) -> None:
-        """Adds everything to the page that is being made, and asks for the first image."""
+        """Adds all elements to NiceGUI's current page, and asks for the first image."""
         ui, visit = self._ui, self._visit
         self._client = ui.context.client
         ui.colors(primary="#1f5fa8")
@@ -115,7 +117,7 @@ class Page:
             turns += 1
             turn = turns
             picture = await self._read(read)
-            if picture is not None and turn == turns:  # else something else was chosen meanwhile
+            if picture is not None and turn == turns:  # otherwise the user chose another picture in the meantime
                 choose(picture)
                 if whose == "first":
                     self._show_bits(picture, await self._computed(lambda: self._bits_of(picture)))
@@ -129,10 +131,10 @@ class Page:
         resolution = self._visit.model.resolution
         Picker(whose, self._gallery.names, resolution, choose, picture, uploaded, self._say)
 
-    # What the controls do.
+    # The operations of the controls.
 
     def _do(self, operation: Callable[[], None]) -> None:
-        """Runs an operation of the visit, and shows what comes of it."""
+        """Runs an operation of the visit, and shows the result or the error."""
         try:
             operation()
         except HcflowError as error:
@@ -141,7 +143,7 @@ class Page:
         self._latest.ask()
 
     async def _read(self, read: Callable[[], Picture]) -> Picture | None:
-        """A picture that is read and encoded in the pool, with a note of what was done to it."""
+        """Reads and encodes a picture in the pool. Shows the picture's notes, such as cropping."""
         self._stage.say("Reading and encoding the picture")
         picture = await self._computed(read)
         if picture is not None and picture.notes:
@@ -174,17 +176,17 @@ class Page:
             self._ui.download(content, name)
 
     async def _computed(self, function: Callable[[], Any]) -> Any:
-        """What a function gives, computed in the pool; None, and a message, where it fails."""
+        """The result of a function that runs in the pool. If it fails, shows a message and returns None."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, function)
         except Exception as error:
             self._failed(error)
             return None
 
-    # What is shown.
+    # The display.
 
     def _sync(self) -> None:
-        """Makes the controls show the visit's state."""
+        """Makes the controls show the state of the visit."""
         visit, state = self._visit, self._visit.state
         for row, level in zip(self._rows, state.levels, strict=True):
             row.sync(level, state.second is not None)
@@ -193,7 +195,7 @@ class Page:
         self._stage.buttons["redo"].set_enabled(visit.can_redo)
 
     def _steps(self) -> Iterator[Step]:
-        """The image of the present state, and then what each level adds."""
+        """The steps for `Latest`: first the image of the current state, then what each level adds."""
         visit, state = self._visit, self._visit.state
         self._stage.say("Decoding")
 

@@ -1,4 +1,4 @@
-"""Where an image comes from: a picture in the package, an uploaded one, or a seed."""
+"""The controls that choose an image: a bundled picture, an uploaded picture, or a seed."""
 
 import random
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ class Picker:
     """Buttons for pictures, an upload and a seed.
 
     Attributes:
-      seed: the field of the seed.
+      seed: the input field of the seed.
     """
 
     def __init__(
@@ -30,13 +30,13 @@ class Picker:
         """Adds the elements to the page.
 
         Args:
-          whose: "first" or "second", for labels and for tests.
-          names: of the pictures in the package.
-          resolution: of the model, pixels.
-          chosen: takes a seed.
-          picture: takes the name of a picture in the package.
-          uploaded: takes the bytes and the name of a file.
-          say: tells the user a message.
+          whose: "first" or "second"; for labels and for tests.
+          names: the names of the bundled pictures.
+          resolution: the resolution of the model, pixels.
+          chosen: is called with a seed that the user chose.
+          picture: is called with the name of a bundled picture that the user chose.
+          uploaded: is called with the bytes and the name of an uploaded file.
+          say: shows a message to the user.
         """
         ui = nicegui()
         with ui.element("div").classes("thumbs").props(f'role=group aria-label="Pictures for the {whose} image"'):

@@ -7,18 +7,18 @@ from hcflow_jax.explorer.state import Drawn, State
 from hcflow_jax.explorer.toolkit import labelled, nicegui, slider
 from hcflow_jax.explorer.visit import Visit
 
-_STEP = 0.02  # of the slider
+_STEP = 0.02  # step of the slider
 
 
 class Second:
-    """The blend's controls; `sync` makes them show the visit's state."""
+    """The controls of the blend. `sync` makes them show the state of the visit."""
 
     def __init__(self, visit: Visit, do: Callable[[Callable[[], None]], None]):
-        """Adds them to the page.
+        """Adds the controls to the page.
 
         Args:
-          visit: what the controls act on.
-          do: runs an operation of the visit, and shows what comes of it.
+          visit: the visit that the controls change.
+          do: runs an operation of the visit, and shows the result.
         """
         ui = nicegui()
         self._syncing = False

@@ -1,4 +1,4 @@
-"""Serves the explorer's page, until a signal ends the process."""
+"""Serves the page of the explorer, until a signal ends the process."""
 
 import contextlib
 import logging
@@ -14,20 +14,21 @@ from hcflow_jax.explorer.page import root
 from hcflow_jax.explorer.toolkit import nicegui
 from hcflow_jax.explorer.visit import Visit
 
-_LOST = 60.0  # seconds that a tab without connection keeps its visit
-_CLOSING = 1  # seconds for open connections, when it ends
+_LOST = 60.0  # seconds for which a tab that lost its connection keeps its visit
+_CLOSING = 1  # seconds that open connections have at the end
 _log = logging.getLogger(__name__)
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Takes a port, before anything is loaded.
+    """Opens a listening socket. Call it before the model is loaded, so that a port in use is reported at once.
 
     Args:
       host: a name or an address of this machine.
-      port: 0 for any that is free.
+      port: the number of the port; 0 for any free port.
 
     Raises:
-      InputError: naming the argument, if the port is in use, not allowed, or the host is none of this machine's.
+      InputError: the port is in use or not allowed, or the host does not belong to this machine. The message names
+        the argument.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -50,7 +51,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def address(taken: socket.socket) -> str:
-    """The address to type into a browser."""
+    """The address of the page, for a browser."""
     given, port = taken.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(given, str(given))
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -60,10 +61,10 @@ def serve(model: Model, checkpoint: str, taken: socket.socket, at_once: int, bro
     """Serves the page until SIGINT or SIGTERM.
 
     Args:
-      model: shared by all tabs.
-      checkpoint: what `api.load` finds the model by.
-      taken: from `bind`.
-      at_once: how many tabs compute at the same time.
+      model: the model; all tabs share it.
+      checkpoint: the argument of `api.load` for the model.
+      taken: the socket from `bind`.
+      at_once: the number of tabs that may compute at the same time.
       browser: whether to open the page in the user's browser.
 
     Raises:
@@ -96,17 +97,17 @@ def serve(model: Model, checkpoint: str, taken: socket.socket, at_once: int, bro
 
 
 def _open(opens: Callable[[str], object], where: str) -> None:
-    with contextlib.suppress(Exception):  # the address is printed; a machine without a browser is no error
+    with contextlib.suppress(Exception):  # the address is printed, so a machine without a browser is not an error
         opens(where)
 
 
 def _warm(model: Model, checkpoint: str) -> None:
-    """Compiles the programs, so that the first changes do not wait for it."""
+    """Compiles the programs, so that the user's first changes do not wait for compilation."""
     visit = Visit(model, checkpoint)
     try:
         visit.image()
         for count in reversed(range(len(model.level_names))):
             visit.first_levels(count)
         model.encode(visit.image()[None])
-    except Exception as error:  # whoever asks for the same is told
+    except Exception as error:  # a user whose change needs the same program sees the error
         _log.warning("a program could not be made ready (%s)", error)

@@ -1,4 +1,4 @@
-"""What is looked at: the image, what each level adds to it, and the buttons beneath."""
+"""The display: the image, the buttons next to it, and the strip that shows what each level adds."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,18 +7,18 @@ from hcflow_jax.explorer.toolkit import heading, image, labelled, nicegui, show
 
 
 class Stage:
-    """The image and its decomposition.
+    """The image and the strip of images with more and more levels.
 
     Attributes:
-      buttons: by the name of their action.
+      buttons: name of the action -> button.
     """
 
     def __init__(self, names: Sequence[str], actions: Sequence[tuple[str, str, str, Callable[[], Any]]]):
         """Adds the elements to the page.
 
         Args:
-          names: of the levels, coarse to fine.
-          actions: (name for tests, icon, label, what a click does) of each button.
+          names: the names of the levels, coarse to fine.
+          actions: for each button, (name, icon, label, function that a click calls).
         """
         ui = nicegui()
         self.buttons: dict[str, Any] = {}
@@ -44,7 +44,7 @@ class Stage:
             button.tooltip(label)
 
     def _added(self, kept: Sequence[str]) -> Any:
-        """A picture of the strip: of the levels that are kept, the others at zero."""
+        """Adds a picture to the strip. It shows the image with the levels `kept`, and the others at zero."""
         ui = nicegui()
         with ui.element("figure"):
             alt = f"Levels kept: {', '.join(kept) or 'none'}; the others are at zero"
@@ -62,5 +62,5 @@ class Stage:
         show(self._strip[count], png)
 
     def say(self, text: str) -> None:
-        """Shows the state of the work; screen readers say it."""
+        """Shows what is being done. Screen readers read it out."""
         self._status.text = text

@@ -1,4 +1,4 @@
-"""What a visit shows, as a value that never changes: where each level's latent comes from, and what is blended in."""
+"""The state of a visit, as immutable values: the source of each level's latent, and the blend."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,21 +13,21 @@ How = Literal["linear", "spherical"]
 
 @dataclass(frozen=True)
 class Drawn:
-    """Latents that the prior gives for a seed: those of image 0 of `Model.draw`."""
+    """Latents that are drawn from the prior: those of image 0 of `Model.draw` with this seed."""
 
     seed: int
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture and its latents. Two of them are equal only if they are the same object.
+    """A picture and its latents. Two pictures are equal only if they are the same object.
 
     Attributes:
-      name: of its file, or of the picture in the package.
-      bundled: whether it comes with the package.
-      image: (1, R, R, 3) uint8, as the model takes it.
-      latents: of `Model.encode`.
-      notes: what was done to the file's picture, such as cropping.
+      name: the name of the file or of the bundled picture.
+      bundled: whether the picture comes with the package.
+      image: (1, R, R, 3) uint8, at the resolution of the model.
+      latents: from `Model.encode`.
+      notes: what was done to the picture of the file, such as cropping.
     """
 
     name: str
@@ -42,10 +42,10 @@ Source = Drawn | Picture
 
 @dataclass(frozen=True)
 class Part:
-    """One level's latent: `sigma` times what the source has for that level.
+    """The latent of one level: `sigma` times the latent of the source.
 
-    A drawn level has std `sigma` (times the level's own `prior_std`). A picture's level is as it was encoded where
-    `sigma` is 1. `source` None is a latent of zeros.
+    A drawn level has the std `sigma` times the level's `prior_std`. The level of a picture is as encoded if `sigma`
+    is 1. If `source` is None, the latent is zero.
     """
 
     source: Source | None
@@ -57,7 +57,7 @@ ZERO = Part(None)
 
 @dataclass(frozen=True)
 class Mix:
-    """One level's latent between two: that of `Model.blend`."""
+    """The latent of one level between two parts, from `Model.blend` with this weight."""
 
     a: Part
     b: Part
@@ -66,7 +66,7 @@ class Mix:
 
 
 Recipe = Part | Mix
-Recipes = tuple[Recipe, ...]  # by level, coarse to fine
+Recipes = tuple[Recipe, ...]  # one for each level, coarse to fine
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class Level:
     """The controls of a level.
 
     Attributes:
-      part: what the level has unless `zero`.
-      zero: the level is at zero, the prior's mean; `part` is kept for when it is not.
-      locked: the level keeps its latent whatever is done.
+      part: the latent of the level if `zero` is False.
+      zero: whether the level is at zero, the mean of the prior. `part` is kept meanwhile.
+      locked: whether the level is locked: no operation changes its latent.
     """
 
     part: Part
@@ -89,9 +89,9 @@ class State:
     """All controls of a visit.
 
     Attributes:
-      levels: coarse to fine.
-      second: the second image, a part by level; None where none was chosen.
-      weight: of the second image in the blend: 0 shows the first alone, 1 the second alone.
+      levels: the levels, coarse to fine.
+      second: the second image, one part for each level; None: no second image is chosen.
+      weight: the weight of the second image in the blend: 0 shows only the first image, 1 only the second.
       how: as in `Model.blend`.
     """
 
@@ -102,12 +102,12 @@ class State:
 
     @property
     def firsts(self) -> tuple[Part, ...]:
-        """The first image, a part by level."""
+        """The first image, one part for each level."""
         return tuple(ZERO if level.zero else level.part for level in self.levels)
 
     @property
     def recipes(self) -> Recipes:
-        """How the latents that are shown are made. A locked level does not take part in the blend."""
+        """The recipes for the latents of the image that is shown. A locked level is not blended."""
         if self.second is None or self.weight == 0:
             return self.firsts
         return tuple(
@@ -116,12 +116,12 @@ class State:
         )
 
     def with_level(self, number: int, **changes: object) -> "State":
-        """The same, but for some fields of one level."""
+        """The state with some fields of one level changed."""
         changed = dataclasses.replace(self.levels[number], **changes)  # pyright: ignore[reportArgumentType]
         return dataclasses.replace(self, levels=(*self.levels[:number], changed, *self.levels[number + 1 :]))
 
     def with_parts(self, parts: Sequence[Part]) -> "State":
-        """The same, but levels that are not locked take these parts and are not at zero."""
+        """The state in which the levels that are not locked have these parts and are not at zero."""
         levels = tuple(
             level if level.locked else dataclasses.replace(level, part=part, zero=False)
             for level, part in zip(self.levels, parts, strict=True)

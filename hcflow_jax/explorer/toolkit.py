@@ -1,16 +1,17 @@
-"""NiceGUI, which the extra `explore` brings: imported when a page is made, so that all else works without it."""
+"""Access to NiceGUI, which the extra `explore` installs. It is imported only when a page is made."""
 
 import base64
+import functools
 from typing import Any
 
 from hcflow_jax.errors import MissingExtraError
 
 
 def nicegui() -> Any:
-    """NiceGUI's `ui`.
+    """The module `nicegui.ui`.
 
     Raises:
-      MissingExtraError: it is not installed.
+      MissingExtraError: NiceGUI is not installed.
     """
     try:
         from nicegui import ui  # pyright: ignore[reportMissingImports]
@@ -22,12 +23,12 @@ def nicegui() -> Any:
 
 
 def heading(text: str, level: int = 2) -> None:
-    """A heading of constant text, as screen readers list them."""
+    """Adds a heading that screen readers list. The text is inserted as HTML, so it must be a constant."""
     nicegui().html(text, tag=f"h{level}", sanitize=False)
 
 
 def image(alt: str) -> Any:
-    """An element for `show`: a picture whose pixels stay sharp when it is enlarged."""
+    """Adds a picture element, for `show`. Its pixels stay sharp when it is enlarged."""
     element = nicegui().element("img").classes("pixels")
     element.props["alt"] = alt
     return element
@@ -39,27 +40,40 @@ def show(element: Any, png: bytes) -> None:
 
 
 def labelled(element: Any, label: str) -> Any:
-    """Gives an element the name that screen readers say; returns it."""
+    """Sets the name of an element for screen readers; returns the element."""
     element.props["aria-label"] = label
     return element
 
 
+@functools.cache
+def _range() -> Any:
+    """The class of the slider: the browser's own range input, as an element of NiceGUI."""
+    nicegui()
+    from nicegui.elements.mixins.disableable_element import DisableableElement  # pyright: ignore[reportMissingImports]
+    from nicegui.elements.mixins.value_element import ValueElement  # pyright: ignore[reportMissingImports]
+
+    class Range(ValueElement, DisableableElement, component="range.js"):  # pyright: ignore
+        LOOPBACK = False  # otherwise the server's late answer moves the slider back while it is dragged
+
+    return Range
+
+
 def slider(label: str, most: float, step: float) -> Any:
-    """A slider from 0 that follows the pointer at once, whatever the connection."""
-    element = labelled(nicegui().slider(min=0, max=most, step=step, value=0), label)
-    element.LOOPBACK = False  # otherwise the server's answer, which comes late, moves it back while it is dragged
-    element.props["loopback"] = False
+    """Adds a slider from 0 to `most`. It follows the pointer at once, even if the connection is slow."""
+    # The slider of Quasar is not used: it gives its role and its name to an element that never has the focus.
+    element = labelled(_range()(value=0, throttle=0.05), label)
+    element.props.update({"min": 0, "max": most, "step": step})
     return element
 
 
 def copyable(title: str) -> Any:
-    """A label for lines of code, under a title with a button that copies them."""
+    """Adds a label for lines of code, with a title and a button that copies them; returns the label."""
     ui = nicegui()
     with ui.element("div").classes("line"):
         ui.label(title).classes("quiet")
         button = labelled(ui.button("Copy", icon="content_copy").props("flat dense no-caps"), f"Copy: {title}")
     code = ui.label().classes("code")
-    # Browsers give pages from other machines no clipboard without https: there the lines are selected.
+    # Without https, browsers give no clipboard to pages of other machines. There the button selects the lines.
     copy = "navigator.clipboard ? navigator.clipboard.writeText(e.innerText) : getSelection().selectAllChildren(e)"
     button.on("click", js_handler=f"() => {{ const e = getHtmlElement({code.id}); {copy} }}")
     return code

@@ -1,4 +1,4 @@
-"""A visit: what one person sees and does, with undo and redo. Knows the model's API, and no user interface."""
+"""A visit: the state and the operations of one user, with undo and redo. It has no user interface."""
 
 import dataclasses
 import io
@@ -14,26 +14,27 @@ from hcflow_jax.explorer import lines
 from hcflow_jax.explorer.decoding import Decoder, Image
 from hcflow_jax.explorer.state import Drawn, How, Level, Part, Picture, Source, State
 
-MOST_SIGMA = 1.5  # of the slider
-MOST_BYTES = 20 * 2**20  # of an uploaded file
-_SEEDS, _STEPS = 2**32, 200  # seeds; changes that can be undone
+MOST_SIGMA = 1.5  # the largest sigma
+MOST_BYTES = 20 * 2**20  # the largest size of an uploaded file
+_SEEDS, _STEPS = 2**32, 200  # number of seeds; number of changes that can be undone
 
 
 class Visit:
-    """The state of a visit and everything that can be done to it.
+    """The state of a visit and its operations.
 
-    A level's latent is `sigma` times what its source has: for a seed a draw of the level's prior with standard
-    deviation 1, for a picture the latent that it was encoded to. So sigma 1 shows a picture as it is, and 0 is the
-    prior's mean. Nothing changes a locked level: it is left out by whatever changes all levels, and an operation on
-    it alone is refused.
+    The latent of a level is `sigma` times the latent of its source. The source is a seed, which gives a draw from the
+    level's prior with standard deviation 1, or a picture, which gives its encoded latent. So sigma 1 shows a picture
+    as it is, and sigma 0 gives the mean of the prior. Nothing changes a locked level: operations on all levels skip
+    it, and an operation on this level alone raises an error.
 
-    Every operation that changes something is one step for `undo`. Calls of `sigma`, `seed` and `blend` that follow
-    each other, as while a slider is dragged, are one step until `settle` is called.
+    Every operation that changes something is one step for `undo`. Successive calls of `sigma`, `seed` or `blend` for
+    the same control, as when a slider is dragged, are one step until `settle` is called.
 
     Attributes:
-      model: may be shared by many visits.
-      checkpoint: what `api.load` finds the model by.
-      state: what is shown; a new object after every change.
+      model: the model. Many visits may share it.
+      checkpoint: the argument of `api.load` for the model.
+      state: the current state; a new object after every change.
+      decoder: decodes the image.
     """
 
     def __init__(self, model: Model, checkpoint: str):
@@ -48,10 +49,10 @@ class Visit:
     # The whole image.
 
     def take(self, source: Source) -> None:
-        """All levels that are not locked take their latents from a picture or a seed, and are not at zero.
+        """Takes the latents of all levels that are not locked from a picture or a seed. They are then not at zero.
 
-        A picture's levels get sigma 1. Where a drawn level takes another seed it keeps its sigma; else a drawn level
-        gets the std that the model samples with (`Model.sigma`, or `api.SIGMA`).
+        The levels of a picture get sigma 1. A level that is drawn again keeps its sigma. Other drawn levels get the
+        std with which the model samples (`Model.sigma`, or `api.SIGMA`).
 
         Raises:
           InputError: the seed is not allowed, or all levels are locked.
@@ -61,7 +62,7 @@ class Visit:
         self._change(self.state.with_parts(self._parts(source, self.state.levels)))
 
     def choose_second(self, source: Source) -> None:
-        """A picture or a seed becomes the second image, for `copy` and `blend`. What is shown changes if blended.
+        """Makes a picture or a seed the second image, for `copy` and `blend`. A blended image changes at once.
 
         Raises:
           InputError: the seed is not allowed.
@@ -69,11 +70,11 @@ class Visit:
         self._change(dataclasses.replace(self.state, second=self._parts(source)))
 
     def blend(self, weight: float, how: How | None = None) -> None:
-        """Shows `Model.blend` of the image and the second one. Locked levels stay those of the first.
+        """Blends the first and the second image with `Model.blend`. Locked levels keep the latents of the first.
 
         Args:
           weight: 0 shows the first image, 1 the second.
-          how: None leaves it as it is.
+          how: "linear" or "spherical"; None: as before.
 
         Raises:
           InputError: there is no second image, or an argument is not allowed.
@@ -91,7 +92,7 @@ class Visit:
     # One level.
 
     def sigma(self, level: str, value: float) -> None:
-        """Scales the level's latent, 0 to `MOST_SIGMA`; a level at zero is shown again.
+        """Scales the latent of a level by 0 to `MOST_SIGMA`. A level at zero gets its latent back.
 
         Raises:
           InputError: there is no such level, it is locked, or the value is not allowed.
@@ -103,7 +104,7 @@ class Visit:
         self._change(self.state.with_level(number, part=part, zero=False), ("sigma", level))
 
     def seed(self, level: str, seed: int) -> None:
-        """Draws the level from a seed, with its sigma as in `take`; a level at zero is shown again.
+        """Draws a level from a seed, with the sigma as in `take`. A level at zero is then not at zero.
 
         Raises:
           InputError: there is no such level, it is locked, or the seed is not allowed.
@@ -113,7 +114,7 @@ class Visit:
         self._change(self.state.with_level(number, part=part, zero=False), ("seed", level))
 
     def copy(self, level: str) -> None:
-        """The level takes the second image's latent for good, whatever the blend.
+        """Copies the latent of a level from the second image to the first. It no longer depends on the blend.
 
         Raises:
           InputError: there is no such level, it is locked, or there is no second image.
@@ -124,7 +125,7 @@ class Visit:
         self._change(self.state.with_level(number, part=self.state.second[number], zero=False))
 
     def zero(self, level: str, on: bool = True) -> None:
-        """Puts the level to zero, the prior's mean; off gives it back what it had.
+        """Sets a level to zero, the mean of the prior. With on=False the level gets its latent back.
 
         Raises:
           InputError: there is no such level, or it is locked.
@@ -132,17 +133,17 @@ class Visit:
         self._change(self.state.with_level(self._free(level), zero=on))
 
     def lock(self, level: str, on: bool = True) -> None:
-        """Nothing changes a locked level until it is unlocked. A level that is locked leaves the blend.
+        """Locks a level: no operation changes it, and it is not blended. With on=False it is unlocked.
 
         Raises:
           InputError: there is no such level.
         """
         self._change(self.state.with_level(self._number(level), locked=on))
 
-    # Steps back and forth.
+    # Undo and redo.
 
     def settle(self) -> None:
-        """Ends a drag: the next change of the same control is a step of its own."""
+        """Ends a drag: the next change of the same control is a new step."""
         self._dragged = None
 
     @property
@@ -152,7 +153,7 @@ class Visit:
 
     @property
     def can_redo(self) -> bool:
-        """Whether a step was undone, and nothing was changed since."""
+        """Whether there is a step to redo: a step was undone, and nothing was changed since."""
         return bool(self._future)
 
     def undo(self) -> None:
@@ -160,44 +161,49 @@ class Visit:
         self._go(self._past, self._future)
 
     def redo(self) -> None:
-        """Does again what was undone last, if there is anything."""
+        """Repeats the step that was undone last, if there is one."""
         self._go(self._future, self._past)
 
-    # What is seen and downloaded: of the state that is given, or of the present one. These compute.
+    # Results to show and download, of the given state or of the current one. These methods compute.
 
     def image(self, state: State | None = None) -> Image:
-        """The image, (R, R, 3) uint8; only the levels from the coarsest changed one on are decoded."""
+        """The image, (R, R, 3) uint8. Only the coarsest changed level and the finer ones are decoded."""
         return self.decoder.image((state or self.state).recipes)
 
     def first_levels(self, count: int, state: State | None = None) -> Image:
-        """The image of the `count` coarsest levels, the finer ones at zero: 0 to all but one."""
+        """The image of the `count` coarsest levels, with the finer levels at zero.
+
+        Args:
+          count: from 0 to the number of levels - 1.
+          state: the state to show; None: the current one.
+        """
         return self.decoder.first_levels((state or self.state).recipes, count)
 
     def latents(self, state: State | None = None) -> Latents:
-        """The latents of the image, of one image."""
+        """The latents of the image."""
         return self.decoder.latents((state or self.state).recipes)
 
     def png(self, state: State | None = None) -> bytes:
-        """A PNG of the image as `Model.decode` makes it: the file that `python` writes, byte for byte."""
+        """A PNG of the image, decoded by `Model.decode`. The script of `python` writes the same bytes."""
         return as_png(self.decoder.whole((state or self.state).recipes))
 
     def npz(self, state: State | None = None) -> bytes:
-        """The latents as `hcflow encode` writes them, for `hcflow decode`."""
+        """The latents in the file format of `hcflow encode`, for `hcflow decode`."""
         levels = {name: np.asarray(array, np.float32) for name, array in self.latents(state).items()}
         file = io.BytesIO()
         np.savez(file, images=np.array([lines.IMAGE]), checkpoint=np.array(self.checkpoint), **levels)  # pyright: ignore
         return file.getvalue()
 
     def python(self, state: State | None = None) -> str:
-        """Python lines that make the image again. They read uploaded pictures by the names that these had."""
+        """Python lines that make the image again. They read uploaded pictures by their original names."""
         return lines.python(state or self.state, self.model.level_names, self.checkpoint)
 
     def command(self, state: State | None = None) -> str:
-        """The `hcflow` command that makes the image again; `hcflow decode` needs the file of `npz`."""
+        """The `hcflow` command that makes the image again. `hcflow decode` needs the file of `npz`."""
         return lines.command(state or self.state, self.model.level_names, self.checkpoint)
 
     def bits(self, picture: Picture) -> Bits:
-        """Bits per dimension of a picture, by level and "total", (1,) each.
+        """The bits per dimension of a picture: "total" and one entry for each level, (1,) each.
 
         Raises:
           InputError: the model has no statistics for single images, or no likelihood.
@@ -205,14 +211,14 @@ class Visit:
         return self.model.bits_per_dim(picture.image)
 
     def read(self, data: bytes, name: str) -> Picture:
-        """An uploaded picture, read as `hcflow encode` reads one, and encoded.
+        """Reads an uploaded picture in the same way as `hcflow encode`, and encodes it.
 
         Args:
-          data: the file's bytes.
-          name: the file's.
+          data: the bytes of the file.
+          name: the name of the file.
 
         Raises:
-          DataError: the file has more than `MOST_BYTES` bytes, or is no picture (see `images.decode`).
+          DataError: the file has more than `MOST_BYTES` bytes, or is not a picture (see `images.decode`).
         """
         name = PurePath(name).name or "picture"
         if len(data) > MOST_BYTES:
@@ -223,10 +229,10 @@ class Visit:
             notes.append(f"cropped to the square at its centre and resized to {self.model.resolution} pixels")
         return Picture(name, False, square[None], self.model.encode(square[None]), tuple(notes))
 
-    # What these share.
+    # Shared by the operations.
 
     def _parts(self, source: Source, levels: tuple[Level, ...] | None = None) -> tuple[Part, ...]:
-        """A source's parts; drawn levels that are drawn already keep their sigma."""
+        """The parts of a source. Levels that are already drawn keep their sigma if they are drawn again."""
         if isinstance(source, Picture):
             return (Part(source),) * len(self.model.level_names)
         if isinstance(source.seed, bool) or not isinstance(source.seed, int) or not 0 <= source.seed < _SEEDS:
@@ -263,7 +269,7 @@ class Visit:
 
 
 def default_sigma(model: Model, level: str) -> float:
-    """The std that the model samples a level with unless told otherwise."""
+    """The std with which the model samples a level by default."""
     given = SIGMA if model.sigma is None else model.sigma
     if isinstance(given, dict):
         return float(given.get(level, 1.0))
@@ -271,7 +277,7 @@ def default_sigma(model: Model, level: str) -> float:
 
 
 def as_png(image: Image) -> bytes:
-    """An image as the bytes of the file that `pictures.save_png` writes."""
+    """The bytes of the PNG file that `pictures.save_png` writes for an image."""
     file = io.BytesIO()
     Pillow.fromarray(image).save(file, "PNG")
     return file.getvalue()

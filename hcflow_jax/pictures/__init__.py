@@ -1,4 +1,4 @@
-"""Arrays in, picture files out: sheets of images, curves, and videos. Knows no models."""
+"""Makes picture files from arrays: sheets of images, curves, diagrams and videos. It does not depend on models."""
 
 from hcflow_jax.pictures.blocks import Block, beside, blocks, scales
 from hcflow_jax.pictures.curves import Panel, Series, curve, panels

@@ -1,4 +1,4 @@
-"""Sheets of several blocks, one above the other: each has a title, column headings and labelled rows."""
+"""Sheets of several blocks, one above the other. A block has a title, column headings and labelled rows."""
 
 import dataclasses
 import math
@@ -11,9 +11,9 @@ from hcflow_jax.errors import InputError
 from hcflow_jax.pictures.png import Sheet
 from hcflow_jax.pictures.sheets import INK, Images, Rows, strip
 
-SIDE = 96  # pixels, about, that an image has on a sheet
-_LARGEST_SIDE = 512  # pixels: beyond that, images of different sizes are not brought to the same side
-_HEADING, _LEAST = 15, 8  # sizes of the font of headings, in pixels
+SIDE = 96  # approximate side of an image on a sheet, pixels
+_LARGEST_SIDE = 512  # pixels: images of different sizes are not enlarged to a common side above this
+_HEADING, _LEAST = 15, 8  # the largest and the smallest font size of headings, pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Block:
     """A part of a sheet.
 
     Attributes:
-      title: above it; "" for none.
-      rows: (label, (n, R, R, 3) uint8 images); the label stands at the left of its row.
-      columns: headings above the first images of the rows; () for none.
+      title: the title above the block; "" for no title.
+      rows: pairs (label, images), with images (n, R, R, 3) uint8. The label is at the left of the row.
+      columns: the headings of the columns, from the first image on; () for no headings.
       scale: each pixel becomes scale x scale pixels.
     """
 
@@ -34,7 +34,11 @@ class Block:
 
 
 def scales(resolutions: Sequence[int], side: int = SIDE) -> list[int]:
-    """Whole factors that bring images of several sizes to the same side, at least `side` pixels where that can be.
+    """Integer factors that enlarge images of several sizes to the same side.
+
+    If all resolutions are equal, the side is at most `side` pixels, or the resolution if that is larger. Otherwise
+    the common side is at least `side` pixels. If it were larger than 512 pixels and than the largest resolution, each
+    image gets a factor of its own instead.
 
     >>> scales([32]), scales([32, 64]), scales([256, 32])
     ([3], [4, 2], [1, 8])
@@ -47,14 +51,14 @@ def scales(resolutions: Sequence[int], side: int = SIDE) -> list[int]:
 
 
 def blocks(parts: Sequence[Block], gap: int = Rows.GAP) -> Sheet:
-    """A sheet of blocks; all labels share one margin, so that the columns of blocks of one scale are aligned.
+    """A sheet of blocks. All labels have the same margin, so the columns of blocks with the same scale are aligned.
 
     Args:
-      parts: from the top down.
+      parts: the blocks, from top to bottom.
       gap: white pixels between images, and between rows.
 
     Raises:
-      InputError: there is no block, or one without rows, or images are not uint8 (N, R, R, 3).
+      InputError: there is no block, a block has no rows, or images are not uint8 (N, R, R, 3).
     """
     if not parts or not all(part.rows for part in parts):
         raise InputError("a sheet has at least one block, and a block at least one row")
@@ -78,7 +82,7 @@ def blocks(parts: Sequence[Block], gap: int = Rows.GAP) -> Sheet:
 
 
 def beside(sheets: Sequence[Sheet], gap: int = 8) -> Sheet:
-    """Sheets side by side on white, their upper edges aligned.
+    """Puts sheets side by side on white, with their upper edges aligned.
 
     Args:
       sheets: sheets of any sizes.
@@ -105,7 +109,7 @@ def _title(width: int, text: str, size: int) -> Sheet:
 
 
 def _headings(width: int, margin: int, cell: int, gap: int, columns: Sequence[str]) -> Sheet:
-    """Headings in the largest size at which each fits above its column."""
+    """The headings, in the largest font size at which each fits above its column."""
     lines = [line for text in columns for line in text.split("\n")]
     size = _HEADING
     while size > _LEAST and max(ImageFont.load_default(size).getlength(line) for line in lines) > cell - 2:

@@ -1,4 +1,4 @@
-"""Curves: lines, bands and points over one axis, in one panel or several."""
+"""Draws curves: lines, bands and points, in one panel or several."""
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
@@ -12,27 +12,27 @@ from hcflow_jax import paths
 from hcflow_jax.errors import MissingExtraError
 from hcflow_jax.files import write
 
-# Okabe and Ito's colours, which people of any colour vision tell apart.
+# The colours of Okabe and Ito: people with any kind of colour vision can tell them apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
-DPI = 120
-SIZE = (8.0, 5.0)  # of a panel, inches
+DPI = 120  # dots per inch
+SIZE = (8.0, 5.0)  # size of a panel, inches
 _LEGEND = 90  # characters of a legend that fit above a panel
-_GLYPHS = 0x250  # characters below it (the Latin ones) are in matplotlib's font
-_MARKED = 24  # a line of so few points, or fewer, has a marker on each
+_GLYPHS = 0x250  # matplotlib's font has glyphs for the (Latin) characters below this code
+_MARKED = 24  # a line with at most this many points has a marker on each point
 
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """One thing that is drawn. Values that are not finite leave gaps.
+    """A line or a set of points. Values that are not finite leave gaps.
 
     Attributes:
-      name: in the legend. Series of one name share their colour and their entry, in all panels of a picture.
+      name: the name in the legend. In all panels of a picture, series with the same name share a colour and an entry.
       xs: n numbers.
       ys: n numbers.
-      low: n numbers: the lower edge of a band; None: no band. A line has a shaded one, points have bars.
-      high: n numbers: its upper edge.
-      points: whether these are points; else they are joined by a line.
-      like: the name of the series whose colour it takes; empty: a colour of its own.
+      low: n numbers: the lower edge of a band; None: no band. A line has a shaded band, and points have bars.
+      high: n numbers: the upper edge of the band.
+      points: True: points. False: a line.
+      like: the name of another series whose colour is used; empty: the series has its own colour.
     """
 
     name: str
@@ -49,11 +49,11 @@ class Panel:
     """One pair of axes.
 
     Attributes:
-      series: what is drawn; what comes later lies on top.
-      x_label: with its unit.
-      y_label: with its unit.
-      title: above the axes.
-      top: the axes end there if a value is larger; None: they show all values.
+      series: the series. Later ones are drawn on top.
+      x_label: the label of the x axis, with its unit.
+      y_label: the label of the y axis, with its unit.
+      title: the title above the axes.
+      top: the upper limit of the y axis, used if a value is larger; None: the axis shows all values.
     """
 
     series: Sequence[Series]
@@ -71,40 +71,42 @@ def curve(
     y_label: str,
     points: Collection[str] = (),
 ) -> None:
-    """Draws series over one axis, as a PNG of 960 x 600 pixels; values that are not finite leave gaps.
+    """Draws series in one panel of 960 x 600 pixels. Values that are not finite leave gaps.
 
     Args:
-      path: file to write.
-      series: name -> (xs, ys), each of one length.
-      title: above the axes.
-      x_label: with its unit.
-      y_label: with its unit.
-      points: the series that are drawn as points; the others are lines.
+      path: the file to write: a PDF if it ends in .pdf, else a PNG.
+      series: name -> (xs, ys), of the same length.
+      title: the title above the axes.
+      x_label: the label of the x axis, with its unit.
+      y_label: the label of the y axis, with its unit.
+      points: the names of the series that are drawn as points. The others are lines.
 
     Raises:
-      MissingExtraError: naming the extra, if matplotlib is not installed.
+      MissingExtraError: matplotlib is not installed; the message names the extra.
+      OSError: the file cannot be written.
     """
     drawn = [Series(name, xs, ys, points=name in points) for name, (xs, ys) in series.items()]
     panels(path, [[Panel(drawn, x_label, y_label, title)]])
 
 
 def panels(path: str | Path, rows: Sequence[Sequence[Panel]], title: str = "") -> None:
-    """Draws panels in rows, 960 x 600 pixels each; two or more share one legend above them.
+    """Draws panels in rows, 960 x 600 pixels each. Two or more panels share one legend above them.
 
     Args:
-      path: file to write: a PDF if it ends in .pdf, else a PNG.
-      rows: rows of panels, from the top; all of one length.
-      title: above all of them.
+      path: the file to write: a PDF if it ends in .pdf, else a PNG.
+      rows: rows of panels, from top to bottom; all of the same length.
+      title: the title above all panels.
 
     Raises:
-      MissingExtraError: naming the extra, if matplotlib is not installed.
+      MissingExtraError: matplotlib is not installed; the message names the extra.
+      OSError: the file cannot be written.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError(f"{path}: curves need matplotlib: pip install 'hcflow_jax[pictures]'") from error
-    # Figure and canvas without pyplot: no global state, so any thread may draw.
+    # A figure and a canvas without pyplot have no global state, so any thread may draw.
     size = (SIZE[0] * len(rows[0]), SIZE[1] * len(rows))
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
@@ -133,7 +135,7 @@ def panels(path: str | Path, rows: Sequence[Sequence[Panel]], title: str = "") -
 
 
 def _label(name: str) -> str:
-    """A name, such as a folder's, for matplotlib: no formula, no character without a glyph, nothing hidden."""
+    """Makes a name safe for matplotlib: no formulas, no characters without a glyph, no hidden legend entries."""
     shown = "".join(c if c.isprintable() and ord(c) < _GLYPHS else ascii(c)[1:-1] for c in name)
     return f"{' ' * shown.startswith('_')}{shown}".replace("$", r"\$")
 
@@ -149,7 +151,7 @@ def _draw(axes: Any, panel: Panel, colours: Mapping[str, str]) -> None:
         line, size = ("", 7.0) if series.points else ("-", 3.5)
         marker = "o" if series.points or len(xs) <= _MARKED else ""
         if series.points and series.low is not None:
-            marker, size = "_", 12.0  # so that the bar is seen
+            marker, size = "_", 12.0  # a flat marker does not hide the bar
         order = 2.5 if line else 3
         label = _label(series.name)
         axes.plot(xs, ys, label=label, color=colour, ls=line, lw=1.6, marker=marker, ms=size, zorder=order)

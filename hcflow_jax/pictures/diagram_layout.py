@@ -1,7 +1,7 @@
-"""Where the boxes, frames and arrows of a diagram lie, from the sizes of their texts. All lengths are points.
+"""Computes the positions of the boxes, frames and arrows of a diagram from the sizes of their texts.
 
-A grid's columns are as wide as their widest box and its rows as high as their highest, so that no two boxes touch.
-y runs downwards.
+A column of the grid is as wide as its widest box, and a row as high as its highest, so boxes do not touch. All
+lengths are in points. y increases downwards.
 """
 
 import dataclasses
@@ -14,16 +14,16 @@ Measure = Callable[[str, float, bool], float]  # text, font size, bold -> width
 Point = tuple[float, float]
 
 TITLE, TEXT, HEAD = 9.0, 8.0, 12.0  # font sizes
-LINE = 1.35  # height of a line, font sizes
-PAD, GAP_X, GAP_Y = 6.0, 28.0, 18.0  # inside a box, between boxes
+LINE = 1.35  # height of a line relative to the font size
+PAD, GAP_X, GAP_Y = 6.0, 28.0, 18.0  # space inside a box, between columns, between rows
 MASK = 34.0  # side of a mask
-FRAME, FRAME_TITLE = 7.0, TITLE * LINE + 3
-_APART = 12.0  # a title and the count behind it
+FRAME, FRAME_TITLE = 7.0, TITLE * LINE + 3  # space between a frame and its boxes; height of the frame's title
+_APART = 12.0  # space between a title and the number of parameters on the same line
 
 
 @dataclasses.dataclass(frozen=True)
 class Rect:
-    """A rectangle; y is that of its upper edge."""
+    """A rectangle. (x, y) is its upper left corner."""
 
     x: float
     y: float
@@ -32,25 +32,28 @@ class Rect:
 
     @property
     def right(self) -> float:
+        """x of the right edge."""
         return self.x + self.width
 
     @property
     def bottom(self) -> float:
+        """y of the lower edge."""
         return self.y + self.height
 
     @property
     def centre(self) -> Point:
+        """(x, y) of the centre."""
         return self.x + self.width / 2, self.y + self.height / 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Where everything lies.
+    """The positions of all parts of a diagram.
 
     Attributes:
-      rects: of nodes and groups, by name.
-      paths: the corners of each arrow, in the order of the graph's.
-      width, height: of all of it.
+      rects: name of a node or group -> its rectangle.
+      paths: the corners of each arrow, in the order of the graph's arrows.
+      width, height: the size of the diagram.
     """
 
     rects: dict[str, Rect]
@@ -60,12 +63,15 @@ class Layout:
 
 
 def is_compact(node: Node) -> bool:
-    """Whether the box is one line: a title, and perhaps the count behind it."""
+    """Whether the box has only one line: its title, and perhaps its number of parameters."""
     return not node.lines and not node.masks
 
 
 def texts(node: Node) -> list[tuple[str, float, bool]]:
-    """The lines of a box: text, font size, bold. A box of one line has its count beside the title, not here."""
+    """The lines of a box: (text, font size, bold).
+
+    The number of parameters is the last line. A compact box has it on the title's line, so it is not in the list.
+    """
     if is_compact(node):
         return [(node.title, TEXT, False)]
     count = [] if node.parameters is None else [counted(node)]
@@ -73,14 +79,14 @@ def texts(node: Node) -> list[tuple[str, float, bool]]:
 
 
 def counted(node: Node) -> str:
-    """How a box says its parameters; empty where it says nothing."""
+    """The text for the number of parameters of a box; empty if the box has none."""
     if node.parameters is None:
         return ""
     return f"{node.parameters:,}" if is_compact(node) else f"{node.parameters:,} parameters"
 
 
 def size(node: Node, measure: Measure) -> Point:
-    """The least width and height of a box."""
+    """The minimal width and height of a box."""
     lines = texts(node)
     width = max(measure(*line) for line in lines)
     height = sum(points * LINE for _, points, _ in lines)
@@ -93,16 +99,21 @@ def size(node: Node, measure: Measure) -> Point:
 
 
 def lay_out(graph: Graph, measure: Measure) -> Layout:
-    """Places all of a graph.
+    """Computes the positions of all parts of a graph.
+
+    Args:
+      graph: the diagram.
+      measure: returns the width of a text.
 
     Raises:
-      InputError: two boxes have one place or name, or an arrow or a group names a box that is not there.
+      InputError: there are no boxes, two boxes have the same place or name, or an arrow or a group names a box that
+        does not exist.
     """
     _check(graph)
     sizes = {node.name: size(node, measure) for node in graph.nodes}
     named = {node.name: node for node in graph.nodes}
     frames = [(group, [named[name] for name in group.members]) for group in graph.groups]
-    # Twice its title: an arrow that enters a frame from above, in its middle, passes beside the title.
+    # A frame is at least twice as wide as its title, so an arrow that enters at the middle of its top misses it.
     titles = {group.name: 2 * (measure(group.title, TITLE, True) + FRAME) for group in graph.groups}
 
     columns = [(node.column, node.columns, sizes[node.name][0]) for node in graph.nodes] + [
@@ -123,7 +134,7 @@ def lay_out(graph: Graph, measure: Measure) -> Layout:
         x, width = left[node.column], left[last] + wide[last] - left[node.column]
         last = node.row + node.rows - 1
         y, height = top[node.row], top[last] + high[last] - top[node.row]
-        if node.rows == 1:  # its own height, in the middle of the row
+        if node.rows == 1:  # the box keeps its own height and is centred in the row
             own = sizes[node.name][1]
             y, height = y + (height - own) / 2, own
         rects[node.name] = Rect(x, y, width, height)
@@ -176,12 +187,12 @@ def _axis(
     gap: float,
     frames: Sequence[tuple[int, int, float, float]],
 ) -> tuple[list[float], list[float]]:
-    """Where each column (or row) begins, and how wide it is.
+    """Computes where each column begins and how wide it is. It does the same for rows.
 
     Args:
-      needs: (first, number, width) of what lies in them.
-      gap: between two.
-      frames: (first, number, before, after): room for the edges of a frame.
+      needs: for each box or frame, (first column, number of columns, least width).
+      gap: the space between two columns.
+      frames: (first column, number of columns, before, after): space for the edges of a frame.
     """
     count = max(first + n for first, n, _ in needs)
     before, after = [0.0] * count, [0.0] * count
@@ -203,7 +214,7 @@ def _axis(
 
 
 def _outer(arrow: Arrow, graph: Graph, rects: dict[str, Rect]) -> Rect:
-    """What an arrow turns in front of: the target, or the frame around it that it enters."""
+    """The rectangle in front of which an arrow turns: the target, or the frame that the arrow enters."""
     for group in graph.groups:
         if arrow.target in group.members and arrow.source not in group.members:
             return rects[group.name]
@@ -211,17 +222,17 @@ def _outer(arrow: Arrow, graph: Graph, rects: dict[str, Rect]) -> Rect:
 
 
 def route(arrow: Arrow, source: Rect, target: Rect, outer: Rect) -> tuple[Point, ...]:
-    """The corners of an arrow: a straight line where the two face each other, else one or two right angles.
+    """The corners of an arrow: a straight line if the two boxes face each other, else with one or two right angles.
 
     Args:
-      arrow: its sides.
-      source, target: the boxes.
-      outer: the target or what is around it; a line of two right angles turns in the gap in front of it.
+      arrow: the arrow; its sides are used.
+      source, target: the rectangles of the boxes.
+      outer: the target or the frame around it. A line with two right angles turns in the gap in front of it.
     """
     along = (LEFT, RIGHT)
     flat, flat_end = arrow.start in along, arrow.end in along
     (x, y), (u, v) = source.centre, target.centre
-    if flat == flat_end:  # both ends run the same way: where one lies within the other's side, the line is straight
+    if flat == flat_end:  # both ends are parallel: the line is straight if one centre lies within both sides
         if flat:
             y, v = _common((source.y, source.bottom, y), (target.y, target.bottom, v))
         else:
@@ -240,7 +251,10 @@ def route(arrow: Arrow, source: Rect, target: Rect, outer: Rect) -> tuple[Point,
 
 
 def _common(one: tuple[float, float, float], other: tuple[float, float, float]) -> tuple[float, float]:
-    """Where a line leaves and where it enters, of two (low, high, centre): at one place if a centre allows."""
+    """The positions where a line leaves one side and enters the other. A side is (low, high, centre).
+
+    The positions are equal if the centre of one side lies within both.
+    """
     (low, high, centre), (other_low, other_high, other_centre) = one, other
     narrow_first = high - low <= other_high - other_low
     for wanted in (centre, other_centre) if narrow_first else (other_centre, centre):

@@ -1,4 +1,4 @@
-"""Diagrams: boxes, arrows and frames (`hcflow_jax.graphs`) as a PNG or a PDF. The ending of the file says which."""
+"""Draws diagrams: boxes, arrows and frames (`hcflow_jax.graphs`), as a PNG or a PDF. All lengths are in points."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,25 +15,25 @@ from hcflow_jax.pictures import diagram_layout as layout
 from hcflow_jax.pictures.diagram_layout import FRAME, HEAD, LINE, MASK, PAD, TEXT, TITLE, Rect
 from hcflow_jax.pictures.pdf import ENDINGS
 
-DPI = 120  # of a PNG
-_MARGIN = 14.0  # points, as all lengths here
-_GAP = 12.0  # between the diagram and what is above, below and beside it
-_SWATCH, _APART = 22.0, 16.0  # of the legend: a sample, and what is between two entries
-_LEAST = 340.0  # width of a page
+DPI = 120  # dots per inch of a PNG
+_MARGIN = 14.0  # margin of the page
+_GAP = 12.0  # space between the diagram and the texts around it
+_SWATCH, _APART = 22.0, 16.0  # width of a sample in the legend; space between two entries
+_LEAST = 340.0  # least width of a page
 _INK, _GREY, _FRAME = "#1a1a1a", "#555555", "#8a8a8a"
 _POINTS_PER_INCH = 72
-_PALETTE = 128  # colours of a PNG
+_PALETTE = 128  # number of colours of a PNG
 
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """How one kind of box or arrow looks.
+    """The look of one kind of box or arrow.
 
     Attributes:
-      colour: "#rrggbb" of its line; a box is filled with a light tint of it.
-      label: in the legend; empty: it is not there.
-      dashed: whether its line is.
-      strength: of the tint, 0 to 1.
+      colour: the colour of the line, "#rrggbb". A box is filled with a light tint of it.
+      label: the label in the legend; empty: no entry.
+      dashed: whether the line is dashed.
+      strength: the strength of the tint, 0 to 1.
     """
 
     colour: str
@@ -43,7 +43,7 @@ class Style:
 
     @property
     def tint(self) -> tuple[float, ...]:
-        """The colour of a box's inside."""
+        """The fill colour of a box: red, green and blue in [0, 1]."""
         return tuple(1 - self.strength * (1 - int(self.colour[i : i + 2], 16) / 255) for i in (1, 3, 5))
 
 
@@ -51,16 +51,17 @@ _PLAIN = Style("#777777")
 
 
 def diagram(path: str | Path, graph: Graph, styles: Mapping[str, Style]) -> None:
-    """Draws a diagram. Its page is as large as its texts need, which are 8 to 12 points high.
+    """Draws a diagram. The page is as large as the texts need, which are 8 to 12 points high.
 
     Args:
-      path: file to write; ends in .png (120 dots an inch) or .pdf.
-      graph: what is drawn.
-      styles: of each kind of node and of arrow; other kinds are grey.
+      path: the file to write; it ends in .png (120 dots per inch) or .pdf.
+      graph: the diagram.
+      styles: kind of node or arrow -> style. Other kinds are grey.
 
     Raises:
-      InputError: the file has another ending, or the graph's boxes and arrows do not fit together.
-      MissingExtraError: naming the extra, if matplotlib is not installed.
+      InputError: the file has another ending, or the boxes and arrows of the graph do not fit together.
+      MissingExtraError: matplotlib is not installed; the message names the extra.
+      OSError: the file cannot be written.
     """
     file = paths.local(path)
     ending = file.suffix.lower()
@@ -75,11 +76,12 @@ def diagram(path: str | Path, graph: Graph, styles: Mapping[str, Style]) -> None
 
 
 def _save_pdf(figure: Any, file: BinaryIO) -> None:
-    figure.savefig(file, format="pdf", metadata={"CreationDate": None})  # the same diagram is the same file
+    # Without a date, the same diagram gives the same file.
+    figure.savefig(file, format="pdf", metadata={"CreationDate": None})
 
 
 def _save_png(figure: Any, file: BinaryIO) -> None:
-    """A diagram has few colours: a palette makes its file a third as large."""
+    """Writes a PNG with a palette. A diagram has few colours, so this makes the file about a third as large."""
     from PIL import Image
 
     figure.canvas.draw()
@@ -88,32 +90,33 @@ def _save_png(figure: Any, file: BinaryIO) -> None:
 
 
 def drawn(graph: Graph, styles: Mapping[str, Style]) -> Any:
-    """The diagram as a matplotlib figure; the texts of a box have its name as their group id (`get_gid`)."""
+    """The diagram as a matplotlib figure. The texts of a box have the name of the box as group id (`get_gid`)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # Figure and canvas without pyplot: no global state, so any thread may draw.
+    # A figure and a canvas without pyplot have no global state, so any thread may draw.
     figure = Figure(dpi=DPI)
     return _Page(figure, FigureCanvasAgg(figure), graph, styles).draw()
 
 
 class _Page:
-    """One figure that is being drawn."""
+    """A figure while it is drawn."""
 
     def __init__(self, figure: Any, canvas: Any, graph: Graph, styles: Mapping[str, Style]) -> None:
         self.figure, self.renderer, self.graph, self.styles = figure, canvas.get_renderer(), graph, styles
         self.layout = layout.lay_out(graph, self.measure)
 
     def measure(self, text: str, points: float, bold: bool) -> float:
-        """The width of a text."""
+        """The width of a text, in points."""
         from matplotlib.font_manager import FontProperties
 
         font = FontProperties(size=points, weight="bold" if bold else "normal")
         width, _, _ = self.renderer.get_text_width_height_descent(text, font, ismath=False)
-        return 1.02 * width * _POINTS_PER_INCH / DPI  # a PDF's letters are not rounded to pixels as these are
+        # 2 % more, because letters are rounded to pixels here, but not in a PDF.
+        return 1.02 * width * _POINTS_PER_INCH / DPI
 
     def draw(self) -> Any:
-        """All of it."""
+        """Draws everything; returns the figure."""
         width = max(self.layout.width, _LEAST)
         beside = TEXT * LINE + _GAP + 6 if self.graph.side else 0.0
         title = self._wrapped(self.graph.title, width + beside, HEAD, True)
@@ -141,7 +144,7 @@ class _Page:
         return self.figure
 
     def _text(self, x: float, y: float, text: str, points: float, **options: Any) -> None:
-        """A line of text whose upper left (with right=True upper right) corner is at (x, y)."""
+        """Draws a line of text with its upper left corner, or with right=True its upper right corner, at (x, y)."""
         gid = options.get("name", "")
         self.axes.text(
             x,
@@ -225,7 +228,7 @@ class _Page:
                 self.axes.add_patch(Rectangle((x + j * wide, y + i * high), wide, high, **look))
 
     def _side(self, x: float, y: float) -> None:
-        """The tall arrow at the right, and its text."""
+        """Draws the tall arrow at the right, and its text."""
         from matplotlib.patches import FancyArrowPatch
 
         look: Any = dict(arrowstyle="-|>", mutation_scale=12, color=_GREY, lw=1.6)
@@ -243,7 +246,7 @@ class _Page:
         )
 
     def _legend_rows(self, width: float) -> list[list[tuple[float, Style, bool]]]:
-        """The legend's entries in rows: where each begins, its style, and whether it is a box."""
+        """The entries of the legend in rows: (x position, style, whether it is a box)."""
         kinds = [(kind, True) for kind in dict.fromkeys(node.kind for node in self.graph.nodes)]
         kinds += [(kind, False) for kind in dict.fromkeys(arrow.kind for arrow in self.graph.arrows)]
         made: list[list[tuple[float, Style, bool]]] = []

@@ -1,4 +1,4 @@
-"""Maps of numbers as colours, and the bar that says which colour is which number."""
+"""Shows maps of numbers as colours, with a colour bar."""
 
 from typing import Any
 
@@ -9,25 +9,26 @@ from hcflow_jax.errors import InputError, MissingExtraError
 from hcflow_jax.pictures.png import Sheet
 from hcflow_jax.pictures.sheets import Images
 
-COLOURS = "inferno"  # from black to pale yellow: its lightness rises evenly, for colour-blind readers and in grey too
-BAR = 110  # pixels, the width of the bar with its numbers
-_DPI = 100
+COLOURS = "inferno"  # black to pale yellow; its lightness rises evenly, so it is readable in grey and if colour-blind
+BAR = 110  # width of the colour bar with its numbers, pixels
+_DPI = 100  # dots per inch
 
 
 def coloured(maps: Float[np.ndarray, "n R R"], top: float, colours: str = COLOURS) -> Images:
-    """Maps as images, a colour for each number.
+    """Makes images from maps: each number becomes a colour.
 
     Args:
-      maps: numbers from 0 on.
-      top: the number that has the last colour; larger ones have it, too.
-      colours: a colour map of matplotlib's.
+      maps: numbers, 0 or more.
+      top: the number of the last colour. Larger numbers have this colour too.
+      colours: the name of a colour map of matplotlib.
 
     Returns:
       (n, R, R, 3), uint8.
 
     Raises:
-      InputError: `top` is not positive, or the maps have values that are not finite.
-      MissingExtraError: naming the extra, if matplotlib is not installed.
+      InputError: `top` is not positive, the maps have another shape or values that are not finite, or the colour map
+        does not exist.
+      MissingExtraError: matplotlib is not installed; the message names the extra.
     """
     maps = np.asarray(maps)
     _check_top(top)
@@ -39,21 +40,21 @@ def coloured(maps: Float[np.ndarray, "n R R"], top: float, colours: str = COLOUR
 
 
 def colour_bar(height: int, top: float, label: str, clipped: bool = False, colours: str = COLOURS) -> Sheet:
-    """The bar of `coloured`, from 0 at its foot to `top`, with numbers beside it.
+    """Draws the colour bar of `coloured`, from 0 at the bottom to `top`, with numbers at its side.
 
     Args:
-      height: the height of the picture, pixels, at least 80.
-      top: the last colour's number.
-      label: what the numbers are, with their unit; written along the bar.
-      clipped: a tip at the bar's upper end says that some numbers are larger.
-      colours: a colour map of matplotlib's.
+      height: the height of the picture in pixels, at least 80.
+      top: the number of the last colour.
+      label: the quantity and its unit; it is written along the bar.
+      clipped: whether some numbers are larger than `top`. The bar then has a tip at its upper end.
+      colours: the name of a colour map of matplotlib.
 
     Returns:
       (height, `BAR`, 3), uint8.
 
     Raises:
-      InputError: `top` is not positive, or the bar is too low to be read.
-      MissingExtraError: naming the extra, if matplotlib is not installed.
+      InputError: `top` is not positive, `height` is less than 80, or the colour map does not exist.
+      MissingExtraError: matplotlib is not installed; the message names the extra.
     """
     _check_top(top)
     if height < 80:
@@ -64,7 +65,7 @@ def colour_bar(height: int, top: float, label: str, clipped: bool = False, colou
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    # Figure and canvas without pyplot: no global state, so any thread may draw.
+    # A figure and a canvas without pyplot have no global state, so any thread may draw.
     figure = Figure(figsize=(BAR / _DPI, height / _DPI), dpi=_DPI)
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((20 / BAR, 12 / height, 20 / BAR, 1 - 24 / height))

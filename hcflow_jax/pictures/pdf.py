@@ -1,4 +1,4 @@
-"""PDF files of sheets: every pixel as it is."""
+"""Writes sheets to PDF files without loss."""
 
 import importlib.util
 from pathlib import Path
@@ -10,20 +10,20 @@ from hcflow_jax.errors import InputError, MissingExtraError
 from hcflow_jax.files import write
 from hcflow_jax.pictures.png import Sheet, save_png
 
-ENDINGS = (".png", ".pdf")  # of the files that `save` writes
-_DPI = 72  # points an inch: at this resolution matplotlib puts an image into a PDF without resampling it
+ENDINGS = (".png", ".pdf")  # endings of the files that `save` writes
+_DPI = 72  # points per inch: at this resolution matplotlib does not resample an image in a PDF
 
 
 def save_pdf(path: str | Path, array: Sheet) -> None:
-    """Writes a page that is one image, without loss, at 72 pixels an inch. Makes the folders above it.
+    """Writes a PDF of one page that is one image, without loss, at 72 pixels per inch. Missing folders are made.
 
     Args:
-      path: file to write.
+      path: the file to write.
       array: (H, W, 3) uint8.
 
     Raises:
-      InputError: for anything but uint8 values.
-      MissingExtraError: naming the extra, if matplotlib is not installed.
+      InputError: the array is not uint8 with three axes.
+      MissingExtraError: matplotlib is not installed; the message names the extra.
       OSError: the file cannot be written.
     """
     array = np.asarray(array)
@@ -33,19 +33,26 @@ def save_pdf(path: str | Path, array: Sheet) -> None:
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
     from matplotlib.figure import Figure
 
-    # Figure and canvas without pyplot: no global state, so any thread may draw.
+    # A figure and a canvas without pyplot have no global state, so any thread may draw.
     figure = Figure(figsize=(array.shape[1] / _DPI, array.shape[0] / _DPI), dpi=_DPI)
     FigureCanvasPdf(figure)
     figure.figimage(array)
-    whole = {"format": "pdf", "dpi": _DPI, "metadata": {"CreationDate": None}}  # without it, the same file each time
+    # Without a date, the same sheet gives the same file.
+    whole = {"format": "pdf", "dpi": _DPI, "metadata": {"CreationDate": None}}
     write(paths.local(path), lambda file: figure.savefig(file, **whole))
 
 
 def save(path: str | Path, array: Sheet) -> None:
-    """Writes a sheet as a PNG or a PDF, by the file's ending.
+    """Writes a sheet as a PNG or a PDF. The ending of the file decides.
+
+    Args:
+      path: the file to write; it ends in .png or .pdf.
+      array: (H, W, 3) uint8.
 
     Raises:
-      InputError: the ending is neither, or as `save_png` and `save_pdf`.
+      InputError: the file has another ending, or as in `save_png` and `save_pdf`.
+      MissingExtraError: as in `save_pdf`.
+      OSError: the file cannot be written.
     """
     ending = Path(path).suffix.lower()
     if ending not in ENDINGS:
@@ -54,10 +61,10 @@ def save(path: str | Path, array: Sheet) -> None:
 
 
 def check_pdf(path: str | Path) -> None:
-    """Checks, before anything is computed, that a PDF can be written.
+    """Checks that a PDF can be written. Call it before a long computation.
 
     Raises:
-      MissingExtraError: naming the extra, if matplotlib is not installed.
+      MissingExtraError: matplotlib is not installed; the message names the extra.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise MissingExtraError(f"{path}: a PDF needs matplotlib: pip install 'hcflow_jax[pictures]'")

@@ -1,4 +1,4 @@
-"""PNG files: a picture at once, or a large one a few lines at a time; and a text inside that says what it is."""
+"""Writes PNG files, whole or a few lines at a time, with an optional text inside the file."""
 
 import os
 import struct
@@ -18,22 +18,22 @@ from hcflow_jax.files import write
 Sheet = UInt8[np.ndarray, "H W 3"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"  # the last chunk, whole
-_KEYWORD = "hcflow"  # of the text
-_LINES = 64  # lines that are filtered at once
+_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"  # the whole last chunk
+_KEYWORD = "hcflow"  # the keyword of the text
+_LINES = 64  # number of lines that are filtered at once
 
 
 def save_png(path: str | Path, array: Sheet, about: str | None = None) -> None:
-    """Writes a PNG at once; makes the folders above it.
+    """Writes a PNG. The file is replaced in one step, and missing folders are made.
 
     Args:
-      path: file to write.
+      path: the file to write.
       array: (H, W, 3) uint8.
-      about: a text that the file carries, for `text_of`; None: no text.
+      about: a text to store in the file, which `text_of` reads; None: no text.
 
     Raises:
-      InputError: for anything but uint8 values.
-      OSError: it cannot be written.
+      InputError: the values are not uint8.
+      OSError: the file cannot be written.
     """
     array = np.asarray(array)
     if array.dtype != np.uint8:
@@ -45,7 +45,7 @@ def save_png(path: str | Path, array: Sheet, about: str | None = None) -> None:
 
 
 def text_of(path: str | Path) -> str | None:
-    """The text that `save_png` put into a file; None if there is no file, or it is no whole PNG with a text."""
+    """The text that `save_png` stored in a file. None: no file, not a complete PNG, or no text."""
     try:
         if not os.path.isfile(path):
             return None
@@ -56,23 +56,23 @@ def text_of(path: str | Path) -> str | None:
             file.seek(0)
             with Image.open(file, formats=["PNG"]) as picture:
                 return picture.info.get(_KEYWORD)
-    except Exception:  # whatever a damaged file makes Pillow raise: it is not one of ours
+    except Exception:  # a damaged file can make Pillow raise many kinds of errors
         return None
 
 
 def stream_png(path: str | Path, width: int, height: int, blocks: Iterable[Sheet], about: str | None = None) -> None:
-    """Writes a PNG from top to bottom; memory does not grow with its height. Makes the folders above it.
+    """Writes a PNG block by block, so that memory does not grow with its height. Missing folders are made.
 
     Args:
-      path: file to write.
-      width, height: of the picture, pixels.
-      blocks: (h, width, 3) uint8, from the top down; their heights add up to `height`. Each is taken when the ones
-        before it are written.
+      path: the file to write.
+      width, height: the size of the picture, pixels.
+      blocks: blocks of lines (h, width, 3) uint8, from top to bottom. The sum of their heights is `height`. A block
+        is taken from the iterable after the blocks before it are written.
       about: as in `save_png`.
 
     Raises:
-      InputError: a block has another width or dtype, or the heights do not add up.
-      OSError: it cannot be written.
+      InputError: a block has another width or dtype, or the sum of the heights is wrong.
+      OSError: the file cannot be written.
     """
 
     def save(file: BinaryIO) -> None:
@@ -102,12 +102,12 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _filtered(lines: Sheet, above: Sheet) -> bytes:
-    """Lines as differences to their neighbours: for each line, of four filters the one with the least sum."""
+    """Applies PNG's filters: differences to neighbouring pixels. Each line gets the filter with the smallest sum."""
     up = np.concatenate([above, lines[:-1]])
     left = np.zeros_like(lines)
     left[:, 1:] = lines[:, :-1]
     mean = (left.astype(np.uint16) + up) // 2
-    choices = [lines, lines - left, lines - up, lines - mean.astype(np.uint8)]  # PNG's filters 0 to 3, modulo 256
+    choices = [lines, lines - left, lines - up, lines - mean.astype(np.uint8)]  # the filters 0 to 3, modulo 256
     sums = np.stack([np.abs(each.view(np.int8).astype(np.int16)).sum((1, 2), dtype=np.int64) for each in choices])
     best = sums.argmin(0)
     rows = np.stack(choices).reshape(len(choices), len(lines), -1)[best, np.arange(len(lines))]

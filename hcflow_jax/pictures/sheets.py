@@ -1,4 +1,4 @@
-"""Sheets of images: grids, rows with labels, strips."""
+"""Sheets of images: grids, labelled rows and strips."""
 
 from collections.abc import Sequence
 
@@ -11,24 +11,24 @@ from hcflow_jax.pictures.png import Sheet
 
 Images = UInt8[np.ndarray, "N R R 3"]
 
-INK = (40, 40, 40)  # of text
+INK = (40, 40, 40)  # colour of text
 _PALE = 255
 
 
 def grid(images: Images, columns: int, scale: int = 1, gap: int = 0) -> Sheet:
-    """Lays images out row by row on white.
+    """Arranges images in a grid on white, row by row.
 
     Args:
-      images: uint8 pictures.
-      columns: images a row; the last row may be shorter.
-      scale: each pixel becomes scale x scale pixels, so that small pictures are seen as they are.
+      images: (N, R, R, 3) uint8.
+      columns: the number of images in a row. The last row may be shorter.
+      scale: each pixel becomes scale x scale pixels.
       gap: white pixels between images.
 
     Returns:
-      The sheet: (R scale + gap) rows - gap by (R scale + gap) columns - gap pixels.
+      The sheet, of (R scale + gap) rows - gap by (R scale + gap) columns - gap pixels.
 
     Raises:
-      InputError: for anything but uint8 images of three channels, or a count below 1.
+      InputError: there are no images, they are not uint8 (N, R, R, 3), or another argument is not allowed.
     """
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not len(images):
@@ -45,10 +45,10 @@ def grid(images: Images, columns: int, scale: int = 1, gap: int = 0) -> Sheet:
 
 
 def strip(images: Images, scale: int = 1, gap: int = 2) -> Sheet:
-    """One row: what a video would show one after another.
+    """Puts images into one row.
 
     Args:
-      images: uint8 pictures.
+      images: (N, R, R, 3) uint8.
       scale: as in `grid`.
       gap: white pixels between images.
     """
@@ -56,21 +56,21 @@ def strip(images: Images, scale: int = 1, gap: int = 2) -> Sheet:
 
 
 class Rows:
-    """Where the parts of a sheet of labelled rows lie.
+    """The layout of a sheet of labelled rows.
 
     Attributes:
-      width, height: of the sheet, pixels.
-      margin: where the images begin, pixels from the left.
-      size: the size of the labels' font, pixels.
+      width, height: the size of the sheet, pixels.
+      margin: the distance of the images from the left edge, pixels.
+      size: the font size of the labels, pixels.
     """
 
-    GAP = 2  # white pixels between images and between rows, unless it is said otherwise
+    GAP = 2  # white pixels between images and between rows, by default
 
     def __init__(self, labels: Sequence[str], heights: Sequence[int], widest: int, gap: int = GAP):
         """Measures the labels.
 
         Args:
-          labels: a text a row.
+          labels: the label of each row.
           heights: the heights of the rows, pixels.
           widest: the width of the longest row without its label, pixels.
           gap: white pixels between images, and between rows.
@@ -82,13 +82,13 @@ class Rows:
         self.width, self.height = self.margin + widest, sum(heights) + gap * (len(heights) - 1)
 
     def draw(self, sheet: Image.Image, top: int, row: Sheet, label: str) -> None:
-        """Puts a row and its label onto a sheet of this width."""
+        """Puts a row and its label on a sheet of this width, `top` pixels from the upper edge."""
         sheet.paste(Image.fromarray(row), (self.margin, top))
         place = (self.size // 2, top + len(row) / 2)
         ImageDraw.Draw(sheet).text(place, label, fill=INK, font=self._font, anchor="lm")
 
     def row(self, images: Images, label: str, scale: int = 1) -> Sheet:
-        """One row of the sheet, over its whole width."""
+        """One row of the sheet, with its label, over the whole width."""
         row = strip(images, scale, self._gap)
         sheet = Image.new("RGB", (self.width, len(row)), "white")
         self.draw(sheet, 0, row, label)
@@ -96,13 +96,16 @@ class Rows:
 
 
 def rows(images: Sequence[Images], labels: Sequence[str], scale: int = 1, gap: int = Rows.GAP) -> Sheet:
-    """A sheet whose rows say at their left what they are ("original", "z_8 = 0", ...).
+    """A sheet of rows of images. Each row has a label at the left, such as "original" or "z_8 = 0".
 
     Args:
-      images: a row each, of (N_i, R, R, 3) uint8 pictures; rows may differ in length and size.
-      labels: a text a row.
+      images: the rows, (N_i, R, R, 3) uint8. Rows may differ in length and in the size of images.
+      labels: the label of each row.
       scale: as in `grid`.
       gap: white pixels between images, and between rows.
+
+    Raises:
+      InputError: there are no rows, the number of labels is wrong, or images are not uint8 (N_i, R, R, 3).
     """
     if len(images) != len(labels) or not labels:
         raise InputError(f"{len(images)} rows of images for {len(labels)} labels")

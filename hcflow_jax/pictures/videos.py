@@ -1,4 +1,4 @@
-"""Pictures one after another: mp4 for most uses, gif for where only pictures are shown."""
+"""Writes videos: mp4 for most uses, and gif for places that accept only pictures."""
 
 import subprocess
 import tempfile
@@ -12,19 +12,20 @@ from hcflow_jax.errors import InputError, MissingExtraError
 from hcflow_jax.files import write
 from hcflow_jax.pictures.sheets import Images
 
-_QUALITY = ["-crf", "18"]  # of H.264: seen as without loss
+_QUALITY = ["-crf", "18"]  # quality of H.264: no visible loss
 
 
 def save_gif(path: str | Path, frames: Images, fps: float = 20) -> None:
-    """Writes an animation that starts over at its end, with colours of its own a frame, at once.
+    """Writes a gif that repeats without end. Each frame has its own palette.
 
     Args:
-      path: file to write.
+      path: the file to write.
       frames: (N, H, W, 3) uint8.
-      fps: frames a second; the format knows hundredths of a second.
+      fps: frames per second. The duration of a frame is rounded to 1/100 s.
 
     Raises:
-      InputError: for anything but uint8 frames.
+      InputError: the frames are not uint8 (N, H, W, 3), or there are none.
+      OSError: the file cannot be written.
     """
     images = [Image.fromarray(frame) for frame in _checked(path, frames)]
     options = dict(save_all=True, append_images=images[1:], duration=round(100 / fps) * 10, loop=0, optimize=False)
@@ -32,17 +33,17 @@ def save_gif(path: str | Path, frames: Images, fps: float = 20) -> None:
 
 
 def save_mp4(path: str | Path, frames: Images, fps: float = 20) -> None:
-    """Writes a video that browsers play (H.264, 4:2:0), at once; odd sides gain a pixel, the edge's again.
+    """Writes an mp4 that browsers play (H.264, 4:2:0). If a side is odd, its edge pixels are repeated once.
 
     Args:
-      path: file to write.
+      path: the file to write.
       frames: (N, H, W, 3) uint8.
-      fps: frames a second.
+      fps: frames per second.
 
     Raises:
-      MissingExtraError: naming the extra, if imageio-ffmpeg is not installed.
-      InputError: for anything but uint8 frames.
-      OSError: ffmpeg failed.
+      MissingExtraError: imageio-ffmpeg is not installed; the message names the extra.
+      InputError: the frames are not uint8 (N, H, W, 3), or there are none.
+      OSError: ffmpeg failed, or the file cannot be written.
     """
     ffmpeg = check_mp4(path)
     frames = _checked(path, frames)
@@ -50,10 +51,10 @@ def save_mp4(path: str | Path, frames: Images, fps: float = 20) -> None:
     frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     size = f"{frames.shape[2]}x{frames.shape[1]}"
     given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(fps), "-i", "-"]
-    # ffmpeg goes back in its file to write the index, so it wants one with a name.
+    # ffmpeg seeks in its output to write the index, so it needs a file and not a pipe.
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "video.mp4"
-        # Not through imageio-ffmpeg's writer: it forks in a way that jax, with threads of its own, warns of.
+        # The writer of imageio-ffmpeg is not used: it forks, and jax, which has threads, warns about forks.
         command = [ffmpeg, "-v", "error", *given, "-c:v", "libx264", "-pix_fmt", "yuv420p", *_QUALITY, str(made)]
         done = subprocess.run(command, input=frames.tobytes(), capture_output=True)
         if done.returncode:
@@ -63,16 +64,19 @@ def save_mp4(path: str | Path, frames: Images, fps: float = 20) -> None:
 
 
 def check_mp4(path: str | Path) -> str:
-    """Where the ffmpeg that writes an mp4 is: for who wants to know before there are frames.
+    """Finds ffmpeg. Call it before a long computation to check that an mp4 can be written.
+
+    Returns:
+      The path of ffmpeg.
 
     Raises:
-      MissingExtraError: naming the extra, if imageio-ffmpeg is not installed.
+      MissingExtraError: imageio-ffmpeg is not installed; the message names the extra.
     """
     try:
         from imageio_ffmpeg import get_ffmpeg_exe
 
         return get_ffmpeg_exe()
-    except (ImportError, RuntimeError) as error:  # the latter: it came without an ffmpeg, and the system has none
+    except (ImportError, RuntimeError) as error:  # RuntimeError: neither imageio-ffmpeg nor the system has ffmpeg
         raise MissingExtraError(f"{path}: mp4 needs imageio-ffmpeg: pip install 'hcflow_jax[pictures]'") from error
 
 

@@ -19,12 +19,13 @@ from jax.sharding import Mesh
 from hcflow_jax import streams
 from hcflow_jax.config import ConfigError
 from hcflow_jax.errors import HcflowError
-from hcflow_jax.training import sharding
+from hcflow_jax.training import sharding, waiting
 
 FLAGS = ("coordinator_address", "num_processes", "process_id")
 CONNECT_SECONDS = 300  # because a queue may start the last process minutes after the first
 # After this many silent seconds a process counts as dead and the others end. A separate thread sends the heartbeats.
 HEARTBEAT_SECONDS = 60
+_LONGER = 60  # seconds: jax's own limit, which would abort, comes after that of `waiting`
 SHUTDOWN_SECONDS = 60  # that a process which is done waits for the others
 
 
@@ -104,20 +105,18 @@ def start(
     # Otherwise jax would catch SIGTERM for its own protocol, and `Termination` would not see it.
     jax.config.update("jax_enable_preemption_service", False)
     try:
-        jax.distributed.initialize(
-            **given,
-            initialization_timeout=CONNECT_SECONDS,
-            heartbeat_timeout_seconds=heartbeat_seconds,
-            shutdown_timeout_seconds=SHUTDOWN_SECONDS,
-        )
+        with waiting.told(CONNECT_SECONDS):
+            jax.distributed.initialize(
+                **given,
+                initialization_timeout=CONNECT_SECONDS + _LONGER,
+                heartbeat_timeout_seconds=heartbeat_seconds,
+                shutdown_timeout_seconds=SHUTDOWN_SECONDS,
+            )
     except Exception as error:  # an error of jax, of the cluster library or of the network
-        where = f"{found} was found, but its" if found else f"--coordinator_address={coordinator_address}: the"
+        where = f"{found} was found, but " if found else f"--coordinator_address={coordinator_address}: "
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         hint = f"; else give --{', --'.join(FLAGS)}" if found else ""
-        raise ConfigError(
-            f"{where} other processes were not reached: check that all are started and that the port is open{hint} "
-            f"({reason})"
-        ) from error
+        raise ConfigError(f"{where}{waiting.NOT_REACHED}{hint}; waited for {waiting.missing()} ({reason})") from error
 
 
 def _check(coordinator_address: Any, num_processes: Any, process_id: Any) -> None:

@@ -1,4 +1,4 @@
-"""`hcflow figure NAME`: the paper's figures for any trained model, a file each."""
+"""`hcflow figure NAME` makes the paper's figures for any trained model. Each figure is a module of this package."""
 
 FIGURES = {
     "samples": "sheets of samples, of one model or of several with the same seeds (Figures 1, 4, 10, 11)",

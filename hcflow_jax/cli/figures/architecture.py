@@ -1,11 +1,11 @@
-"""A diagram of a model: its overview, the steps of one flow, or one level's networks (the paper's Figures 2, 3, 12).
+"""Draws a diagram of a model: an overview, the steps of one flow, or one level's networks (Figures 2, 3 and 12).
 
-    hcflow figure architecture                                                  # of the bundled model
+    hcflow figure architecture                                                  # the bundled model
     hcflow figure architecture --config=configs/celebahq_a.py --out a.pdf
     hcflow figure architecture --config=configs/ablation.py:demo_e --view flow --level 16
     hcflow figure architecture --checkpoint runs/mine --view networks --csv parts.csv
 
-A config is enough: nothing is trained, and no parameters are made.
+The diagram needs only a config: nothing is trained, and no parameters are made.
 """
 
 import argparse
@@ -23,7 +23,7 @@ VIEWS = ("overview", "flow", "networks")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the figure takes."""
+    """Adds the arguments of the figure."""
     config = (
         "a config file or a preset, as configs/celebahq_a.py or configs/ablation.py:demo_e; not with --checkpoint"
     )
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Makes the figure; returns the exit status."""
     if values.config and values.checkpoint:
         raise UsageError("--checkpoint: not with --config; leave one of them out")
     out = parts.check_out(values)

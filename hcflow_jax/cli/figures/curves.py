@@ -1,10 +1,11 @@
-"""Curves of runs during training, by step and by time (the paper's Figure 7): distances of samples, or bits/dim.
+"""Draws curves of runs during training, by step and by time: distances of samples (Figure 7), or bits/dim.
 
     hcflow figure curves runs/ours runs/glow --names ours Glow
     hcflow figure curves runs/seed0 runs/seed1 runs/glow --quantity "held-out bits/dim" --csv curves.csv
-    hcflow figure curves demo                                         a reference that comes with the package
+    hcflow figure curves demo                                         # a reference that comes with the package
 
-Runs of the same config and images become one curve with a band from the least to the greatest.
+Runs with the same config and the same images become one curve: their median, with a band from the lowest to the
+highest value.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from hcflow_jax.commands import model_name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the figure takes."""
+    """Adds the arguments of the figure."""
     what = "workdirs of runs, which may still train, or references (./NAME for a folder of such a name)"
     parser.add_argument("runs", metavar="RUN", nargs="+", type=model_name, help=what)
     names = (
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Makes the figure; returns the exit status."""
     out = parts.check_out(values)
     from hcflow_jax.analysis import comparable, curves, histories
 

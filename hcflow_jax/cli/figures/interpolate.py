@@ -1,11 +1,11 @@
-"""Images between images: a row for each pair, or a grid between four corners; a strip, a PDF or a video.
+"""Interpolates between images: a row for each pair, or a grid between four corners, as a picture or a video.
 
-    hcflow figure interpolate a.jpg b.jpg seed:3 seed:8 --out rows.png            two rows: a to b, seed 3 to seed 8
-    hcflow figure interpolate seed:3 seed:8 --space z y_top --how spherical       one block for each space
-    hcflow figure interpolate a.jpg b.jpg c.jpg d.jpg --grid --steps 6            corners: a, b above c, d
+    hcflow figure interpolate a.jpg b.jpg seed:3 seed:8 --out rows.png            # two rows: a to b, seed 3 to seed 8
+    hcflow figure interpolate seed:3 seed:8 --space z y_top --how spherical       # one block for each space
+    hcflow figure interpolate a.jpg b.jpg c.jpg d.jpg --grid --steps 6            # corners: a, b above c, d
     hcflow figure interpolate a.jpg b.jpg --out way.mp4
 
-hcflow interpolate shows the way between two images alone.
+For two images, hcflow interpolate is simpler.
 """
 
 import argparse
@@ -20,7 +20,7 @@ _HOW = {"linear": "on lines", "spherical": "on arcs"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the figure takes."""
+    """Adds the arguments of the figure."""
     ends = "picture files, seed:N or held-out:N; pairs of ends, or four corners with --grid"
     parser.add_argument("images", metavar="END", nargs="+", type=parts.image, help=ends)
     parser.add_argument("--grid", action="store_true", help="between four corners instead of pairs")
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Makes the figure; returns the exit status."""
     ends, spaces = values.images, list(dict.fromkeys(values.space))
     if values.grid and len(ends) != 4:
         raise UsageError(f"--grid: {len(ends)} images; give its four corners")

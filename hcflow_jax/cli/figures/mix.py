@@ -1,4 +1,4 @@
-"""Coarse levels of some images with fine levels of others: a matrix, the images along its edges.
+"""Mixes coarse levels of some images with fine levels of others, in a matrix with the images along its edges.
 
     hcflow figure mix --coarse a.jpg b.jpg c.jpg --fine d.jpg e.jpg --level 32
     hcflow figure mix --coarse seed:3 seed:8 held-out:0 --fine seed:11 seed:14 --level 8 32
@@ -15,7 +15,7 @@ from hcflow_jax.commands import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the figure takes."""
+    """Adds the arguments of the figure."""
     where = "picture files, seed:N or held-out:N"
     for name, axis in (("--coarse", "columns"), ("--fine", "rows")):
         usual = "the first held-out images of the model's data"
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Makes the figure; returns the exit status."""
     out = parts.check_out(values)
     from hcflow_jax.analysis import mix
     from hcflow_jax.cli import use

@@ -1,10 +1,10 @@
-"""Samples beside their nearest training images (the paper's Figure 9): does a model repeat what it was shown?
+"""Shows samples with their nearest training images (Figure 9): does a model repeat its training images?
 
     hcflow figure neighbours --count 8 --seed 3 --sigma 0.7
     hcflow figure neighbours --checkpoint runs/mine --extractor efficientnet-lite0
 
-By pixels, and by the features of --extractor. The search reads the whole training set once. The table compares the
-samples' distances with those of held-out images.
+Images are compared by pixels and, with --extractor, by features. The search reads the whole training set once. The
+table compares the distances of samples with those of held-out images.
 """
 
 import argparse
@@ -17,22 +17,24 @@ from hcflow_jax.cli.progress import Stages
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the figure takes."""
+    """Adds the arguments of the figure."""
     arguments.add_model(parser)
     parser.add_argument(
-        "--count", type=arguments.count, default=8, help="samples on the picture; default %(default)s"
+        "--count", type=arguments.count, default=8, help="number of samples on the picture; default %(default)s"
     )
     compared = "samples, and held-out images, that the table compares; default %(default)s"
     parser.add_argument("--compared", type=arguments.count, default=200, help=compared)
-    parser.add_argument("--neighbours", type=arguments.count, default=5, help="of each sample; default %(default)s")
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the samples; default %(default)s")
+    parser.add_argument(
+        "--neighbours", type=arguments.count, default=5, help="neighbours of each sample; default %(default)s"
+    )
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of the samples; default %(default)s")
     arguments.add_sigma(parser)
     add_extractor(parser)
     parts.add_out(parser, "neighbours", csv=True)
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Makes the figure; returns the exit status."""
     out = parts.check_out(values)
     from hcflow_jax.analysis import neighbours
     from hcflow_jax.cli import use

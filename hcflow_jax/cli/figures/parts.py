@@ -1,4 +1,4 @@
-"""What figures share of the command line: models, images, and where the picture goes."""
+"""What the figure commands share: options for models, images and output files."""
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 VIDEOS = (".mp4", ".gif")
 _SEED, _HELD_OUT = "seed:", "held-out:"
-_LONGEST = 24  # characters of a model's name on a sheet; of a longer one the end is shown
-_PIXELS = 256  # about, of a video's image
+_LONGEST = 24  # characters of a model's name on a sheet; only the end of a longer name is shown
+_PIXELS = 256  # approximate height of a video, pixels
 
-Where = Path | tuple[str, int]  # a picture's file, or ("seed:" or "held-out:", a number)
+Where = Path | tuple[str, int]  # a picture file, or ("seed:" or "held-out:", a number)
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
-    """--checkpoint and --names, for one model or several."""
+    """Adds --checkpoint and --names, for one model or several."""
     boxed = ", ".join(box.NAMES)
     where = (
         f"workdirs, steps in them, weights files, or bundled pretrained models ({boxed}); default: {box.NAMES[0]}. "
@@ -34,10 +34,13 @@ def add_models(parser: argparse.ArgumentParser) -> None:
 
 
 def models(values: argparse.Namespace) -> "dict[str, api.Model]":
-    """The models by the name that they have on the picture.
+    """Loads the models.
+
+    Returns:
+      The name of each model on the picture -> the model.
 
     Raises:
-      UsageError: a model cannot be read, or there are not as many names as models.
+      UsageError: a model cannot be read, or the names do not fit (see `named`).
     """
     from hcflow_jax.cli import use
 
@@ -49,10 +52,15 @@ def models(values: argparse.Namespace) -> "dict[str, api.Model]":
 
 
 def named(given: Sequence[str], names: Sequence[str] | None, option: str) -> list[str]:
-    """What things are called on a picture: by `--names`, else by how they were given.
+    """The names of models or curves on a picture: those of `--names`, else the given texts, shortened.
+
+    Args:
+      given: the texts that the user gave, for example the values of --checkpoint.
+      names: the values of --names, or None.
+      option: what `given` is, for messages.
 
     Raises:
-      UsageError: there are not as many names as things, or two of them are alike.
+      UsageError: the number of names is wrong, or two names are equal.
     """
     if names and len(names) != len(given):
         raise UsageError(f"--names: {len(names)} names for {len(given)} of {option}; give one for each")
@@ -67,18 +75,18 @@ def _short(where: str) -> str:
 
 
 def add_images(parser: argparse.ArgumentParser, count: int) -> None:
-    """IMAGE..., and --count for where none is given."""
+    """Adds IMAGE..., and --count, which is used if no image is given."""
     what = (
         "a picture file, seed:N (the first image of `hcflow sample --seed N`), or held-out:N (image N of the "
         f"held-out data); default: the first held-out images of the model's data, {count} or --count"
     )
     parser.add_argument("images", metavar="IMAGE", nargs="*", type=image, help=what)
-    parser.add_argument("--count", type=arguments.count, help=f"held-out images; default {count}")
+    parser.add_argument("--count", type=arguments.count, help=f"number of held-out images; default {count}")
     parser.set_defaults(usual_count=count)
 
 
 def image(text: str) -> Where:
-    """Reads an image that is named on the command line: argparse's `type`."""
+    """Parses the name of an image on the command line. It is a `type` of argparse."""
     if text.startswith(_SEED):
         return _SEED, arguments.seed(text.removeprefix(_SEED))
     if text.startswith(_HELD_OUT):
@@ -87,10 +95,13 @@ def image(text: str) -> Where:
 
 
 def images(values: argparse.Namespace, model: "api.Model") -> "Images":
-    """The images that are named, or the first held-out ones, as pixels of the model's resolution.
+    """Reads the named images, or else the first held-out images, at the model's resolution.
+
+    Returns:
+      (n, R, R, 3), uint8.
 
     Raises:
-      UsageError: images are named and --count is given.
+      UsageError: images are named and --count is given, or a held-out image does not exist.
       DataError: a file or the held-out data cannot be read; the message names it.
     """
     import numpy as np
@@ -103,10 +114,11 @@ def images(values: argparse.Namespace, model: "api.Model") -> "Images":
 
 
 def latents(named: Sequence[Where], model: "api.Model", sigma: Any = None) -> "api.Latents":
-    """Latents of images that are named on the command line; a drawn image has the latents that it was drawn from.
+    """Latents of images that are named on the command line. A seed gives the latents that it draws.
 
     Raises:
-      DataError: a file or the held-out data cannot be read.
+      UsageError: a held-out image does not exist.
+      DataError: a file or the held-out data cannot be read; the message names it.
     """
     from hcflow_jax.api.latents import concatenate
 
@@ -121,12 +133,12 @@ def latents(named: Sequence[Where], model: "api.Model", sigma: Any = None) -> "a
 
 
 def held_out(first: int, count: int) -> list[Where]:
-    """Held-out images by their numbers."""
+    """`count` held-out images, from number `first` on, as `image` parses them."""
     return [(_HELD_OUT, i) for i in range(first, first + count)]
 
 
 def labels(named: Iterable[Where]) -> list[str]:
-    """What images are called on a picture."""
+    """The labels of images on a picture."""
     return [each.stem[:_LONGEST] if isinstance(each, Path) else "".join(map(str, each)) for each in named]
 
 
@@ -146,7 +158,7 @@ def _pixels(each: Where, model: "api.Model", sigma: Any) -> Any:
 
 
 def add_out(parser: argparse.ArgumentParser, name: str, video: bool = False, csv: bool = False) -> None:
-    """--out, and --csv and --fps where the figure has numbers or frames."""
+    """Adds --out, with `csv` also --csv, and with `video` also --fps."""
     endings = (*pictures.ENDINGS, *VIDEOS) if video else pictures.ENDINGS
     kinds = f"{', '.join(endings[:-1])} or {endings[-1]}"
     parser.add_argument(
@@ -164,16 +176,19 @@ def add_out(parser: argparse.ArgumentParser, name: str, video: bool = False, csv
 
 
 def add_fps(parser: argparse.ArgumentParser, usual: int = 20) -> None:
-    """--fps."""
+    """Adds --fps."""
     frames = arguments.whole(1, "frames a second", below=101)
     parser.add_argument("--fps", type=frames, default=usual, help="frames a second of a video; default %(default)s")
 
 
 def check_out(values: argparse.Namespace) -> Path:
-    """Tries, before anything is computed, whether the files can be written; gives the picture's.
+    """Checks that the files of --out and --csv can be written. Call it before a long computation.
+
+    Returns:
+      The path of the picture.
 
     Raises:
-      UsageError: one cannot, or has another ending.
+      UsageError: a file cannot be written, or has another ending.
       MissingExtraError: a PDF or an mp4 needs a package that is not installed.
     """
     if getattr(values, "csv", None):
@@ -187,10 +202,10 @@ def check_out(values: argparse.Namespace) -> Path:
 
 
 def check_video(option: str, path: Path) -> Path:
-    """Tries whether a video can be written there.
+    """Checks that a video can be written; returns its path.
 
     Raises:
-      UsageError, MissingExtraError: as `check_out`.
+      UsageError, MissingExtraError: as in `check_out`.
     """
     arguments.check_out(option, path, VIDEOS)
     if path.suffix.lower() == ".mp4":
@@ -199,7 +214,7 @@ def check_video(option: str, path: Path) -> Path:
 
 
 def save_csv(values: argparse.Namespace, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes the rows where --csv says, if it is given."""
+    """Writes the rows to the file of --csv, if it is given."""
     from hcflow_jax.analysis import measured
 
     if values.csv:
@@ -208,7 +223,7 @@ def save_csv(values: argparse.Namespace, rows: Sequence[Mapping[str, Any]]) -> N
 
 
 def save_video(out: Path, frames: Any, fps: float) -> None:
-    """Writes frames (n, H, W, 3) uint8 as an mp4 or a gif, as large as a video of a small image should be."""
+    """Writes frames (n, H, W, 3) uint8 to an mp4 or a gif. Small frames are enlarged by an integer factor."""
     times = max(1, _PIXELS // frames.shape[1])
     larger = frames.repeat(times, 1).repeat(times, 2)
     (pictures.save_mp4 if out.suffix.lower() == ".mp4" else pictures.save_gif)(out, larger, fps=fps)

@@ -1,10 +1,10 @@
-"""Sheets of samples, of one model or of several with the same seeds (the paper's Figures 1, 4, 10 and 11).
+"""Makes sheets of samples, of one model or of several models with the same seeds (Figures 1, 4, 10 and 11).
 
-    hcflow figure samples --count 16                                  the first 16 of a seed: uncurated
-    hcflow figure samples --seeds 3,8,11 --sigma 8=0.7,32=0.5         chosen seeds, sigma by level
+    hcflow figure samples --count 16                                  # the first 16 of a seed, without selection
+    hcflow figure samples --seeds 3,8,11 --sigma 8=0.7,32=0.5         # chosen seeds, sigma by level
     hcflow figure samples --checkpoint runs/ours runs/glow --names ours Glow --sigma 0.7 0.8
 
-The numbers on the sheet find an image again: image i of a seed is `hcflow sample --seed SEED --first i --count 1`.
+To make image i of the sheet again, use its number: `hcflow sample --seed SEED --first i --count 1`.
 """
 
 import argparse
@@ -17,12 +17,14 @@ from hcflow_jax.commands import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the figure takes."""
+    """Adds the arguments of the figure."""
     parts.add_models(parser)
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--count", type=arguments.count, default=16, help="images of --seed; default %(default)s")
+    which.add_argument(
+        "--count", type=arguments.count, default=16, help="images drawn from --seed; default %(default)s"
+    )
     which.add_argument("--seeds", type=arguments.seeds, help="one image for each of these seeds, as 3,8,11")
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of --count; default %(default)s")
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of these images; default %(default)s")
     sigma = (
         "std of the latents above 1x1, or by level as 8=0.7,32=0.5 (others 1): one for all models, or one for each; "
         "default: the model's own, else 0.7"
@@ -30,12 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sigma", type=arguments.sigma, nargs="+", help=sigma)
     denoise = "one step against the noise of training (data.noise_std), before rounding"
     parser.add_argument("--denoise", action="store_true", help=denoise)
-    parser.add_argument("--columns", type=arguments.count, default=8, help="images a row; default %(default)s")
+    parser.add_argument("--columns", type=arguments.count, default=8, help="images in a row; default %(default)s")
     parts.add_out(parser, "samples")
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Makes the figure; returns the exit status."""
     out = parts.check_out(values)
     from hcflow_jax.analysis import samples
 

@@ -1,10 +1,11 @@
-"""Which pixels each level decides (the paper's Figure 5): each level alone is drawn anew, 32 times at sigma 1.
+"""Shows which pixels each level controls (Figure 5): each level is drawn again, 32 times at sigma 1.
 
     hcflow figure variation --out variation.png --csv variation.csv
     hcflow figure variation a.jpg b.jpg --checkpoint runs/ours runs/glow --names ours Glow
     hcflow figure variation --video resamplings.mp4
 
-A map shows the standard deviation of each pixel over the draws, in 8-bit levels. All maps have one colour scale.
+The other levels stay the same. A map shows the standard deviation of each pixel over the draws, in 8-bit levels. All
+maps have the same colour scale.
 """
 
 import argparse
@@ -17,12 +18,12 @@ from hcflow_jax.commands import as_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the figure takes."""
+    """Adds the arguments of the figure."""
     parts.add_images(parser, 6)
     parts.add_models(parser)
     times = "draws of a level; default %(default)s"
     parser.add_argument("--resamplings", type=arguments.whole(2, "a count"), default=32, help=times)
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the draws; default %(default)s")
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of the resamplings; default %(default)s")
     top = "std with the last colour, in 8-bit levels; default: the largest of all maps"
     parser.add_argument("--top", type=arguments.positive, help=top)
     parts.add_out(parser, "variation", csv=True)
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Makes the figure; returns the exit status."""
     out = parts.check_out(values)
     video = parts.check_video("--video", values.video) if values.video else None
     import numpy as np

@@ -1,8 +1,10 @@
-"""A walk through the latents: on arcs from one random draw to the next, and back to the start.
+"""Makes a walk through the latents: on arcs from one random draw to the next, and back to the start.
 
-hcflow figure walk --out walk.mp4 --stops 8 --steps 30
-hcflow figure walk --levels 8,32 --start a.jpg --out details.gif      the coarse levels stay: one face, other details
-hcflow figure walk --out walk.png                                     a strip of images along the way
+    hcflow figure walk --out walk.mp4 --stops 8 --steps 30
+    hcflow figure walk --levels 8,32 --start a.jpg --out details.gif      # one face, other details
+    hcflow figure walk --out walk.png                                     # a strip of images along the way
+
+A walk ends where it begins, so a video can repeat without a jump.
 """
 
 import argparse
@@ -11,17 +13,17 @@ from hcflow_jax import pictures
 from hcflow_jax.cli import arguments
 from hcflow_jax.cli.figures import parts
 
-_SHOWN = 12  # images of a strip
+_SHOWN = 12  # the most images of a strip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the figure takes."""
-    stops = "draws that the walk passes; default %(default)s"
+    """Adds the arguments of the figure."""
+    stops = "number of random draws that the walk goes through; default %(default)s"
     parser.add_argument("--stops", type=arguments.whole(2, "a count"), default=6, help=stops)
-    steps = "images from one stop to the next; default %(default)s"
+    steps = "number of images from one stop to the next; default %(default)s"
     parser.add_argument("--steps", type=arguments.count, default=20, help=steps)
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the draws; default %(default)s")
-    levels = "the levels that walk, as 8,32; the others stay as at the start; default: all"
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of the stops; default %(default)s")
+    levels = "the levels that change, such as 8,32; the others stay as they are at the start; default: all"
     parser.add_argument("--levels", type=arguments.levels, help=levels)
     start = "where the walk begins and ends: a picture file, seed:N or held-out:N; default: the first draw"
     parser.add_argument("--start", metavar="IMAGE", type=parts.image, help=start)
@@ -31,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Makes the figure; returns the exit status."""
     out = parts.check_out(values)
     from hcflow_jax.analysis import walk
     from hcflow_jax.cli import use

@@ -1,9 +1,9 @@
-"""What each level adds (the paper's Figures 6 and 8): images decoded with more and more levels at zero.
+"""Shows what each level adds (Figures 6 and 8): images are decoded with more and more levels at zero.
 
     hcflow figure zeroing a.jpg b.jpg --out zeroing.png
     hcflow figure zeroing --checkpoint runs/a runs/b runs/d --names A B D --csv zeroing.csv
 
-The first row has the images, the next one the finest level at zero, and so on until all levels are.
+The first row shows the images. In the second row the finest level is zero, and so on until all levels are zero.
 """
 
 import argparse
@@ -14,14 +14,14 @@ from hcflow_jax.cli.progress import Stages
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the figure takes."""
+    """Adds the arguments of the figure."""
     parts.add_images(parser, 8)
     parts.add_models(parser)
     parts.add_out(parser, "zeroing", csv=True)
 
 
 def run(values: argparse.Namespace) -> int:
-    """Does it; returns the exit status."""
+    """Makes the figure; returns the exit status."""
     out = parts.check_out(values)
     from hcflow_jax.analysis import zeroing
 

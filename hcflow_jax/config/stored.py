@@ -43,9 +43,14 @@ def differences(a: ConfigDict, b: ConfigDict) -> dict[str, tuple[Any, Any]]:
     Returns:
       {path: (value in a, value in b)}, JSON's own types; None stands for a field that a config lacks.
     """
-    flat_a, flat_b = (_flat(config_to_plain(config)) for config in (a, b))
+    flat_a, flat_b = flat(a), flat(b)
     pairs = {name: (flat_a.get(name), flat_b.get(name)) for name in sorted(flat_a.keys() | flat_b.keys())}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def flat(config: ConfigDict) -> dict[str, Any]:
+    """The fields of a config by path, such as "train.num_steps", in the config's order; JSON's own types."""
+    return _flat(config_to_plain(config))
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

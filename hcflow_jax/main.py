@@ -49,8 +49,9 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
     flags.DEFINE_enum(
         "mode",
         "train",
-        ["train", "eval"],
-        "train: train, or continue from the newest checkpoint in the workdir. eval: measure the newest checkpoint.",
+        ["train", "eval", "check"],
+        "train: train, or continue from the newest checkpoint in the workdir. eval: measure the newest checkpoint. "
+        "check: say what train would do, and find mistakes; nothing is compiled or written.",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -83,7 +84,7 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
         return values
     if values.workdir is None:
         raise ConfigError("--workdir is missing: name the folder for checkpoints, samples and metrics")
-    if values.config is None and values.mode == "train":
+    if values.config is None and values.mode != "eval":
         raise ConfigError("--config is missing: name a file of configs/")
     if values.profile is not None and values.mode == "eval":
         raise ConfigError("--profile traces training steps, so it cannot be used with --mode=eval")
@@ -139,7 +140,7 @@ def _act(values: flags.FlagValues) -> int:
     from jax.errors import JaxRuntimeError
 
     from hcflow_jax.compiling import enable_compilation_cache
-    from hcflow_jax.training import distributed, evaluate, loop
+    from hcflow_jax.training import check, distributed, evaluate, loop
     from hcflow_jax.training.trace import parse_steps
 
     enable_compilation_cache()
@@ -147,15 +148,12 @@ def _act(values: flags.FlagValues) -> int:
         distributed.start(
             values.coordinator_address, values.num_processes, values.process_id, values.heartbeat_seconds
         )
-        if values.mode == "train":
-            loop.train(
-                values.config,
-                values.workdir,
-                profile=parse_steps(values.profile),
-                allow_config_change=values.allow_config_change,
-            )
-        else:
+        if values.mode == "eval":
             evaluate.evaluate(values.workdir, values.config)
+        else:
+            act = loop.train if values.mode == "train" else check.check
+            profile, allow = parse_steps(values.profile), values.allow_config_change
+            act(values.config, values.workdir, profile=profile, allow_config_change=allow)
     except distributed.AloneError as error:
         distributed.leave(fail(error))
     except HcflowError:  # some of them are ValueErrors

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from hcflow_jax.config.fields import ConfigError
 from hcflow_jax.config.registry import load, register
 from hcflow_jax.config.schema import check, check_paths, default, family_of, may_change
-from hcflow_jax.config.stored import config_from_plain, config_to_plain, differences
+from hcflow_jax.config.stored import config_from_plain, config_to_plain, differences, flat
 
 __all__ = [
     "ConfigError",
@@ -26,6 +26,7 @@ __all__ = [
     "default",
     "differences",
     "family_of",
+    "flat",
     "level",
     "levels",
     "load",

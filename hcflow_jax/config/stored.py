@@ -44,9 +44,14 @@ def differences(a: ConfigDict, b: ConfigDict) -> dict[str, tuple[Any, Any]]:
       {path: (value in a, value in b)}, in alphabetical order, with types of JSON. The value is None if a config does
       not have the field.
     """
-    flat_a, flat_b = (_flat(config_to_plain(config)) for config in (a, b))
+    flat_a, flat_b = flat(a), flat(b)
     pairs = {name: (flat_a.get(name), flat_b.get(name)) for name in sorted(flat_a.keys() | flat_b.keys())}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def flat(config: ConfigDict) -> dict[str, Any]:
+    """The fields of a config by path, such as "train.num_steps", in the config's order; JSON's own types."""
+    return _flat(config_to_plain(config))
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

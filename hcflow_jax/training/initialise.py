@@ -76,6 +76,14 @@ def from_checkpoint(optimizer: Optimizer, config: ConfigDict, mesh: Mesh) -> sta
       ConfigError: the checkpoint cannot be read, or its model differs from that of the config; the message names the
         fields.
     """
+    found = find(config)
+    placed = sharding.place(sharding.replicated(mesh), found.arrays["ema"])
+    say(f"starting from the EMA of {config.train.init_from}, step {found.step}")
+    return _create(placed, optimizer, mesh)
+
+
+def find(config: ConfigDict) -> checkpoint.Checkpoint:
+    """Reads the checkpoint that `train.init_from` names; raises as `from_checkpoint` does."""
     path = config.train.init_from
     try:
         found = checkpoint.load(box.find(path))
@@ -87,9 +95,7 @@ def from_checkpoint(optimizer: Optimizer, config: ConfigDict, mesh: Mesh) -> sta
             f"train.init_from={path}: its model differs from that of this config: {'; '.join(others)}; set it back, "
             "or name another checkpoint"
         )
-    placed = sharding.place(sharding.replicated(mesh), found.arrays["ema"])
-    say(f"starting from the EMA of {path}, step {found.step}")
-    return _create(placed, optimizer, mesh)
+    return found
 
 
 def _create(params: Any, optimizer: Optimizer, mesh: Mesh) -> state.TrainState:

@@ -1,1 +1,1 @@
-"""Configs: each file's `get_config` overrides the schema in `hcflow_jax.config`."""
+"""Configs. The function `get_config` of each file overrides defaults of `hcflow_jax.config`."""

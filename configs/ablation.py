@@ -1,31 +1,33 @@
-"""Section 3.2's ablations: `--config=configs/ablation.py:celebahq_b`, or `:demo_b`, with the letters a to h.
+"""The ablations of Section 3.2: `--config=configs/ablation.py:celebahq_b`, or `:demo_b`, with the letters a to h.
 
 `celebahq_` starts from configuration A (celebahq_a.py, 256 px), `demo_` from demo.py (32 px).
 
-a  The base.
-b  No noise: every alpha and alpha' is 0. The levels are then deterministic, so that bits/dim is undefined: compare it
-   by Frechet distance.
-c  More noise: alpha and alpha' are 0.4 at every noisy level, the top included. The paper gives no value; 0.4 is the
-   one that Table 3 has at 128 px.
+a  The base, unchanged.
+b  No noise: every alpha and alpha' is 0. The levels are then deterministic, so bits/dim is undefined. Compare this
+   ablation by Frechet distance.
+c  More noise: alpha and alpha' are 0.4 at every noisy level, including the top. The paper gives no value; 0.4 is the
+   value of Table 3 at 128 px.
 d  No U-Nets in the flows: checkerboard steps become channel steps, and `end_unets` is off. The U-Nets of the decoder
-   stay, since they are not part of the flows.
-e  Flows at 64 and 16 pixels too (at 32 px: at 16). A new level has the row of the next finer one, but noise 0.05 and,
-   at 16 pixels of `demo_`, 4 channels.
-f  Flows twice as long: every step twice, also at the top.
-g  No stop-gradient: the encoder learns through the flows' inputs too. The paper argues against it and shows no run.
-h  g with the bound itself as the loss: the entropies pass gradients, and all levels count in bits/dim of the image,
+   stay, because they are not part of the flows.
+e  More levels: flows also at 64 and 16 pixels (`demo_`: at 16). A new level has the fields of the next finer level,
+   but noise 0.05 and, at 16 pixels of `demo_`, 4 channels.
+f  Longer flows: every step twice, also at the top.
+g  No stop-gradient: the encoder also learns through the inputs of the flows. The paper argues against it and shows no
+   run.
+h  As g, with the bound as the loss: the entropies pass gradients, and all levels count in bits/dim of the image,
    without the weights w_R.
 
-Everything else is the base's: images, length, batch and rates. So that capacity is equal within 3 %, the widths of d,
-e and f differ from the base's (`WIDTHS`; the paper does not give its own). In d the coupling networks of the levels
-that lose their U-Nets are wider. In e the decoders are narrower, and in `demo_` the coupling networks too. In f all
-coupling networks are narrower. Learnable parameters; b, c, g and h have as many as a:
+All other fields are those of the base: images, length, batch and rates. d, e and f have other widths than the base
+(`WIDTHS`; the paper does not give its widths), so that the number of parameters is equal within 3 %. In d the
+coupling networks of levels that lose their U-Nets are wider. In e the decoders are narrower, and in `demo_` also the
+coupling networks. In f all coupling networks are narrower. The numbers of learnable parameters (b, c, g and h have as
+many as a):
 
               a            d            e            f
 celebahq_     77,118,712   76,551,232   77,345,654   77,626,142
 demo_          1,487,269    1,489,880    1,482,914    1,485,708
 
-docs/study.md compares `demo_a` to `demo_h` after short training. None of `celebahq_` was trained here.
+docs/study.md compares `demo_a` to `demo_h` after short training. The `celebahq_` ablations were not trained here.
 """
 
 from ml_collections import ConfigDict
@@ -69,7 +71,7 @@ WIDTHS = {
 
 
 def get_config(name: str = "demo_a") -> ConfigDict:
-    """An ablation, one of `ARGUMENTS`."""
+    """The config of an ablation, one of `ARGUMENTS`."""
     if name not in ARGUMENTS:
         raise ConfigError(f"ablation.py:{name}: what follows the colon must be one of {', '.join(ARGUMENTS)}")
     base, _, letter = name.partition("_")
@@ -95,7 +97,7 @@ def get_config(name: str = "demo_a") -> ConfigDict:
 
 
 def _set_noise(config: ConfigDict, alpha: float) -> None:
-    """The noise of every level but the finest, the top included."""
+    """Sets alpha and alpha' of every level except the finest, including the top."""
     levels, top = config.model.levels, config.model.top
     coarser = [row for name, row in levels.items() if name != f"r{config.data.resolution}"]
     for part in (*coarser, top.prior, top.y1):
@@ -103,7 +105,7 @@ def _set_noise(config: ConfigDict, alpha: float) -> None:
 
 
 def _with_levels_between(levels: ConfigDict) -> ConfigDict:
-    """Levels at every halving: where the resolution fell by 4, a level between."""
+    """Levels at every halving of the resolution: adds a level between any two that differ by a factor of 4."""
     rows = {int(name[1:]): row for name, row in levels.items()}
     for fine in sorted(rows):
         if fine // 2 not in rows and fine > 8:

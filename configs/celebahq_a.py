@@ -1,6 +1,6 @@
 """CelebA-HQ 256x256, configuration A (Tables 2 to 4): 77,118,712 learnable parameters, 271,360 latent dims.
 
-The paper's figures to reproduce: Frechet distance 27.3 with 8 bits (30,000 samples, sigma 0.8), Table 1.
+The paper's result: a Frechet distance of 27.3 with 8 bits (30,000 samples, sigma 0.8); see Table 1.
 """
 
 from ml_collections import ConfigDict
@@ -11,10 +11,13 @@ CHANNEL, CHECKER2, CHECKER4, CHECKER8 = (("channel",), ("checker2",), ("checker4
 
 
 def rows(finest: int) -> dict[int, ConfigDict]:
-    """The four rows of Tables 2 and 3: at 256 pixels levels 256, 128, 32, 8; at 128 pixels 128, 64, 32, 8.
+    """The four rows of Tables 2 and 3: levels 256, 128, 32, 8 at 256 pixels; 128, 64, 32, 8 at 128 pixels.
 
-    The released preset has flow and decoder noise 0.4 at the third row too, where the paper prints 0.05:
+    In the third row the paper prints flow and decoder noise 0.05, but the released preset has 0.4. For the preset's:
     `--config.model.levels.r32.flow_noise=0.4 --config.model.levels.r32.decoder_noise=0.4`.
+
+    Args:
+      finest: the resolution of the images, 256 or 128 pixels.
     """
     second = finest // 2
     return {
@@ -76,7 +79,7 @@ def rows(finest: int) -> dict[int, ConfigDict]:
 def get_config() -> ConfigDict:
     """Configuration A on CelebA-HQ.
 
-    The released preset weighs y_1 by 1/508 and the prior by 1/4 instead of 1/512 each:
+    The paper weights y_1 and the prior by 1/512 each, the released preset by 1/508 and 1/4. For the preset's:
     `--config.model.top.y1.weight=0.00196850 --config.model.top.prior.weight=0.25`.
     """
     config = schema.default()

@@ -1,4 +1,4 @@
-"""CelebA-HQ 256x256 with 5 bits: the bits/dim column of Table 1, comparable to Glow's."""
+"""CelebA-HQ 256x256 with 5 bits, for the bits/dim column of Table 1, which compares with Glow."""
 
 from ml_collections import ConfigDict
 

@@ -1,4 +1,4 @@
-"""FFHQ 256x256, configuration A: as CelebA-HQ. Point data.path at the folder of images."""
+"""FFHQ 256x256, configuration A, as for CelebA-HQ. Set data.path to the folder of images."""
 
 from ml_collections import ConfigDict
 

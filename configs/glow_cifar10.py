@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     train = config.train
     train.learning_rate.all = 1e-3
     train.batch_size = 512
-    train.init_images = 2_048  # 256 a worker
+    train.init_images = 2_048  # 256 per worker
     train.warmup_images = 500_000  # ten epochs
     train.adam_b2 = train.ema_decay = 1 - 1 / 98  # 98 steps are an epoch
     config.eval.images = 10_000

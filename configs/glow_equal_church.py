@@ -1,6 +1,7 @@
-"""Table 5's Glow on LSUN church 128x128, made as large as the paper's model: 74,104,752 learnable parameters.
+"""Glow of Table 5 on LSUN church 128x128, but as large as the paper's model: 74,104,752 learnable parameters.
 
-`lsun_church_a.py` has 73,512,440. Only the width of the couplings differs from `glow_table5_church.py`. Not run here.
+The paper's model, `lsun_church_a.py`, has 73,512,440. Only the width of the couplings differs from
+`glow_table5_church.py`. Not run here.
 """
 
 from ml_collections import ConfigDict

@@ -1,8 +1,9 @@
-"""Glow as large as a small model of the paper's kind: `--config=configs/glow_small.py:demo`.
+"""Glow of the same size as a small hierarchy: `--config=configs/glow_small.py:demo`.
 
-What follows the colon is `demo`, `portraits` or `portraits64`. The config has the images, the number of steps and the
-schedule of that one, and as many learnable parameters within 3 %: 1,476,144, 2,179,440 or 3,831,504. So the two can
-be compared at equal size, data and steps. The study (study.py, docs/study.md) trains the first at equal time.
+After the colon, give `demo`, `portraits` or `portraits64`. This config has the images, the number of steps and the
+schedule of that config, and the same number of learnable parameters within 3 %: 1,476,144, 2,179,440 or 3,831,504. So
+the two models can be compared at equal size, data and steps. The study (study.py, docs/study.md) trains the first for
+equal time.
 """
 
 from ml_collections import ConfigDict
@@ -16,7 +17,7 @@ ARGUMENTS = tuple(WIDTHS)
 
 
 def get_config(like: str = "demo") -> ConfigDict:
-    """Glow beside the config `like`, one of `WIDTHS`."""
+    """Glow of the size of the config `like`, one of `WIDTHS`."""
     if like not in WIDTHS:
         raise ConfigError(f"glow_small.py:{like}: what follows the colon must be one of {', '.join(WIDTHS)}")
     other = presets.config(like)
@@ -26,5 +27,5 @@ def get_config(like: str = "demo") -> ConfigDict:
         config[group].update(other[group])
     own = ("learning_rate", "decay", "optimizer", "freeze_epoch")
     config.train.update({name: value for name, value in other.train.items() if name not in own})
-    config.train.learning_rate.all = 5e-3  # Table 5's
+    config.train.learning_rate.all = 5e-3  # as in Table 5
     return config

@@ -1,4 +1,4 @@
-"""Glow on LSUN bedroom 128x128: the configuration of LSUN church. Not run here."""
+"""Glow on LSUN bedroom 128x128, with the configuration of LSUN church (Table 5). Not run here."""
 
 from ml_collections import ConfigDict
 

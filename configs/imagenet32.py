@@ -1,13 +1,13 @@
-"""ImageNet at 32 px, for likelihoods beside other flows': 65,011,838 learnable parameters, 4,096 latent dims.
+"""ImageNet at 32 px, to compare likelihoods with other flows: 65,011,838 learnable parameters, 4,096 latent dims.
 
-There are two sets of this size. They were made by different filters and give different numbers:
+There are two sets of this size. They were made with different filters, so they give different numbers:
   imagenet32.py          tensorflow-datasets `downsampled_imagenet/32x32` (van den Oord et al., 2016): 1,281,149
-                         images train, 49,999 of validation are held out. Real NVP, Glow and Flow++ report this one.
+                         images for training, 49,999 validation images held out. Real NVP, Glow and Flow++ use it.
   imagenet32.py:resized  `imagenet_resized/32x32` (Chrabaszcz et al., 2017): antialiased, so its numbers are lower;
-                         1,281,167 train, 50,000 held out. Some later work reports this one.
-Noise: none beyond the uniform one of dequantisation (`data.noise_std = 0`).
+                         1,281,167 images for training, 50,000 held out. Some later papers use it.
+Noise: only the uniform noise of dequantisation (`data.noise_std = 0`).
 Flips: none (`--config.data.flip=True` mirrors half of the training images); the bound never has them.
-Run: one training step with small widths, and the shapes of this size. It was never trained: no result is known.
+Tested: one training step with small widths, and the shapes of this size. It was never trained: no result is known.
 """
 
 from ml_collections import ConfigDict
@@ -18,7 +18,11 @@ SETS = {"downsampled": "downsampled_imagenet", "resized": "imagenet_resized"}
 
 
 def name(version: str, resolution: int) -> str:
-    """The builder of a version.
+    """The name of the tensorflow-datasets builder of a version.
+
+    Args:
+      version: one of `SETS`.
+      resolution: pixels.
 
     Raises:
       ConfigError: there is no such version.
@@ -29,7 +33,7 @@ def name(version: str, resolution: int) -> str:
 
 
 def get_config(version: str = "downsampled") -> ConfigDict:
-    """Levels 32 and 8; the default 1,000,000 steps are 50 epochs.
+    """Levels 32 and 8, for the default of 1,000,000 steps, which are 50 epochs.
 
     Args:
       version: one of `SETS`.

@@ -1,12 +1,12 @@
-"""ImageNet at 64 px, for likelihoods beside other flows': 87,043,614 learnable parameters, 17,408 latent dims.
+"""ImageNet at 64 px, to compare likelihoods with other flows: 87,043,614 learnable parameters, 17,408 latent dims.
 
 As at 32 px there are two sets, which give different numbers:
   imagenet64.py          tensorflow-datasets `downsampled_imagenet/64x64` (van den Oord et al., 2016): 1,281,149
-                         images train, 49,999 of validation are held out. Real NVP, Glow and Flow++ report this one.
-  imagenet64.py:resized  `imagenet_resized/64x64` (Chrabaszcz et al., 2017), antialiased: its numbers are lower.
-Noise: none beyond the uniform one of dequantisation (`data.noise_std = 0`).
+                         images for training, 49,999 validation images held out. Real NVP, Glow and Flow++ use it.
+  imagenet64.py:resized  `imagenet_resized/64x64` (Chrabaszcz et al., 2017): antialiased, so its numbers are lower.
+Noise: only the uniform noise of dequantisation (`data.noise_std = 0`).
 Flips: none (`--config.data.flip=True` mirrors half of the training images); the bound never has them.
-Run: one training step with small widths, and the shapes of this size. It was never trained: no result is known.
+Tested: one training step with small widths, and the shapes of this size. It was never trained: no result is known.
 """
 
 from ml_collections import ConfigDict
@@ -16,7 +16,7 @@ from hcflow_jax.config import presets
 
 
 def get_config(version: str = "downsampled") -> ConfigDict:
-    """Levels 64, 32 and 8; the default 1,000,000 steps are 50 epochs.
+    """Levels 64, 32 and 8, for the default of 1,000,000 steps, which are 50 epochs.
 
     Args:
       version: "downsampled" or "resized".

@@ -1,4 +1,4 @@
-"""LSUN bedroom 128x128: the configuration of LSUN church."""
+"""LSUN bedroom 128x128, with the configuration of LSUN church."""
 
 from ml_collections import ConfigDict
 

@@ -1,4 +1,4 @@
-"""LSUN church_outdoor 128x128: levels 128, 64, 32, 8 with CelebA-HQ's rows; 73,512,440 learnable parameters."""
+"""LSUN church_outdoor 128x128: levels 128, 64, 32, 8 with the rows of CelebA-HQ; 73,512,440 learnable parameters."""
 
 from ml_collections import ConfigDict
 

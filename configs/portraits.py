@@ -1,4 +1,4 @@
-"""The bundled model `portraits`: illustrated portraits at 32 px. Its model card has the two runs that made it."""
+"""The bundled model `portraits`: illustrated portraits at 32 px. Its model card describes its two training runs."""
 
 from ml_collections import ConfigDict
 
@@ -6,7 +6,7 @@ from hcflow_jax.config import presets
 
 
 def get_config() -> ConfigDict:
-    """The demo's model, wider at 32 px and with two flow steps of every split there, for a longer run."""
+    """The demo's model for a longer run. The level of 32 px is wider, and has two flow steps for each split."""
     config = presets.config("demo")
     fine, coarse = config.model.levels.r32, config.model.levels.r8
     fine.steps = tuple(split for split in fine.steps for _ in range(2))
@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     train.num_steps = 6_600
     train.learning_rate.update(
         dict(encoder=5e-4, decoder=2e-3, flows=5e-3)
-    )  # the paper's; the demo's suit a short run
+    )  # the paper's rates; those of the demo are for a short run
     train.images_per_epoch = 2_500
     train.warmup_steps = 200
     train.final_decay = 0.4

@@ -1,4 +1,7 @@
-"""Illustrated portraits at 64 px: levels 64, 32 and 8; configuration A at a third of its widths (3,807,869 learn)."""
+"""Illustrated portraits at 64 px: levels 64, 32 and 8, about a third of the widths of configuration A.
+
+It has 3,807,869 learnable parameters.
+"""
 
 from ml_collections import ConfigDict
 
@@ -7,7 +10,7 @@ from hcflow_jax.config import presets
 
 
 def get_config() -> ConfigDict:
-    """Not trained yet. A further run starts from the weights of one with `--config.train.init_from=WORKDIR`."""
+    """It is not trained yet. To start from the weights of another run: `--config.train.init_from=WORKDIR`."""
     config = presets.config("portraits")
     config.model.levels = schema.levels(
         {

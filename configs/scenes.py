@@ -6,7 +6,7 @@ from hcflow_jax.config import presets
 
 
 def get_config() -> ConfigDict:
-    """The portraits' model and its weights, on another style's pictures, for 2,000 steps."""
+    """The model `portraits`, trained further from its weights on pictures of another style, for 2,000 steps."""
     config = presets.config("portraits")
     config.data.style = "landscape"
     config.train.init_from = "portraits"

@@ -1,18 +1,18 @@
-"""One run of the study (docs/study.md): `--config=configs/study.py:portraits_a --config.seed=1`.
+"""A run of the study (docs/study.md): `--config=configs/study.py:portraits_a --config.seed=1`.
 
-The name is a set of images and a model. The sets are drawn pictures of 32 px: `portraits` stand for CelebA-HQ and
-`landscapes` for LSUN. The models:
+The name after the colon is a set of images and a model. The sets are drawn pictures of 32 px: `portraits` stand for
+CelebA-HQ, and `landscapes` for LSUN. The models:
 
 a to h       the ablations of Section 3.2, as ablation.py:demo_a to demo_h
-glow         Glow of as many parameters, as glow_small.py:demo
+glow         Glow with as many parameters, as glow_small.py:demo
 noise        a, but trained with noise of std 0.025 on the images instead of 0.005; its samples are denoised
 
-All of them see the same images in batches of 8, with the same noise, warm-up, averaging and final decay. Learning
-rates are the paper's: Table 2 for a to h, Table 5 for Glow. A model takes as many steps as fit into the time of A's
-(`STEPS`), about 20 minutes on two cores.
+All models are trained on the same images in batches of 8, with the same noise (except `noise`), warm-up, averaging
+and final decay. The learning rates are the paper's: Table 2 for a to h, Table 5 for Glow. All models train for the
+same time, about 20 minutes on two cores, so their numbers of steps differ (`STEPS`).
 
-Four times in a run, 2,000 samples at sigma 0.8 are compared with the held-out images, by the set's attribute
-classifier.
+Four times in a run, 2,000 samples at sigma 0.8 are compared with the held-out images, with the features of the set's
+attribute classifier.
 """
 
 from ml_collections import ConfigDict
@@ -22,7 +22,7 @@ from hcflow_jax.config import ConfigError, presets
 SETS = {"portraits": "toon-head", "landscapes": "landscape"}
 MODELS = (*"abcdefgh", "glow", "noise")
 ARGUMENTS = tuple(f"{images}_{model}" for images in SETS for model in MODELS)
-RIVALS = tuple(model for model in MODELS if model not in ("a", "noise"))  # noise is a, with other numbers
+RIVALS = tuple(model for model in MODELS if model not in ("a", "noise"))  # noise is the model a, with other noise
 STEPS: dict[str, int] = {
     "a": 3_600,
     "b": 3_540,
@@ -36,12 +36,12 @@ STEPS: dict[str, int] = {
     "noise": 3_600,
 }
 
-# The paper's: of its model (Table 2), of Glow (Table 5).
+# The paper's learning rates, for its model (Table 2) and for Glow (Table 5).
 RATES = {"hierarchy": {"encoder": 5e-4, "decoder": 2e-3, "flows": 5e-3}, "glow": {"all": 5e-3}}
 
 
 def get_config(name: str = "portraits_a") -> ConfigDict:
-    """A run of the study, one of `ARGUMENTS`."""
+    """The config of a run of the study, one of `ARGUMENTS`."""
     if name not in ARGUMENTS:
         raise ConfigError(f"study.py:{name}: what follows the colon must be one of {', '.join(ARGUMENTS)}")
     images, _, model = name.partition("_")
@@ -59,7 +59,7 @@ def get_config(name: str = "portraits_a") -> ConfigDict:
     train.images_per_epoch, train.decay_after = (
         3_000,
         1_000,
-    )  # no decay by epochs: rates fall in the last part of a run
+    )  # no decay by epochs: the rates fall only in the last part of a run
     train.freeze_epoch = 0
     train.final_decay = 0.35
     train.ema_decay = 0.99

@@ -1,9 +1,10 @@
-"""Invertible hierarchical generative model for images, in JAX: `docs/` and README.md say how to use it."""
+"""Invertible hierarchical generative model for images, in JAX. README.md and `docs/` show how to use it."""
 
 import sys
 
 if sys.argv[:1] == ["-m"] and sys.orig_argv[-len(sys.argv)].removeprefix("-m").partition(".")[0] == __name__:
-    # `python -m hcflow_jax...` is still looking for its module: from here on a signal ends the process with a line.
+    # This is `python -m hcflow_jax...`, which has not found its module yet. From here on, a signal ends the process
+    # with one line.
     import os
     import signal
 
@@ -15,6 +16,6 @@ if sys.argv[:1] == ["-m"] and sys.orig_argv[-len(sys.argv)].removeprefix("-m").p
         if signal.getsignal(_number) != signal.SIG_IGN:
             signal.signal(_number, _stop)
 
-    from hcflow_jax import stopping  # in its turn it imports a good part of the standard library
+    from hcflow_jax import stopping  # imported after the handlers are set: it imports much of the standard library
 
     stopping.begin()

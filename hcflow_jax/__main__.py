@@ -1,4 +1,4 @@
-"""The command where its script is not installed: `python -m hcflow_jax sample --count 16`."""
+"""The command `hcflow`, also if its script is not installed: `python -m hcflow_jax sample --count 16`."""
 
 import sys
 

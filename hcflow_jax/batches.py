@@ -1,4 +1,4 @@
-"""Runs a program, compiled for a few batch sizes, on any number of examples, without idle time of the device."""
+"""Runs a program on any number of examples. It is compiled for a few batch sizes, and the device is never idle."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -9,19 +9,19 @@ import numpy as np
 from hcflow_jax import devices
 from hcflow_jax.errors import InputError
 
-_STEP = 4  # the factor from one batch size to the next: a batch is padded to less than four times its size
+_STEP = 4  # the ratio of two successive batch sizes: padding makes a batch less than four times as large
 
-Tree = Any  # of arrays (n, ...), n the same for all
-Progress = Callable[[int, int], object]  # is given how many examples are done, and of how many
+Tree = Any  # a pytree of arrays (n, ...), all with the same n
+Progress = Callable[[int, int], object]  # (number of examples that are done, number of all)
 
 
 def bucket(count: int, largest: int, multiple: int = 1) -> int:
-    """The batch size that `count` examples are padded to: 1, 4, 16, ..., or the largest.
+    """The batch size that `count` examples are padded to: 1, 4, 16, ..., or `largest`.
 
     Args:
-      count: at least 1, at most `largest`.
-      largest: a multiple of `multiple`.
-      multiple: sizes are rounded up to its multiples.
+      count: the number of examples, at least 1 and at most `largest`.
+      largest: the largest batch size, a multiple of `multiple`.
+      multiple: batch sizes are rounded up to multiples of this number.
     """
     size = 1
     while size < count:
@@ -30,12 +30,12 @@ def bucket(count: int, largest: int, multiple: int = 1) -> int:
 
 
 def length(tree: Tree) -> int:
-    """n, the number of examples."""
+    """n, the number of examples of a tree."""
     return len(jax.tree.leaves(tree)[0])
 
 
 def cut(trees: Iterable[Tree], largest: int) -> Iterator[Tree]:
-    """Trees in pieces of at most `largest` examples."""
+    """Cuts trees into pieces of at most `largest` examples."""
     for tree in trees:
         count = length(tree)
         for start in range(0, count, largest):
@@ -44,7 +44,7 @@ def cut(trees: Iterable[Tree], largest: int) -> Iterator[Tree]:
 
 
 def regroup(trees: Iterable[Tree], count: int) -> Iterator[Tree]:
-    """Trees joined and cut anew: `count` examples each, in their order; the last may have fewer."""
+    """Joins trees and cuts the result into trees of `count` examples, in the same order. The last may have fewer."""
     kept: list[Tree] = []
     have = 0
     for tree in trees:
@@ -65,21 +65,21 @@ def stream(
     multiple: int = 1,
     place: Callable[[Tree], Tree] = lambda tree: tree,
 ) -> Iterator[Tree]:
-    """Calls a program on one piece after the other, and yields its results.
+    """Calls a program on one piece of the trees after another, and yields its results.
 
-    A piece is dispatched before the result of the one before it is fetched, so that the device computes while the
-    host copies. A piece that has none of the batch sizes is padded with its own first examples; their results are
-    dropped.
+    A piece is dispatched before the result of the previous piece is fetched, so the device computes while the host
+    copies. If a piece does not have one of the batch sizes, it is padded with its own examples, from the first; the
+    results of these are dropped.
 
     Args:
-      call: takes and gives trees of arrays (batch, ...).
-      trees: trees of numpy arrays (n, ...), any n; they are taken one at a time.
-      largest: most examples per call, a multiple of `multiple`.
-      multiple: batch sizes are its multiples.
+      call: the program, from and to trees of arrays (batch, ...).
+      trees: trees of numpy arrays (n, ...), with any n. They are read one at a time.
+      largest: the largest number of examples per call, a multiple of `multiple`.
+      multiple: batch sizes are multiples of this number.
       place: puts a batch onto the devices.
 
     Yields:
-      A tree of numpy arrays for each piece: what `cut` makes of `trees`.
+      A tree of numpy arrays for each of the pieces that `cut` makes.
     """
     pending = None
     for piece in cut(trees, largest):
@@ -99,15 +99,15 @@ def _fetch(output: Tree, size: int) -> Tree:
 
 
 def joined(parts: Iterable[Tree], total: int, progress: Progress | None = None) -> Tree:
-    """Parts of a whole as one tree of numpy arrays.
+    """Joins parts into one tree of numpy arrays.
 
     Args:
       parts: trees of arrays (n, ...), at least one.
-      total: their examples, all together.
+      total: the number of examples of all parts.
       progress: is called after every part.
 
     Raises:
-      InputError: `progress` is no function.
+      InputError: `progress` is not a function.
     """
     if not (progress is None or callable(progress)):
         raise InputError(f"progress is {progress!r}: expected a function of two counts")

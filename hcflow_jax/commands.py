@@ -1,6 +1,6 @@
-"""What every command shares: errors that the user can correct give one line on stderr and an exit status.
+"""Functions for all commands. Errors that the user can correct become one line on stderr and an exit status.
 
-Importing this module imports neither jax nor numpy, so that `--help` is fast.
+This module imports neither jax nor numpy, so that `--help` is fast.
 """
 
 import argparse
@@ -22,7 +22,11 @@ class UsageError(HcflowError):
 
 
 def as_path(text: str) -> Path:
-    """Reads an argument that is a path: argparse's `type` (see `paths.local`)."""
+    """Reads an argument that is a path (see `paths.local`). It is a `type` for argparse.
+
+    Raises:
+      argparse.ArgumentTypeError: the path is not allowed.
+    """
     try:
         return paths.local(text)
     except InputError as error:
@@ -30,19 +34,19 @@ def as_path(text: str) -> Path:
 
 
 def model_name(text: str) -> str:
-    """Reads a path or the name of a model. Returns the text unchanged, because ./portraits is a path."""
+    """Checks a path or the name of a model. Returns the text itself: as a Path, ./portraits would become a name."""
     as_path(text)
     return text
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's parser, except that it raises its errors and does not accept abbreviated options."""
+    """argparse's parser, but it raises its errors and does not accept abbreviated options."""
 
     def __init__(self, prog: str, about: str | None, **options: Any) -> None:
         """Args:
-        prog: the command's name.
+        prog: the name of the command.
         about: the text of --help, shown unchanged.
-        **options: those of argparse.
+        **options: other arguments of argparse's parser.
         """
         raw = argparse.RawDescriptionHelpFormatter
         super().__init__(prog=prog, description=about, formatter_class=raw, allow_abbrev=False, **options)
@@ -62,7 +66,7 @@ def print_any_name() -> None:
             stream.reconfigure(errors=_GIVEN_BACK if stream.errors == "surrogateescape" else _SHOWN)
 
 
-# What streams do with characters that they cannot encode.
+# The names of two error handlers for characters that a stream cannot encode.
 _SHOWN, _GIVEN_BACK = "hcflow_jax.shown", "hcflow_jax.given_back"
 
 
@@ -86,7 +90,7 @@ codecs.register_error(_GIVEN_BACK, _give_back)
 
 
 def fail(error: BaseException | str, status: int = USAGE_ERROR) -> int:
-    """Prints one line on stderr that says what went wrong; returns the status."""
+    """Prints an error in one line on stderr. Returns the status."""
     streams.say(f"error: {' '.join(line.strip() for line in str(error).splitlines())}", sys.stderr)
     return status
 
@@ -97,15 +101,15 @@ def run_main(
     """Runs a command.
 
     Args:
-      function: takes the arguments, returns the exit status.
-      argv: the arguments; None for those of the process, which may then be ended at once (see `stopping`).
+      function: takes the arguments and returns the exit status.
+      argv: the arguments; None: those of the process. Then a signal may end the process at once (see `stopping`).
       stopped: the line to print if a signal stops the command.
 
     Returns:
       The exit status of the process. It is 2, after one line on stderr, for the package's own errors, for files that
-      cannot be read or written, and for wrong environment variables. It is that of `stopping.run` if a signal stopped
-      the command or the reader of its output is gone. Otherwise it is that of the function. Any other exception is a
-      fault of this package and is raised with its traceback.
+      cannot be read or written, and for wrong environment variables. If a signal stopped the command, or the reader
+      of its output is gone, it is that of `stopping.run`. Otherwise it is that of the function. Any other exception
+      is a fault of this package and is raised with its traceback.
     """
     print_any_name()
     arguments = list(sys.argv[1:] if argv is None else argv)

@@ -1,4 +1,4 @@
-"""How programs are compiled, and where they are kept for the next process."""
+"""How programs are compiled, and where compiled programs are stored for later processes."""
 
 import logging
 import os
@@ -10,20 +10,20 @@ import jax
 from hcflow_jax import environment
 
 _VARIABLE = "JAX_COMPILATION_CACHE_DIR"
-_NEVER = 1e9  # seconds that a program must take to compile in order to be kept, in a directory that is only read
+_NEVER = 1e9  # seconds: programs that compile faster are not stored; so none is, in a read-only directory
 
 _log = logging.getLogger(__name__)
 
 
 def enable_compilation_cache() -> Path | None:
-    """Keeps what XLA compiled, of any size, for the next process.
+    """Stores all programs that XLA compiles, for later processes.
 
-    In JAX_COMPILATION_CACHE_DIR if that is set, else in the user's cache (`environment.user_cache`), hcflow_jax/xla.
-    From a directory that cannot be written, programs are only read. Where there is no directory and none can be made,
-    a warning says so, and every process compiles anew.
+    The directory is JAX_COMPILATION_CACHE_DIR if that is set, else hcflow_jax/xla in the user's cache
+    (`environment.user_cache`). If the directory is read-only, programs are only read from it. If it does not exist
+    and cannot be made, a warning says so, and every process compiles its programs again.
 
     Returns:
-      The directory; None where there is none.
+      The directory, or None if there is none.
     """
     given, cache = os.environ.get(_VARIABLE), environment.user_cache()
     directory = Path(given) if given else cache and cache / "hcflow_jax" / "xla"
@@ -45,13 +45,21 @@ def enable_compilation_cache() -> Path | None:
     return directory
 
 
-# On CPU the last two of LLVM's optimisation levels take a third to a half of the compiling and leave these programs
-# as fast as they were; with none a program compiles fastest and runs half as fast.
+# On CPU, LLVM's optimisation levels 2 and 3 take a third to a half of the compile time, and these programs do not run
+# faster with them. With level 0 a program compiles fastest but runs at half the speed.
 _CPU_LEVEL, _CPU_LEVEL_ONCE = 1, 0
 
 
 def compile_options(once: bool = False, backend: str | None = None) -> dict[str, Any] | None:
-    """XLA's options for a program on a backend, by default the one in use; `once`: it will run a single time."""
+    """XLA's compiler options for a program.
+
+    Args:
+      once: whether the program will run only once, so that it should compile fast.
+      backend: the backend; None: JAX's default backend.
+
+    Returns:
+      The options, or None for XLA's defaults.
+    """
     backend = backend or jax.default_backend()
     if backend == "cpu":
         return {"xla_backend_optimization_level": _CPU_LEVEL_ONCE if once else _CPU_LEVEL}

@@ -1,7 +1,7 @@
-"""Meshes of devices, and arrays placed on them and fetched back.
+"""Meshes of devices; placing arrays on them and fetching arrays from them.
 
-A mesh has one axis, `BATCH`. A batch is split along it: each device takes consecutive examples, a run. Parameters are
-the same on every device.
+A mesh has one axis, `BATCH`. A batch is split along it, so each device has a run of consecutive examples. Every
+device has a copy of the parameters.
 """
 
 import math
@@ -18,51 +18,51 @@ BATCH = "batch"  # the mesh's one axis
 
 
 def start() -> None:
-    """Starts JAX's backend, if it does not run yet. Of several processes each does so once they are connected.
+    """Starts JAX's backend, if it does not run yet. Several processes must be connected before they call it.
 
     Raises:
-      EnvironmentSettingError: there is no backend of the kind that JAX_PLATFORMS names, or XLA does not take
+      EnvironmentSettingError: the backend that JAX_PLATFORMS names is not available, or XLA does not accept
         XLA_FLAGS; the message says what to do.
     """
     environment.check_xla_flags()
     try:
         with environment.plugins_in_one_line():
             jax.local_devices()
-    except Exception as error:  # a plugin's, or JAX's own: some of them are bare assertions
+    except Exception as error:  # JAX and its plugins raise many kinds of errors here, also bare assertions
         platforms, platform = (jax.config.values[name] or "" for name in ("jax_platforms", "jax_platform_name"))
         raise environment.cannot_start(platforms, platform, error) from error
 
 
 def in_a_row(devices: Iterable[Any]) -> Mesh:
-    """A mesh of devices. Those of one process are neighbours, so that its share of a batch is one run."""
+    """A mesh of devices. The devices of a process are neighbours, so the process's part of a batch is one run."""
     ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
     return Mesh(np.array(ordered), (BATCH,), axis_types=(jax.sharding.AxisType.Auto,))
 
 
 def over(mesh: Mesh, parts: int) -> Mesh:
-    """The same devices, in a mesh whose batch axis has the length gcd(number of devices, `parts`).
+    """The devices of a mesh, as a mesh whose batch axis has the length gcd(number of devices, `parts`).
 
-    Devices with the same place on that axis compute the same.
+    Devices with the same position on the batch axis compute the same.
     """
     size = math.gcd(mesh.size, parts)
     return Mesh(mesh.devices.reshape(size, -1), (BATCH, "alike"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The same array on every device."""
+    """The sharding with the whole array on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def split(mesh: Mesh) -> NamedSharding:
-    """A run of the leading axis on each device."""
+    """The sharding with a run of the leading axis on each device."""
     return NamedSharding(mesh, PartitionSpec(BATCH))
 
 
 @settings.own()
 def spread(mesh: Mesh, batch: Any) -> Any:
-    """Places a tree of host arrays: each device gets a run of the leading axis.
+    """Places a tree of host arrays on the mesh: each device gets a run of the leading axis.
 
-    If there are several processes, each gives its own share, the runs of its devices; the result is the whole array.
+    If there are several processes, each gives only the part for its own devices. The result is the whole array.
     """
     where = split(mesh)
     return jax.tree.map(lambda own: jax.make_array_from_process_local_data(where, own), batch)
@@ -70,7 +70,7 @@ def spread(mesh: Mesh, batch: Any) -> Any:
 
 @settings.own()
 def place(where: NamedSharding, tree: Any) -> Any:
-    """Places a tree of whole arrays. If the mesh has several processes, each must give the same arrays."""
+    """Places a tree of whole arrays by a sharding. If there are several processes, all must give the same arrays."""
     if where.is_fully_addressable:
         return jax.device_put(tree, where)
 
@@ -83,7 +83,7 @@ def place(where: NamedSharding, tree: Any) -> Any:
 
 @settings.own()
 def fetch(tree: Any) -> Any:
-    """Copies a tree of whole arrays from any devices to the host; all processes of an array's mesh must call it."""
+    """Copies a tree of whole arrays from the devices to the host. All processes of an array's mesh must call it."""
     if all(getattr(leaf, "is_fully_addressable", True) for leaf in jax.tree.leaves(tree)):
         return jax.device_get(tree)
     from jax.experimental import multihost_utils

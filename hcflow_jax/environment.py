@@ -1,6 +1,6 @@
-"""What the process's environment says: folders of the user, and settings of JAX that cannot be.
+"""The environment of the process: the user's folders, and environment variables that JAX or XLA does not accept.
 
-Importing this module does not import jax, since a variable that JAX does not take ends that import.
+This module does not import jax, because a wrong environment variable makes that import fail.
 """
 
 import functools
@@ -20,17 +20,17 @@ _PROBE = "from jaxlib import xla_client; xla_client.CompileOptions()"  # reads X
 
 
 class EnvironmentSettingError(HcflowError):
-    """The environment asks for what is not there; the message names the variable."""
+    """An environment variable has a value that cannot be used; the message names the variable."""
 
 
 def user_cache() -> Path | None:
-    """The folder for what this user's programs can make again: $XDG_CACHE_HOME, or .cache in the home.
+    """The user's folder for caches: $XDG_CACHE_HOME, or .cache in the home directory. It is not created.
 
     Returns:
-      An absolute path; nothing is made. None for a user without a home: no HOME, and no entry among the users.
+      An absolute path, or None if the user has no home directory.
     """
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if given.is_absolute():  # the standard says that any other value is to be left out
+    if given.is_absolute():  # the XDG standard says that relative values must be ignored
         return given
     try:
         home = Path.home()
@@ -40,10 +40,10 @@ def user_cache() -> Path | None:
 
 
 def check_xla_flags() -> None:
-    """Finds out whether XLA takes XLA_FLAGS. It ends the process where it does not, so another process tries.
+    """Checks that XLA accepts XLA_FLAGS. Another process tries it, because XLA ends the process if it does not.
 
     Raises:
-      EnvironmentSettingError: it does not.
+      EnvironmentSettingError: XLA does not accept it.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if flags.strip() and (reason := _refusal(flags)):
@@ -52,7 +52,7 @@ def check_xla_flags() -> None:
 
 @functools.cache
 def _refusal(flags: str) -> str | None:
-    """What XLA says of flags that it does not take; None if it takes them."""
+    """XLA's message about flags that it does not accept; None if it accepts them, or if the test cannot run."""
     try:
         environment = {**os.environ, "XLA_FLAGS": flags}
         tried = subprocess.run([sys.executable, "-c", _PROBE], env=environment, capture_output=True, timeout=60)
@@ -65,12 +65,12 @@ def _refusal(flags: str) -> str | None:
 
 
 def cannot_start(platforms: str, platform: str, error: BaseException) -> EnvironmentSettingError:
-    """The error to raise where no backend of JAX starts.
+    """The error to raise if no backend of JAX starts.
 
     Args:
-      platforms: JAX's setting `jax_platforms`, the variable JAX_PLATFORMS.
-      platform: JAX's setting `jax_platform_name`, the variable JAX_PLATFORM_NAME.
-      error: what JAX raised.
+      platforms: JAX's setting `jax_platforms`, from the variable JAX_PLATFORMS.
+      platform: JAX's setting `jax_platform_name`, from the variable JAX_PLATFORM_NAME.
+      error: the error that JAX raised.
     """
     reason = " ".join(str(error).split()).split(" (set JAX_PLATFORMS", 1)[0].split(" (you may need", 1)[0][:200]
     reason = reason.rstrip(".") or "there is no such device"
@@ -92,7 +92,7 @@ def cannot_start(platforms: str, platform: str, error: BaseException) -> Environ
 
 @contextmanager
 def plugins_in_one_line() -> Iterator[None]:
-    """A plugin of JAX that cannot be used, such as one without its driver, is logged without a traceback."""
+    """Logs a plugin of JAX that cannot be used, such as one without its driver, in one line without a traceback."""
 
     def shorten(record: logging.LogRecord) -> bool:
         if record.exc_info:
@@ -111,7 +111,7 @@ def plugins_in_one_line() -> Iterator[None]:
 
 
 def explain(error: BaseException) -> str | None:
-    """What to say of an error that comes from the environment, in one line; None for any other error."""
+    """One line that explains an error which the environment caused; None for any other error."""
     text = " ".join(str(error).split())
     if isinstance(error, RuntimeError) and "home directory" in text:
         return "this user has no home folder, which a path or a default needs: set HOME, or give whole paths"
@@ -128,7 +128,7 @@ def explain(error: BaseException) -> str | None:
 
 
 def _was_importing_jax(trace: TracebackType | None) -> bool:
-    """Whether jax was being imported."""
+    """Whether the error occurred while jax was imported."""
     while trace is not None:
         if trace.tb_frame.f_globals.get("__name__") == "jax" and trace.tb_frame.f_code.co_name == "<module>":
             return True

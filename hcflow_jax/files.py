@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all, and lock files that one process at a time may hold."""
+"""Files that are written completely or not at all, and locks that only one process at a time can hold."""
 
 import hashlib
 import logging
@@ -16,8 +16,8 @@ from filelock import FileLock, Timeout
 from hcflow_jax.errors import HcflowError
 from hcflow_jax.stopping import unfinished
 
-PARTIAL = ".partial"  # the ending of what is still being written
-_LONGEST = 255  # bytes of a name
+PARTIAL = ".partial"  # the end of the name of an unfinished file
+_LONGEST = 255  # bytes: the length of the longest file name
 _SPECIAL = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -41,9 +41,9 @@ class HeldError(HcflowError):
 
 
 def hidden(path: Path, ending: str) -> Path:
-    """A hidden name beside a file or directory, for what belongs to it: .NAME.ENDING.
+    """The path of a hidden file in the same folder, which belongs to a file or directory: .NAME.ENDING.
 
-    Where that would be longer than file systems allow, NAME is its first characters and a digest of it.
+    If this is too long for a file name, NAME is replaced by its first characters and a digest.
     """
     name = f".{path.name}.{ending}"
     if len(os.fsencode(name)) > _LONGEST:
@@ -54,21 +54,21 @@ def hidden(path: Path, ending: str) -> Path:
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Replaces a file at once: a reader finds the old file or the new one, never half of it.
+    """Replaces a file atomically: readers find the complete old file or the complete new one.
 
         with replacing(path) as partial:
             partial.write_text(text)
 
     Args:
-      path: where the file is to be. Its folder must exist.
+      path: the path of the file. Its folder must exist.
       durable: whether the file must be on the disk when the block ends, so that it survives a crash of the machine.
 
     Yields:
-      A path beside it, hidden, to write a file to or to make a directory at. It takes its place when the block ends,
-      or is removed if the block raises. A directory can only take the place of nothing or of an empty directory.
+      A hidden path in the same folder. Write a file or make a directory there. When the block ends, it is moved to
+      `path`; if the block raises, it is removed. If `path` exists, a directory can only replace an empty directory.
 
     Raises:
-      OSError: the file cannot be put into its place.
+      OSError: the file cannot be moved to `path`.
     """
     partial = hidden(path, f"{uuid.uuid4().hex[:12]}{PARTIAL}")
     unfinished.add(partial)
@@ -91,14 +91,14 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def write(path: Path, save: Callable[[BinaryIO], object]) -> None:
-    """Writes a file with `replacing`; makes the folders above it.
+    """Writes a file with `replacing`. Makes missing folders above it.
 
     Args:
       path: the path of the file.
-      save: writes to the open file that it is given.
+      save: a function that writes the content to an open file.
 
     Raises:
-      OSError: it cannot be written.
+      OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial, open(partial, "wb") as file:
@@ -116,21 +116,21 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Holds a lock on a file, and writes the id of this process into it.
+    """Locks a file, and writes the id of this process into it.
 
-    The lock ends with the block, or with the process, however that ends. Processes that this one starts do not
-    inherit it. The file stays when the lock ends. Its holder may remove it; a process that waits
-    for it then makes a new one.
+    The lock ends with the block, or with the process, even if that is killed. Child processes do not inherit it. The
+    file remains when the lock ends. The holder of the lock may remove the file; a process that waits for the lock
+    then makes a new one.
 
     Args:
       path: the path of the file. Its folder must exist.
-      wait: whether to wait for a process that holds it.
+      wait: whether to wait for another process that holds the lock.
 
     Yields:
-      Whether the lock is held: on a file system without locks it is not, and a warning says so.
+      Whether the file is locked. On a file system without locks it is not, and a warning says so.
 
     Raises:
-      HeldError: another process holds it, and `wait` is False.
+      HeldError: another process holds the lock, and `wait` is False.
       OSError: the file cannot be made.
     """
     path.touch()
@@ -156,13 +156,13 @@ def _holder(path: Path) -> str:
 
 
 def refuse_special(status: os.stat_result) -> None:
-    """Refuses what may block whoever opens it, or do something else then.
+    """Refuses special files: opening one may block or have other effects.
 
     Args:
       status: the status of the file.
 
     Raises:
-      OSError: it is a pipe, a socket or a device.
+      OSError: the file is a pipe, a socket or a device.
     """
     kind = _SPECIAL.get(stat.S_IFMT(status.st_mode))
     if kind:

@@ -1,4 +1,4 @@
-"""Boxes and arrows as data: what a diagram shows and where each box stands, without how it is drawn."""
+"""Diagrams as data: boxes with their positions, and arrows. `pictures` draws them."""
 
 import dataclasses
 
@@ -9,18 +9,18 @@ LEFT, RIGHT, TOP, BOTTOM = "left", "right", "top", "bottom"
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """One box, at a place of a grid. Rows run downwards and columns to the right, both from 0.
+    """A box in a grid. Rows are counted downwards and columns to the right, both from 0.
 
     Attributes:
-      name: of the box; no other node or group of the graph has it.
-      title: its first line.
-      lines: the lines below.
-      kind: what it stands for, such as "flow"; who draws it has a colour for each.
-      row, column: where it stands.
-      rows, columns: how many it covers.
-      parameters: how many it has, shown too; None: the box is no part with parameters.
-      masks: small pictures beside the text.
-      lane: the rows of each lane have heights of their own, as if the lanes were diagrams side by side.
+      name: the name of the box. All names of nodes and groups in a graph are different.
+      title: the first line of text.
+      lines: the other lines of text.
+      kind: what the box represents, such as "flow". Each kind is drawn in its own colour.
+      row, column: the position of the box.
+      rows, columns: the numbers of rows and columns that it covers.
+      parameters: its number of parameters, which is also shown; None if it represents no part with parameters.
+      masks: masks of couplings, drawn beside the text.
+      lane: the number of its lane. Each lane has its own row heights, as if the lanes were diagrams side by side.
     """
 
     name: str
@@ -38,14 +38,14 @@ class Node:
 
 @dataclasses.dataclass(frozen=True)
 class Arrow:
-    """A line between two boxes or groups; it has a corner or two where they do not face each other.
+    """An arrow between two boxes or groups. It has one or two corners if they do not face each other.
 
     Attributes:
-      source, target: names of nodes or groups.
-      kind: what it stands for, such as "condition".
-      start: the side where it leaves the source.
-      end: the side where it enters the target.
-      both: it has a head at both ends.
+      source, target: the names of nodes or groups.
+      kind: what the arrow represents, such as "condition".
+      start: the side of the source where it starts.
+      end: the side of the target where it ends.
+      both: whether it has a head at both ends.
     """
 
     source: str
@@ -61,8 +61,8 @@ class Group:
     """A frame around boxes.
 
     Attributes:
-      name: of the frame.
-      title: inside, above the boxes.
+      name: the name of the frame.
+      title: the text inside the frame, above the boxes.
       members: the names of the boxes.
     """
 
@@ -76,12 +76,12 @@ class Graph:
     """A diagram.
 
     Attributes:
-      title: above it.
+      title: the text above the diagram.
       nodes: the boxes.
-      arrows: between them.
-      groups: frames; each has boxes of its own.
-      notes: lines of text below.
-      side: what a tall arrow at the right says, which points from the bottom to the top; empty: there is none.
+      arrows: the arrows between boxes or groups.
+      groups: the frames. No box is in two frames.
+      notes: lines of text below the diagram.
+      side: the text of a tall arrow at the right, which points upwards; "" for no arrow.
     """
 
     title: str
@@ -93,5 +93,5 @@ class Graph:
 
     @property
     def parameters(self) -> int:
-        """The parameters of all boxes."""
+        """The number of parameters of all boxes."""
         return sum(node.parameters or 0 for node in self.nodes)

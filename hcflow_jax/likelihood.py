@@ -1,4 +1,4 @@
-"""The likelihood of 8-bit images for training and evaluation: dequantised, with noise from one key per image."""
+"""The likelihood of 8-bit images, for training and evaluation. Each image has its own key for all its noise."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ ImageBound = Callable[..., ByName]
 
 
 def split_keys(keys: Key[Array, " B"]) -> tuple[Key[Array, " B"], Key[Array, " B"]]:
-    """Splits the key of each image into two: for dequantisation, and for the model's own noise."""
+    """Splits the key of each image into a key for dequantisation and a key for the model's own noise."""
     data_keys, noise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     return data_keys, noise_keys
 
@@ -26,13 +26,13 @@ def split_keys(keys: Key[Array, " B"]) -> tuple[Key[Array, " B"], Key[Array, " B
 def dequantised(
     images: UInt8[Array, "B R R 3"], data_keys: Key[Array, " B"], data: ConfigDict, flip: bool
 ) -> Float[Array, "B R R 3"]:
-    """x of 8-bit images (Section 5).
+    """Dequantises 8-bit images to x, about [-0.5, 0.5] (docs/model.md, Eq. P).
 
     Args:
       images: uint8.
       data_keys: from `split_keys`.
-      data: the config's group `data`: `bits` and `noise_std` are read.
-      flip: mirror an image with probability 0.5; its other draws are the same either way.
+      data: the config's group `data`; `bits` and `noise_std` are used.
+      flip: whether to mirror each image with probability 0.5. It does not change the other draws.
     """
     return preprocessing.augment(data_keys, images, bits=data.bits, noise_std=data.noise_std, flip=flip)
 
@@ -47,35 +47,35 @@ def objective(
     flip: bool = False,
     statistics: Statistics | None = None,
 ) -> Objective:
-    """Loss and likelihood of 8-bit images: what training minimises and evaluation reports.
+    """Loss and likelihood of 8-bit images. Training minimises the loss; evaluation reports the likelihood.
 
     Args:
       model: the model.
       params: raw or prepared.
       images: uint8; B is a multiple of `model.batch_unit`, unless `statistics` are given.
-      keys: one per image; everything random is drawn from them.
-      data: the config's group `data`: `bits` and `noise_std` are read.
-      flip: mirror images at random, as training does where `data.flip` says so; evaluation does not.
-      statistics: from `model.batch_statistics`, in place of the batch's own.
+      keys: one per image, for all random draws.
+      data: the config's group `data`; `bits` and `noise_std` are used.
+      flip: whether to mirror images at random, as training does if `data.flip` is set. Evaluation does not.
+      statistics: from `model.batch_statistics`; they replace the statistics of the batch.
     """
     data_keys, noise_keys = split_keys(keys)
     return model.objective(params, dequantised(images, data_keys, data, flip), noise_keys, statistics)
 
 
 def by_name(result: Objective) -> ByName:
-    """An objective as {"loss", "bits_per_dim", "bits/LEVEL": (B,)}, the names that histories and logs use."""
+    """An objective as {"loss", "bits_per_dim", "bits/LEVEL": (B,)}: the names in histories and logs."""
     by_level = {f"bits/{level}": bits for level, bits in result.bits_by_level.items()}
     return {"loss": result.loss, "bits_per_dim": result.bits_per_dim, **by_level}
 
 
 def evaluation_keys(seed: int, indices: Int[Array, " B"], draw: int | Array = 0) -> Key[Array, " B"]:
-    """The keys of held-out images: fold_in(key(seed), index), whatever JAX's default generator.
+    """The keys of held-out images: fold_in(key(seed), index), with `keys.root_key`.
 
     Args:
       seed: the seed of the noise.
       indices: the indices of the images.
-      draw: which draw of the noise. Further draws replace key(seed) by fold_in(key(seed), 2^32 - draw): no image has
-        that index.
+      draw: the number of the draw of the noise. For draws other than 0, key(seed) is replaced by
+        fold_in(key(seed), 2^32 - draw); no image has that index.
     """
     root = root_key(seed)
     if not (isinstance(draw, int) and draw == 0):
@@ -85,15 +85,17 @@ def evaluation_keys(seed: int, indices: Int[Array, " B"], draw: int | Array = 0)
 
 
 def make_image_bound(model: ImageModel, config: ConfigDict) -> ImageBound:
-    """The function for the bound of every image of a batch, with noise that depends on its index; to be jitted.
+    """Makes the function that computes the objective of every image of a batch. You can jit it.
+
+    The noise of an image depends only on `config.eval.seed`, its index and the number of the draw.
 
     Args:
       model: the model.
-      config: the whole config; `data` says how images are dequantised, `eval.seed` whose noise it is.
+      config: the whole config; `data` and `eval.seed` are used.
 
     Returns:
-      (params, images (B, R, R, 3) uint8, indices (B,) int32, statistics=None, draw=0) -> `by_name` of their
-      objective. `params` may be prepared; B is a multiple of `model.batch_unit`, unless statistics are given.
+      (params, images (B, R, R, 3) uint8, indices (B,) int32, statistics=None, draw=0) -> the objective, `by_name`.
+      `params` may be prepared. B is a multiple of `model.batch_unit`, unless statistics are given.
     """
 
     def image_bound(
@@ -106,11 +108,13 @@ def make_image_bound(model: ImageModel, config: ConfigDict) -> ImageBound:
 
 
 def make_unit_statistics(model: ImageModel, config: ConfigDict) -> Callable[..., Statistics]:
-    """`model.batch_statistics` of each batch unit by itself, for images as the bound sees them; to be jitted.
+    """Makes the function that computes `model.batch_statistics` of each batch unit separately. You can jit it.
+
+    Images are dequantised as for the bound.
 
     Args:
       model: the model.
-      config: the whole config.
+      config: the whole config; `data` and `eval.seed` are used.
 
     Returns:
       (params, images (U, model.batch_unit, R, R, 3) uint8, indices (U, model.batch_unit) int32) -> {name: (U,)}.

@@ -1,4 +1,4 @@
-"""What SIGINT, SIGTERM and SIGHUP do to a process while `stopping` listens, see there."""
+"""Handles SIGINT, SIGTERM and SIGHUP for `stopping`, whose docstring describes the rules."""
 
 import logging
 import os
@@ -17,19 +17,19 @@ from typing import Any, NoReturn
 from hcflow_jax import streams
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-STUCK = 5.0  # seconds that compiled code may go on after the first signal
-CLEANING = 30.0  # seconds in which a command removes what it has half written
-TWICE = 0.05  # seconds: two SIGINTs closer than this are one, sent to the process and to its group
+STUCK = 5.0  # seconds: compiled code may continue for this long after the first signal
+CLEANING = 30.0  # seconds: the time that a command has to remove its unfinished files
+TWICE = 0.05  # seconds: two SIGINTs closer than this are one that was sent to the process and to its group
 
-unfinished: set[Path] = set()  # files that are being written, to be removed where the process ends at once
+unfinished: set[Path] = set()  # unfinished files; they are removed if the process ends at once
 
 
 class Stopped(SystemExit):
-    """A signal told the process to end. A script that does not catch it ends silently, with the status.
+    """A signal stopped the process. A script that does not catch it ends silently, with the exit status.
 
     Attributes:
-      number: the signal's.
-      told: whether the user has been told already.
+      number: the number of the signal.
+      told: whether the user has already seen a message.
     """
 
     def __init__(self, number: int, told: bool = False) -> None:
@@ -38,7 +38,7 @@ class Stopped(SystemExit):
 
 
 class StoppedByKey(Stopped, KeyboardInterrupt):
-    """It was SIGINT: Ctrl-C, or a notebook's stop."""
+    """SIGINT stopped the process: Ctrl-C, or the stop button of a notebook."""
 
 
 def stopped(number: int, told: bool = False) -> Stopped:
@@ -47,22 +47,22 @@ def stopped(number: int, told: bool = False) -> Stopped:
 
 
 class Listener:
-    """What the signals do to this process, or to a call in it."""
+    """Handles signals, for the whole process or for one call in it."""
 
     def __init__(self, owns: bool) -> None:
-        self.owns = owns  # whether the process may be ended at once
-        self.line = "stopped"
+        self.owns = owns  # whether it may end the process at once
+        self.line = "stopped"  # the last line to print
         self.running = False  # inside `run`
-        self.note: Callable[[int], None] | None = None
-        self.first: int | None = None
-        self.raised = False
+        self.note: Callable[[int], None] | None = None  # gets the first signal, inside `noted`
+        self.first: int | None = None  # the number of the first signal
+        self.raised = False  # whether `handle` has raised
         self._interrupted: float | None = None  # when the first SIGINT was handled
         self._deadline: float | None = None
         self._ending = threading.Lock()
         self._before: dict[int, Any] = {}
 
     def install(self) -> None:
-        """Listens from here on."""
+        """Sets the handlers."""
         for number in SIGNALS:
             before = signal.getsignal(number)
             if before is not None and before != signal.SIG_IGN:
@@ -76,12 +76,12 @@ class Listener:
             self._unraisable, sys.unraisablehook = sys.unraisablehook, self._raised_in_vain
 
     def remove(self) -> None:
-        """Undoes `install`; of a listener that does not own the process."""
+        """Restores the previous handlers. Only for a listener that does not own the process."""
         for number, before in self._before.items():
             signal.signal(number, before)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """What Python calls in the main thread, between two of its instructions."""
+        """The handler. Python calls it in the main thread, between two bytecode instructions."""
         now = time.monotonic()
         if self.first is not None:
             self._again(number, now)
@@ -97,19 +97,19 @@ class Listener:
             if not self.running or _importing(frame):
                 self.end(128 + number, self.line)
             self._deadline = now + CLEANING
-            logging.disable(logging.CRITICAL)  # what is cut off from here on is no news
+            logging.disable(logging.CRITICAL)  # later messages would only report the interruption
         raise stopped(number)
 
     def _again(self, number: int, now: float) -> None:
         if self.owns or number != signal.SIGINT:
-            return  # `_watch` sees to it
+            return  # `_watch` handles it
         if self._interrupted is None:
             self._interrupted = now
         elif now - self._interrupted > TWICE:
             raise stopped(number)
 
     def _watch(self, receiver: int) -> None:
-        """Sees signals at once, even while the main thread is in compiled code, where no handler runs."""
+        """Runs in its own thread. It sees signals at once, even while the main thread runs compiled code."""
         first, interrupted = None, None
         while True:
             left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
@@ -130,20 +130,20 @@ class Listener:
                 self.end(128 + first, self.line)
 
     def _raised_in_vain(self, what: Any) -> None:
-        """Where nothing can be raised, as in a finalizer, Python tells this hook and goes on."""
+        """The hook for exceptions that Python cannot raise, as in a finalizer. For `Stopped` it ends the process."""
         if isinstance(what.exc_value, Stopped):
             self.end(128 + what.exc_value.number, self.line)
         self._unraisable(what)
 
     def end(self, status: int, line: str) -> NoReturn:
-        """Ends the process at once, with its last line."""
+        """Ends the process at once: removes unfinished files and prints the last line."""
         if not self._ending.acquire(blocking=False):
-            time.sleep(CLEANING)  # the other thread is about to
+            time.sleep(CLEANING)  # the other thread is ending the process
         for path in tuple(unfinished):
             with suppress(OSError):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         if threading.current_thread() is threading.main_thread():
-            with suppress(RuntimeError):  # the signal came amid a print
+            with suppress(RuntimeError):  # the signal came during a print
                 streams.flush()
         if line:
             _write(f"\n{line}" if os.isatty(2) else line)
@@ -151,7 +151,7 @@ class Listener:
 
 
 def _write(line: str) -> None:
-    """To standard error, past Python's own lock: the other thread may be amid a print."""
+    """Writes to standard error without Python's lock, which the other thread may hold during a print."""
     with suppress(OSError):
         os.write(2, f"{line}\n".encode(errors="replace"))
 

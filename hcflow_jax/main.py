@@ -21,7 +21,10 @@ _STOPPED = "stopped; everything that was saved is complete"
 
 
 def _with_presets(argv: Sequence[str]) -> list[str]:
-    """The arguments, with the path of a preset in place of its name: --config=demo, or configs/demo.py anywhere."""
+    """The arguments, with the names of presets replaced by their paths.
+
+    --config=demo works in every folder, and so does --config=configs/demo.py.
+    """
     made = list(argv)
     for i, argument in enumerate(argv):
         flag, equals, value = argument.partition("=")
@@ -46,8 +49,9 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
     flags.DEFINE_enum(
         "mode",
         "train",
-        ["train", "eval"],
-        "train: train, or continue from the newest checkpoint in the workdir. eval: measure the newest checkpoint.",
+        ["train", "eval", "check"],
+        "train: train, or continue from the newest checkpoint in the workdir. eval: measure the newest checkpoint. "
+        "check: say what train would do, and find mistakes; nothing is compiled or written.",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -80,7 +84,7 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
         return values
     if values.workdir is None:
         raise ConfigError("--workdir is missing: name the folder for checkpoints, samples and metrics")
-    if values.config is None and values.mode == "train":
+    if values.config is None and values.mode != "eval":
         raise ConfigError("--config is missing: name a file of configs/")
     if values.profile is not None and values.mode == "eval":
         raise ConfigError("--profile traces training steps, so it cannot be used with --mode=eval")
@@ -121,7 +125,7 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _help(values: flags.FlagValues) -> str:
-    """The text for --help. If COLUMNS is too small for absl, absl's own width is used."""
+    """The text for --help. If COLUMNS is too small for absl, absl's default width is used."""
     try:
         return values.get_help()
     except ValueError:
@@ -132,11 +136,11 @@ def _help(values: flags.FlagValues) -> str:
 
 def _act(values: flags.FlagValues) -> int:
     """Trains or evaluates; returns the exit status."""
-    # Imported here, so that a misspelt flag is reported without importing jax.
+    # These are imported here, so that a misspelt flag is reported without importing jax.
     from jax.errors import JaxRuntimeError
 
     from hcflow_jax.compiling import enable_compilation_cache
-    from hcflow_jax.training import distributed, evaluate, loop
+    from hcflow_jax.training import check, distributed, evaluate, loop
     from hcflow_jax.training.trace import parse_steps
 
     enable_compilation_cache()
@@ -144,15 +148,12 @@ def _act(values: flags.FlagValues) -> int:
         distributed.start(
             values.coordinator_address, values.num_processes, values.process_id, values.heartbeat_seconds
         )
-        if values.mode == "train":
-            loop.train(
-                values.config,
-                values.workdir,
-                profile=parse_steps(values.profile),
-                allow_config_change=values.allow_config_change,
-            )
-        else:
+        if values.mode == "eval":
             evaluate.evaluate(values.workdir, values.config)
+        else:
+            act = loop.train if values.mode == "train" else check.check
+            profile, allow = parse_steps(values.profile), values.allow_config_change
+            act(values.config, values.workdir, profile=profile, allow_config_change=allow)
     except distributed.AloneError as error:
         distributed.leave(fail(error))
     except HcflowError:  # some of them are ValueErrors
@@ -165,13 +166,13 @@ def _act(values: flags.FlagValues) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the flags and runs the mode.
+    """Parses the flags, and trains or evaluates.
 
     Args:
-      argv: the command line, its first element being the program's name; None for the process's own.
+      argv: the command line; its first element is the name of the program. None: that of the process.
 
     Returns:
-      The process's exit status (see `commands.run_main`).
+      The exit status of the process (see `commands.run_main`).
     """
     return run_main(_run, None if argv is None else argv[1:], stopped=_STOPPED)
 

@@ -1,9 +1,9 @@
-"""How fresh parameters are drawn: each leaf says its distribution, and a whole model is drawn at once.
+"""How fresh parameters are drawn: each leaf has its distribution, and one draw gives all values of a model.
 
-Compiling one random draw a tensor takes minutes on a CPU for a model of hundreds of tensors. So initialisers
-return a `Drawn` box: the value, and how it was drawn. `draw_all` needs only the boxes' shapes, which
-`jax.eval_shape` gives without compiling, and makes every value from one draw. `draw` does that for a function that
-makes parameters, and takes what is not boxed from the function itself.
+With one random draw per tensor, a model of hundreds of tensors takes minutes to compile on a CPU. So initialisers
+return a box, `Drawn`, with a value and its distribution. `draw_all` needs only the shapes in the boxes, which
+`jax.eval_shape` gives without compiling, and makes all values from one draw. `draw` does the same for a function that
+makes parameters; it computes the values that are not in boxes with the function itself.
 """
 
 from collections.abc import Callable
@@ -24,8 +24,8 @@ class Drawn(meta.AxisMetadata):
 
     Attributes:
       value: the array (or its shape).
-      scale: what the draw was multiplied by.
-      orthogonal: whether it is an orthogonal matrix (or a stack of them).
+      scale: the factor of the draw.
+      orthogonal: whether it is an orthogonal matrix (or a stack of orthogonal matrices).
     """
 
     value: Any
@@ -46,7 +46,7 @@ class Drawn(meta.AxisMetadata):
 
 
 def normal(key: Array, shape: tuple[int, ...], scale: float) -> Drawn:
-    """scale * N(0, 1) of a shape, float32."""
+    """scale * N(0, 1) of the given shape, float32."""
     return Drawn(scale * jax.random.normal(key, shape, jnp.float32), scale)
 
 
@@ -56,25 +56,25 @@ def orthogonal(key: Array, size: int, scale: float) -> Drawn:
 
 
 def unbox(tree: Any) -> Any:
-    """The values alone."""
+    """The tree with its boxes replaced by their values."""
     return meta.unbox(tree)
 
 
 def is_traced(tree: Any) -> bool:
-    """Whether jax is tracing: some leaf is a tracer, or new arrays are (inside `jax.jit`)."""
+    """Whether jax is tracing: a leaf is a tracer, or a new array is one (inside `jax.jit`)."""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in (*jax.tree.leaves(tree), jnp.zeros(())))
 
 
 def draw(key: Array, create: Callable[[Array], Any], dtype: Any = np.float32) -> Any:
-    """The parameters that `create` makes, but all boxed leaves from one draw: little is left to compile.
+    """The parameters that `create` makes, with the values of all boxes from one draw, so that little is compiled.
 
     Args:
-      key: typed key.
+      key: a typed key.
       create: key -> a tree of `Drawn` boxes and plain leaves.
-      dtype: the dtype of the boxed leaves, float32 or float64.
+      dtype: the dtype of the values in boxes, float32 or float64.
 
     Returns:
-      The tree without boxes. Its plain leaves are as `create` gives them.
+      The tree without boxes. Plain leaves have the values that `create` gives.
     """
     for_boxed, for_plain = jax.random.split(key)
     boxed = jax.eval_shape(create, key)
@@ -86,22 +86,22 @@ def draw(key: Array, create: Callable[[Array], Any], dtype: Any = np.float32) ->
     def others(key: Array) -> list[Any]:
         return [leaf for leaf in jax.tree.leaves(create(key), is_leaf=_is_box) if not _is_box(leaf)]
 
-    plain = iter(jax.jit(others)(for_plain))  # what is computed for boxes alone is not compiled
+    plain = iter(jax.jit(others)(for_plain))  # the values of boxes are not used here, so XLA removes them
     return jax.tree.unflatten(
         structure, [made if _is_box(leaf) else next(plain) for leaf, made in zip(leaves, drawn, strict=True)]
     )
 
 
 def draw_all(key: Array, boxed: Any, dtype: Any = np.float32) -> Any:
-    """Every leaf from one draw: random where boxed, zero elsewhere.
+    """Makes all leaves of a tree from one draw: random values for boxes, zeros for plain leaves.
 
     Args:
-      key: typed key.
-      boxed: tree of `Drawn` boxes and plain leaves; only shapes are read, so `jax.eval_shape` may have made it.
+      key: a typed key.
+      boxed: a tree of `Drawn` boxes and plain leaves. Only shapes are read, so it may come from `jax.eval_shape`.
       dtype: the dtype of the result, float32 or float64 (which jax must have enabled).
 
     Returns:
-      The same tree without boxes, numpy arrays.
+      The tree without boxes; its leaves are numpy arrays.
     """
     leaves, structure = jax.tree.flatten(boxed, is_leaf=_is_box)
     sizes = [leaf.value.size if isinstance(leaf, Drawn) else 0 for leaf in leaves]
@@ -127,18 +127,19 @@ def _leaf(leaf: Any, draw: np.ndarray) -> np.ndarray:
 
 
 def path_name(path: tuple[Any, ...]) -> str:
-    """The name of a leaf, '/'-joined, such as "decoder/8/stage_0/style_in/w"."""
+    """The name of a leaf: its path joined by "/", such as "decoder/8/stage_0/style_in/w"."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def first_difference(one: Any, other: Any) -> tuple[str, Any, Any] | None:
-    """The first leaf, by name, that two trees do not have in the same shape.
+    """The first leaf, in the order of names, whose shapes in two trees differ.
 
     Args:
       one, other: trees of arrays, or of their shapes.
 
     Returns:
-      Its name, such as "style/layer_0/b", and its shape in each, None where it is missing; None if there is no such.
+      Its name, such as "style/layer_0/b", and its shape in each tree (None if it is missing there); or None if the
+      trees do not differ.
     """
     left, right = _shapes(one), _shapes(other)
     for name in sorted(left.keys() | right.keys()):

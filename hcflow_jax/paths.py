@@ -1,7 +1,7 @@
-"""Paths that people write: `~` is put in, and what names nothing on this machine's file systems is refused by name.
+"""Paths that users write: `~` is expanded, and paths that are not on this machine's file systems are refused.
 
-Every path that a command, a config or a function takes goes through `local`; nothing else expands `~`. This imports
-no other module of the package but its errors.
+Every path that a command, a config or a function takes goes through `local`; nothing else expands `~`. From this
+package, the module imports only the errors.
 """
 
 import atexit
@@ -17,20 +17,23 @@ from hcflow_jax.errors import InputError
 Given = str | bytes | os.PathLike[str]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//?)")
-# Orbax takes the path above its files as a pattern, and TensorStore wants UTF-8 in JSON and reads \ as /.
+# Orbax uses a path as a pattern for its files. TensorStore writes paths as UTF-8 in JSON, and reads \ as /.
 _UNSAFE = re.compile(r"[*?\[\]\\\"\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def local(given: Given, what: str = "") -> Path:
-    """The path that somebody wrote, `~` and `~user` replaced by that home; `~` of nobody is part of a name.
+    """Checks a path that a user wrote, and replaces `~` and `~user` by the home directory.
+
+    If there is no such user, `~user` is a part of the name.
 
     Args:
-      given: the path, as it was written. A `Path` has lost what it was written as: `gs://a` is `gs:/a` in it.
+      given: the path. Give it as it was written, if possible: a `Path` turns `gs://a` into `gs:/a`.
       what: the option, field or argument, for the message.
 
     Raises:
-      InputError: it is no path at all, is empty, has a NUL character, has a scheme (gs://, s3://, file://, ...),
-        needs a home where there is none, or has characters that this locale's file names cannot have.
+      InputError: the path is not a text or a Path, is empty, has a NUL character, has a scheme (gs://, s3://,
+        file://, ...), needs a home directory that is unknown, or has characters that file names cannot have in this
+        locale.
     """
     try:
         text = os.fsdecode(given)
@@ -58,7 +61,10 @@ def local(given: Given, what: str = "") -> Path:
 
 
 def file_name(text: str, most: int = 255) -> str:
-    """A text as the name of a file of at most `most` bytes; characters that no name can have here as their codes."""
+    """A text as a file name of at most `most` bytes.
+
+    If this locale's file names cannot have all its characters, the characters that are not ASCII become codes.
+    """
     try:
         os.fsencode(text)
     except UnicodeEncodeError:
@@ -70,26 +76,26 @@ def file_name(text: str, most: int = 255) -> str:
 
 
 def plain(directory: Path) -> Path:
-    """A directory under a name that every library takes: its own, or a link to it among the temporary files.
+    """A path of a directory that every library can use: its own path, or that of a temporary link to it.
 
-    Orbax, TensorStore and TensorFlow Datasets do not find, or lose, what lies below a name with `[`, `*`, `?`, `\\`,
-    `"` or a line break, or one that is not UTF-8. The link is there until the process ends.
+    Orbax, TensorStore and TensorFlow Datasets do not find, or lose, files below a name with `[`, `*`, `?`, `\\`, `"`
+    or a line break, or below a name that is not UTF-8. The link is removed when the process ends.
 
     Args:
-      directory: one that is there.
+      directory: a directory that exists.
     """
     directory = directory.absolute()
     return _linked(directory) if _UNSAFE.search(str(directory)) else directory
 
 
 def own_names(text: str) -> str:
-    """A message of a library, with directories' own names in place of what `plain` called them."""
+    """The message of a library, with the links that `plain` made replaced by the paths of their directories."""
     for link, directory in _links.items():
         text = text.replace(link, directory)
     return text
 
 
-_links: dict[str, str] = {}  # link: directory
+_links: dict[str, str] = {}  # link -> directory
 
 
 @functools.cache

@@ -1,18 +1,18 @@
-"""SIGINT, SIGTERM and SIGHUP end a command in good order: one line, and the status 128 + the signal's number.
+"""SIGINT, SIGTERM and SIGHUP stop a command cleanly: it prints one line, and its status is 128 + the signal's number.
 
-Commands go through `run`. What the first signal does depends on what the main thread is doing:
+Commands are run by `run`. The effect of the first signal depends on what the main thread is doing:
 
-    at work                 `Stopped` is raised there, so that what is half written is removed on its way
-    inside `noted`          it is noted, so that a training step is finished and saved
-    importing               the process ends at once: nothing is half written, and packages may catch what is raised
-    in compiled code        as at work, once that returns; after `listener.STUCK` seconds the process ends at once
+    Python code             `Stopped` is raised there, so that unfinished files are removed
+    inside `noted`          the signal is only noted, so that a training step is finished and saved
+    importing               the process ends at once: no file is unfinished, and packages may catch exceptions
+    compiled code           as in Python code, when it returns; the process ends after `listener.STUCK` seconds
 
-A second SIGINT ends the process at once; any other second signal changes nothing. Signals that were ignored at the
-start stay ignored: SIGHUP under `nohup`, SIGINT of a job that a script starts with `&`.
+A second SIGINT ends the process at once; any other second signal has no effect. Signals that were ignored at the
+start stay ignored, such as SIGHUP under `nohup`, or SIGINT in a job that a script starts with `&`.
 
-The process is ended at once only where it is the command's own. Where Python code calls a command or trains,
-`Stopped` is raised instead, for SIGINT a KeyboardInterrupt, and the handlers are gone when the call returns. Outside
-the main thread no handler is set.
+Only a process that belongs to the command is ended at once. If Python code calls a command or trains, `Stopped` is
+raised instead (for SIGINT it is also a KeyboardInterrupt), and the handlers are removed when the call returns.
+Outside the main thread no handlers are set.
 """
 
 import signal
@@ -27,11 +27,11 @@ from hcflow_jax.listener import SIGNALS, Listener, Stopped, stopped, unfinished
 __all__ = ["READER_GONE", "Stopped", "begin", "came", "noted", "run", "stopped", "unfinished", "withheld"]
 
 READER_GONE = 141  # 128 + SIGPIPE
-FAILED = 2  # of a file that cannot be read or written, with one line
+FAILED = 2  # the status if a file cannot be read or written
 
 
 def _called_alone() -> bool:
-    """Whether all that runs is this package and the script that called it: no notebook, no other program."""
+    """Whether only this package and the script that called it are running: no notebook, no other program."""
     frame = sys._getframe()
     while frame is not None:
         if frame.f_globals.get("__name__", "").partition(".")[0] not in ("hcflow_jax", "__main__", "runpy"):
@@ -44,7 +44,7 @@ _active: Listener | None = None
 
 
 def begin() -> None:
-    """Listens for as long as the process lives: for a command whose process this is, as early as can be."""
+    """Sets the handlers until the process ends. A command that owns its process calls it as early as possible."""
     global _active
     if _active is None and threading.current_thread() is threading.main_thread():
         streams.open_missing()
@@ -54,7 +54,7 @@ def begin() -> None:
 
 @contextmanager
 def _listening() -> Iterator[Listener]:
-    """The listener that is there, or one for the block. Outside the main thread one that hears nothing."""
+    """The active listener, or a new one for the block. Outside the main thread, a listener without handlers."""
     global _active
     if threading.current_thread() is not threading.main_thread():
         yield Listener(owns=False)
@@ -72,12 +72,13 @@ def _listening() -> Iterator[Listener]:
 
 @contextmanager
 def noted(note: Callable[[int], None]) -> Iterator[None]:
-    """Inside, the first signal is only noted.
+    """Inside the block, the first signal is only noted.
 
-    SIGTERM is heard even if it was ignored before: job scripts ignore it for themselves, and commands inherit that.
+    SIGTERM is noted even if it was ignored before: job scripts ignore it for themselves, and their commands inherit
+    that.
 
     Args:
-      note: is given the signal's number, in the main thread.
+      note: is called with the number of the signal, in the main thread.
     """
     with _listening() as listener:
         main = threading.current_thread() is threading.main_thread()
@@ -95,7 +96,7 @@ def noted(note: Callable[[int], None]) -> Iterator[None]:
 
 @contextmanager
 def withheld() -> Iterator[None]:
-    """Processes that are started inside never get the signals: whoever starts them sees to their end."""
+    """Processes that are started inside the block do not get the signals. The caller must end them itself."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -104,7 +105,7 @@ def withheld() -> Iterator[None]:
 
 
 def came() -> bool:
-    """Whether a signal has broken off what was going on: what fails from then on fails because of it."""
+    """Whether a signal has interrupted the command. Errors after that are consequences of the interruption."""
     return _active is not None and _active.raised
 
 
@@ -112,13 +113,14 @@ def run(function: Callable[[], int], line: str = "stopped", *, owns: bool = Fals
     """Runs a command.
 
     Args:
-      function: the command; returns its exit status.
-      line: what is said on stderr if it is stopped.
-      owns: whether the process is the command's own, if nothing else called it. It may then be ended at once.
+      function: the command; it returns its exit status.
+      line: the line to print on stderr if a signal stops the command.
+      owns: whether the process belongs to the command, if no other program called it. Then a signal may end it at
+        once.
 
     Returns:
-      The exit status: that of the function; 128 + the signal's number if it was stopped; 141 if the reader of what it
-      prints is gone; 2, after one line, for what cannot be read, written or printed.
+      The exit status: that of the function; 128 + the signal's number if a signal stopped it; 141 if the reader of
+      its output is gone; 2, after one line, if a file cannot be read or written or the output cannot be printed.
     """
     if owns and _called_alone():
         begin()
@@ -133,7 +135,7 @@ def run(function: Callable[[], int], line: str = "stopped", *, owns: bool = Fals
             told = status == READER_GONE or getattr(error, "told", isinstance(error, SystemExit))
             if isinstance(error, OSError) and status == FAILED:
                 line = f"error: {error}"
-            if listener.raised and listener.owns:  # without the interpreter's end, which waits for threads
+            if listener.raised and listener.owns:  # not by returning: at its end the interpreter waits for threads
                 listener.end(status, "" if told else line)
             if not told:
                 streams.say(line, sys.stderr)
@@ -149,14 +151,14 @@ def run(function: Callable[[], int], line: str = "stopped", *, owns: bool = Fals
 
 
 def _status(error: BaseException, listener: Listener) -> int | None:
-    """The status of a command that raised; None if it is to be raised on."""
+    """The exit status for an exception; None if it must be raised again."""
     if listener.raised and listener.first is not None:
         return 128 + listener.first
     if isinstance(error, Stopped):
         return 128 + error.number
     if isinstance(error, KeyboardInterrupt):
         return 128 + signal.SIGINT
-    if isinstance(error, SystemExit) and error.code in (None, 0):  # of --help, which has printed
+    if isinstance(error, SystemExit) and error.code in (None, 0):  # from --help, which has printed its text
         return 0
     if isinstance(error, BrokenPipeError):
         return READER_GONE

@@ -1,4 +1,4 @@
-"""Standard input, output and error that are closed, or whose reader is gone: no traceback, and no wrong file."""
+"""Handles standard streams that are closed, or whose reader is gone: no traceback, and no output in a wrong file."""
 
 import os
 import sys
@@ -7,22 +7,22 @@ from typing import TextIO
 
 
 def open_missing() -> None:
-    """Opens the null device in place of each standard stream that is closed.
+    """Opens the null device for each standard stream that is closed.
 
-    Otherwise the next file that is opened gets its number, and what a library prints goes into that file.
+    Otherwise the next file that is opened gets the stream's number, and libraries print into that file.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)  # it gets the lowest free number
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  (as long as the process lives)
 
 
 def silence(stream: TextIO) -> None:
-    """Sends a stream whose reader is gone to the null device, with what it still holds."""
+    """Redirects a stream whose reader is gone to the null device, with its buffered text."""
     with suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
@@ -30,7 +30,7 @@ def silence(stream: TextIO) -> None:
 
 
 def say(line: str, stream: TextIO | None) -> None:
-    """Prints one line at once. A stream that takes none, or is None, is no error: the work is worth more."""
+    """Prints one line and flushes it. A stream that is None or cannot be written is no error: the work must go on."""
     if stream is None:
         return
     try:
@@ -42,10 +42,11 @@ def say(line: str, stream: TextIO | None) -> None:
 
 
 def flush() -> OSError | None:
-    """Hands over what was printed so far.
+    """Flushes standard output and standard error.
 
     Returns:
-      What hindered it. The stream is silent from then on, so that the interpreter has nothing to say when it ends.
+      The first error, or None. A stream that raised one is redirected to the null device, so that the interpreter
+      does not report it again at its end.
     """
     hindered = None
     for stream in (sys.stdout, sys.stderr):

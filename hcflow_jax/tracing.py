@@ -1,9 +1,9 @@
-"""Traced programs, kept for the next process beside the compiled ones.
+"""Stores traced programs for later processes, beside the compiled ones.
 
-Before XLA can look for a compiled program, Python traces the model and writes out the program that is to be compiled:
-for a deep flow seconds, at every start. Where compiled programs are kept (`compiling`), so is that text, as
-`jax.export` writes it, under everything that it depends on: this package's source, the libraries' versions, JAX's
-settings, the caller's config, the shapes.
+Before XLA can look up a compiled program, Python must trace the model to get the program's text. For a deep flow this
+takes seconds, at every start. So the text is stored in the folder of compiled programs (`compiling`), in the format
+of `jax.export`. The name of the file is a digest of all that the program depends on: the source of this package, the
+versions of libraries, JAX's settings, the caller's config and the shapes.
 """
 
 import hashlib
@@ -30,15 +30,15 @@ _log = logging.getLogger(__name__)
 
 
 def traced_once(function: Callable[..., Any], about: str) -> Callable[..., Any]:
-    """A function, compiled; its traced program is read from the compilation cache if a process wrote it there before.
+    """Compiles a function. If an earlier process has stored its traced program, it is not traced again.
 
     Args:
-      function: a function of trees of arrays (dicts, lists, tuples), without gradients, for one device. What it
-        closes over must follow from `about`.
-      about: the function's name, and what it depends on besides this package's source.
+      function: a function of trees of arrays (dicts, lists, tuples), for one device. It cannot be differentiated.
+        `about` must determine all values that it uses besides its arguments.
+      about: the function's name, and everything that it depends on besides this package's source.
 
     Returns:
-      The same function. Without a compilation cache it is `jax.jit`'s.
+      The compiled function. Without a compilation cache it is the result of `jax.jit`.
     """
     plain = jax.jit(function, compiler_options=compile_options())
     programs: dict[Any, Callable[..., Any]] = {}
@@ -60,7 +60,7 @@ def traced_once(function: Callable[..., Any], about: str) -> Callable[..., Any]:
 
 
 def _surroundings() -> tuple[Any, ...]:
-    """Whatever else a program depends on."""
+    """What a program depends on besides `about` and the shapes."""
     settings = {k: v for k, v in jax.config.values.items() if not any(word in k for word in _ELSEWHERE)}
     return _versions(), jax.default_backend(), sorted(settings.items())
 
@@ -82,15 +82,15 @@ def _read(file: Path) -> export.Exported | None:
         return export.deserialize(bytearray(program))
     except FileNotFoundError:
         return None
-    except Exception as error:  # another's file, or half a one: as good as none
+    except Exception as error:  # the file is damaged or incompatible: trace again
         _log.warning("%s cannot be read (%s); tracing again", file, error)
         return None
 
 
 def _write(file: Path, exported: export.Exported) -> export.Exported:
-    """Writes it, all at once or not at all; a disk that is full costs the next process its time and nothing else."""
+    """Stores a traced program, and returns it. If it cannot be written, later processes must only trace again."""
     if file.parent.parent.is_dir() and not os.access(file.parent.parent, os.W_OK):
-        return exported  # a cache that others filled, and this user only reads
+        return exported  # the cache is read-only for this user
     program = bytes(exported.serialize())
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@
 #   use_venv NAME          the directory in the repository that holds the environment, instead of .venv
 #   find_release X.Y       prints a Python of that release, on PATH or pyenv's; its status is 1 where there is none
 #   ensure_browser         finds Chromium for tests, or installs Debian's where it may; its status is 1 without
+#   ensure_slurm           likewise SLURM's programs, for the test of a cluster
 #   quick_on_cpu           settles threads and memory for a run on the CPU
 #   keep_compiled          lets JAX keep compiled programs between runs
 #
@@ -135,6 +136,22 @@ ensure_browser() {
   say "no browser: install chromium (on Debian: apt install chromium)"
   return 1
 }
+
+# SLURM's programs for a test: finds them, or installs Debian's where it may; its status is 1 without.
+ensure_slurm() {
+  find_slurm && return
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    say "installing slurm-wlm and munge"
+    logged apt-get update
+    logged env DEBIAN_FRONTEND=noninteractive \
+      apt-get -o DPkg::Lock::Timeout=600 install -y --no-install-recommends slurm-wlm munge
+    find_slurm && return
+  fi
+  say "no SLURM: install slurm-wlm and munge (on Debian: apt install slurm-wlm munge), and run as root"
+  return 1
+}
+
+find_slurm() { PATH="$PATH:/usr/sbin" command -v slurmctld >/dev/null 2>&1 && PATH="$PATH:/usr/sbin" command -v munged >/dev/null 2>&1; }
 
 find_browser() { command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1; }
 

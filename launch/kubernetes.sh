@@ -15,6 +15,8 @@
 #   --gpus=N                 GPUs a host (default 8)
 #   --tpu=TYPE:TOPOLOGY      TPUs instead, as GKE names them; HOSTS times CHIPS make up the topology
 #   --chips=N                TPU chips a host (default 4)
+#   --slices=N               so many TPUs of that topology in one run (default 1), each on a node pool of its own
+#   --queue=NAME             a LocalQueue of Kueue, which starts the run when its quota allows it
 #   --restarts=N             how often a lost process is made up for (default 20)
 #   --dry-run                print what would be done, a command a line
 # After --: arguments of hcflow_jax.main; paths as the image has them, the workdir below /runs.
@@ -22,7 +24,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 source "$ROOT/launch/_launch.sh"
 
-action="" name=hcflow image="" claim="" hosts=1 gpus=8 tpu="" chips=4 restarts=20 where=()
+action="" name=hcflow image="" claim="" hosts=1 gpus=8 tpu="" chips=4 slices=1 queue="" restarts=20 where=()
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
   case "$1" in
     -h | --help) show_help "${BASH_SOURCE[0]}" ;;
@@ -36,6 +38,8 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
     --gpus=*) gpus="${1#*=}" ;;
     --tpu=*) tpu="${1#*=}" ;;
     --chips=*) chips="${1#*=}" ;;
+    --slices=*) slices="${1#*=}" ;;
+    --queue=?*) queue="${1#*=}" ;;
     --restarts=*) restarts="${1#*=}" ;;
     *) refuse "$1: no such option of launch/kubernetes.sh; arguments of hcflow_jax.main stand after --" ;;
   esac
@@ -50,7 +54,10 @@ check_training() {
   whole "$hosts" --hosts
   whole "$gpus" --gpus
   whole "$chips" --chips
+  whole "$slices" --slices
   whole "$restarts" --restarts
+  [ -z "$queue" ] || plain_name "$queue" --queue
+  [ "$slices" -eq 1 ] || [ -n "$tpu" ] || refuse "--slices=$slices: only TPUs have slices; on GPUs, give more --hosts"
   [[ "$tpu" =~ ^([a-z0-9-]+:[0-9]+(x[0-9]+)+)?$ ]] || refuse "--tpu=$tpu: expected TYPE:TOPOLOGY, such as tpu-v5-lite-podslice:4x4"
   topology="${tpu#*:}"
   if [ -n "$tpu" ] && [ "$((${topology//x/*}))" != "$((hosts * chips))" ]; then
@@ -81,7 +88,7 @@ devices_of() { local i list=0; for ((i = 1; i < $1; i++)); do list="$list,$i"; d
 # On GPUs the pod's number is the process's, and with its devices named JAX asks the cluster for nothing. On TPUs it
 # finds the others by itself.
 manifest() {
-  local command='exec python -m hcflow_jax.main \"$@\"' selector='{}' resource=nvidia.com/gpu each="$gpus" environment="" text
+  local command='exec python -m hcflow_jax.main \"$@\"' selector='{}' resource=nvidia.com/gpu each="$gpus" environment="" labels="{}" annotations="{}" text
   if [ -n "$tpu" ]; then
     selector="{cloud.google.com/gke-tpu-accelerator: ${tpu%:*}, cloud.google.com/gke-tpu-topology: $topology}"
     resource=google.com/tpu each="$chips"
@@ -91,9 +98,14 @@ manifest() {
                     - {name: JAX_PLATFORMS, value: \"cuda,cpu\"}
                     - {name: XLA_PYTHON_CLIENT_MEM_FRACTION, value: \"0.92\"}"
   fi
+  [ -z "$queue" ] || labels="{kueue.x-k8s.io/queue-name: $queue}"
+  [ "$slices" -eq 1 ] || annotations="{alpha.jobset.sigs.k8s.io/exclusive-topology: cloud.google.com/gke-nodepool}"
   text="$(grep -v '^#' "$ROOT/launch/jobset.yaml")"
   fill() { text=${text//"@$1@"/"$2"}; }
   fill NAME "$name"
+  fill LABELS "$labels"
+  fill ANNOTATIONS "$annotations"
+  fill SLICES "$slices"
   fill RESTARTS "$restarts"
   fill HOSTS "$hosts"
   fill SELECTOR "$selector"

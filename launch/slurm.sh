@@ -5,13 +5,14 @@
 #
 # Before --:
 #   --nodes=N           nodes (default 1)
-#   --gpus=N            GPUs a node (default 8); one process a node drives them all
+#   --gpus=N            GPUs a node (default 8); one process a node drives them all. 0: trains on the CPUs
 #   --cpus=N            processor cores a node (default: what the cluster gives)
 #   --time=HH:MM:SS     the limit; five minutes before it the run saves and ends
 #   --partition=, --account=, --qos=, --constraint=     as sbatch has them
 #   --name=NAME         of the job (default hcflow)
 #   --requeue           submit it again where it reached its limit or was preempted
-#   --extra=NAME        what to install into .venv, here, before submitting: cuda12 (default) or cuda13
+#   --extra=NAME        what to install into .venv, here, before submitting: cuda12, cuda13, or demo for CPUs
+#                       (default: cuda12, without GPUs demo)
 #   --dry-run           print what would be done, a command a line
 # After it: arguments of hcflow_jax.main. The repository and the workdir lie on a file system that all nodes share.
 set -euo pipefail
@@ -19,7 +20,7 @@ here="$PWD"
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 source "$ROOT/launch/_launch.sh"
 
-nodes=1 gpus=8 cpus="" extra=cuda12 name=hcflow requeue="" limit="" headers=()
+nodes=1 gpus=8 cpus="" extra="" name=hcflow requeue="" limit="" headers=()
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
   case "$1" in
     -h | --help) show_help "${BASH_SOURCE[0]}" ;;
@@ -37,11 +38,13 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
   shift
 done
 whole "$nodes" --nodes
-whole "$gpus" --gpus
+[ "$gpus" = 0 ] || whole "$gpus" --gpus
 [ -z "$cpus" ] || whole "$cpus" --cpus
 plain_name "$name" --name
 [[ "$limit" =~ ^(([0-9]+-)?[0-9]+(:[0-9]{2}){0,2})?$ ]] || refuse "--time=$limit: expected MINUTES, HH:MM:SS or DAYS-HH:MM:SS"
-[[ "$extra" =~ ^cuda1[23]$ ]] || refuse "--extra=$extra: expected cuda12 or cuda13"
+platforms=cuda,cpu
+if [ "$gpus" = 0 ]; then platforms=cpu extra="${extra:-demo}"; else extra="${extra:-cuda12}"; fi
+[[ "$extra" =~ ^(cuda12|cuda13|demo)$ ]] || refuse "--extra=$extra: expected cuda12, cuda13 or demo"
 take_training "$here" "${@:2}"
 needs sbatch
 
@@ -50,14 +53,15 @@ needs sbatch
 [ -z "$requeue" ] || headers+=(--requeue)
 
 job() {
-  local header
+  local header gpu_header=()
+  [ "$gpus" = 0 ] || gpu_header=("--gpus-per-node=$gpus")
   echo "#!/usr/bin/env bash"
-  for header in "--job-name=$name" "--nodes=$nodes" --ntasks-per-node=1 "--gpus-per-node=$gpus" \
+  for header in "--job-name=$name" "--nodes=$nodes" --ntasks-per-node=1 ${gpu_header[@]+"${gpu_header[@]}"} \
     ${headers[@]+"${headers[@]}"} --signal=TERM@300 "--output=$workdir/slurm-%j.log" --open-mode=append; do
     echo "#SBATCH $(quoted "$header")"
   done
   quoted cd "$ROOT"
-  quoted export JAX_PLATFORMS=cuda,cpu XLA_PYTHON_CLIENT_MEM_FRACTION=0.92
+  quoted export "JAX_PLATFORMS=$platforms" XLA_PYTHON_CLIENT_MEM_FRACTION=0.92
   quoted export "JAX_COMPILATION_CACHE_DIR=$workdir/.xla"
   echo "status=0"
   printf '%s || status=$?\n' "$(quoted srun ${cpus:+"--cpus-per-task=$cpus"} --kill-on-bad-exit=1 "$PY" -m hcflow_jax.main "${training[@]}")"

@@ -80,6 +80,7 @@ case "$tier" in
     attempt "tests marked slow or full" tests "$FULL"
     ;;
   all)
+    attempt "SLURM for the test of a cluster" ensure_slurm
     attempt "tests marked all" tests all
     JAX_ENABLE_X64=1 attempt "tests with 64 bits enabled" tests "$ELSEWHERE" "${WIDE[@]}"
     for release in "${RELEASES[@]}"; do attempt "tests on Python $release" rerun_on "$release"; done

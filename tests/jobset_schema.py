@@ -51,7 +51,12 @@ SCHEMA = _fields(
     "apiVersion kind metadata spec",
     apiVersion=dict(const="jobset.x-k8s.io/v1alpha2"),
     kind=dict(const="JobSet"),
-    metadata=_fields("name", name=dict(type="string", pattern="^[a-z]([a-z0-9-]*[a-z0-9])?$")),
+    metadata=_fields(
+        "name",
+        name=dict(type="string", pattern="^[a-z]([a-z0-9-]*[a-z0-9])?$"),
+        labels=_TEXTS,
+        annotations=_TEXTS,
+    ),
     spec=_fields(
         "replicatedJobs",
         network=_fields("", enableDNSHostnames=dict(type="boolean"), publishNotReadyAddresses=dict(type="boolean")),

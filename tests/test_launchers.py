@@ -149,6 +149,18 @@ def test_a_jobset_on_tpus_leaves_finding_them_to_jax():
     assert container["resources"] == {"limits": {"google.com/tpu": 4}}
 
 
+def test_a_jobset_of_several_slices_waits_in_a_queue():
+    plain = manifest("--hosts=16", "--tpu=tpu-v6e-slice:8x8")
+    assert plain["metadata"]["labels"] == plain["metadata"]["annotations"] == {}
+    made = manifest("--hosts=16", "--tpu=tpu-v6e-slice:8x8", "--slices=2", "--queue=research")
+    assert made["metadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "research"}
+    assert made["metadata"]["annotations"] == {
+        "alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"
+    }
+    (job,) = made["spec"]["replicatedJobs"]
+    assert (job["replicas"], job["template"]["spec"]["parallelism"]) == (2, 16)
+
+
 def test_a_jobset_is_watched_and_deleted():
     (logs,) = dry("kubernetes.sh", "logs", "--dry-run", "--name=hc", "--namespace=n")
     assert shlex.split(logs)[:3] == ["kubectl", "logs", "--namespace=n"] and "jobset-name=hc," in logs
@@ -242,6 +254,8 @@ ALL = ["local.sh", "slurm.sh", "tpu_pod.sh", "kubernetes.sh"]
         (["kubernetes.sh"], ["train", "--image=a", *TRAINING], "--claim=: expected lower-case letters"),
         (["kubernetes.sh"], [*JOBSET, "--tpu=v5e", *TRAINING], "--tpu=v5e: expected TYPE:TOPOLOGY"),
         (["kubernetes.sh"], [*JOBSET, "--hosts=2", "--tpu=t:4x4", *TRAINING], "are 8 chips, not 4x4"),
+        (["kubernetes.sh"], [*JOBSET, "--slices=2", *TRAINING], "only TPUs have slices"),
+        (["kubernetes.sh"], [*JOBSET, "--queue=A b", *TRAINING], "--queue=A b: expected lower-case letters"),
         (["kubernetes.sh"], [*JOBSET, *TRAINING[:2], "--workdir=/a"], "the volume is mounted at /runs"),
     ],
 )

@@ -57,7 +57,7 @@ def test_train_then_eval(command, tmp_path):
         (["--config.trian.num_steps=3"], "--config.trian.num_steps: no field 'trian' .* mean 'train'"),
         (["--config.train.num_steps=three"], "flag --config.train.num_steps=three: invalid"),
         (["--wrkdir=x"], "Unknown command line flag 'wrkdir'"),
-        (["--mode=test"], "flag --mode=test: value should be one of <train|eval>"),
+        (["--mode=test"], "flag --mode=test: value should be one of <train|eval|check>"),
         (["stray"], "stray"),
         (["--profile=3"], "--profile=3: expected FIRST:LAST"),
         (["--profile=3:2"], "--profile=3:2: expected FIRST:LAST"),

@@ -28,6 +28,7 @@ ensure_env() {
   echo "install $1 $place $VENV_NAME" >>"$TOP/calls"
 }
 ensure_browser() { echo browser >>"$TOP/calls"; [ "$FAILS" != browser ]; }
+ensure_slurm() { echo slurm >>"$TOP/calls"; [ "$FAILS" != slurm ]; }
 find_release() { [ "$1" = 3.13 ] && echo python3.13; }
 """
 
@@ -82,10 +83,10 @@ def test_a_missing_python_fails_and_the_rest_is_run(start):
     status, calls, said = start("launch/test.sh", "--all")
     assert status == 1
     assert said.count("FAILED: tests on Python 3.12") == 2 and "no Python 3.12" in said
-    assert " -m all " in calls[1]
-    assert "x64=1" in calls[2] and f"-m {ELSEWHERE} tests/test_" in calls[2]
-    assert calls[3] == "install dev into a new .venv-3.13"
-    assert calls[4].startswith(".venv-3.13/bin/python x64=0") and f"-m {ELSEWHERE} -n" in calls[4]
+    assert calls[1] == "slurm" and " -m all " in calls[2]
+    assert "x64=1" in calls[3] and f"-m {ELSEWHERE} tests/test_" in calls[3]
+    assert calls[4] == "install dev into a new .venv-3.13"
+    assert calls[5].startswith(".venv-3.13/bin/python x64=0") and f"-m {ELSEWHERE} -n" in calls[5]
 
 
 def test_arguments_of_ones_own_run_in_one_process(start):

@@ -108,7 +108,7 @@ class Model(ImageModel):
 
 def install(setattr_: Callable[[Any, str, Any], None] = setattr, model: type[Model] = Model) -> None:
     """Puts the model in the real one's place, with a monkeypatch's setattr or for good."""
-    from hcflow_jax.training import evaluate, loop
+    from hcflow_jax.training import check, evaluate, loop
 
-    for module in (loop, evaluate):
+    for module in (loop, evaluate, check):
         setattr_(module, "models", types.SimpleNamespace(build=lambda config: model()))

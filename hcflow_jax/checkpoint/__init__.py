@@ -1,8 +1,9 @@
 """Saves and restores checkpoints: the only package that uses Orbax.
 
-A step is stored in WORKDIR/checkpoints/STEP with its config and the versions of the libraries, so a path is enough to
-use a model. Orbax writes it under another name and renames it when it is complete. Then it is sealed (`files`), so
-that later damage is noticed. To share a model, write its weights and its config to one file (`weights_file`).
+A checkpoint is stored in WORKDIR/checkpoints/STEP with its config and the versions of the libraries, so a path is
+enough to use a model. Orbax writes it under another name and renames it when it is complete. Then it is sealed
+(`files`), so that later damage is noticed. To share a model, write its weights and its config to one file
+(`weights_file`).
 """
 
 from typing import TYPE_CHECKING, Any

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from hcflow_jax.checkpoint.files import CHECKPOINTS
 from hcflow_jax.config import config_from_plain
 
-CONFIG = "config.json"  # of a workdir: training writes it before the first step
+CONFIG = "config.json"  # in a workdir; training writes it before the first step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,8 +20,8 @@ class About:
     """The config and the metadata of a run.
 
     Attributes:
-      config: the whole config, locked; None where neither `CONFIG` nor a checkpoint is there yet.
-      metadata: the metadata of the newest checkpoint (see `Checkpoint.metadata`); empty where there is none yet.
+      config: the whole config, locked; None if neither `CONFIG` nor a checkpoint exists yet.
+      metadata: the metadata of the newest checkpoint (see `Checkpoint.metadata`); empty if there is none yet.
     """
 
     config: ConfigDict | None
@@ -29,11 +29,11 @@ class About:
 
 
 def read(workdir: Path) -> About:
-    """Reads the config and the metadata of a run. Missing and half-written files are ignored.
+    """Reads the config and the metadata of a run. Missing and incomplete files are ignored.
 
     Args:
-      workdir: the workdir of the run. Workdirs of earlier versions have no `CONFIG`: their newest checkpoint tells
-        the config.
+      workdir: the workdir of the run. Workdirs of earlier versions have no `CONFIG`; then the config is that of the
+        newest checkpoint.
 
     Raises:
       ConfigError: the config's family of models is not registered.
@@ -41,7 +41,7 @@ def read(workdir: Path) -> About:
     plain = _json(workdir / CONFIG)
     root = workdir / CHECKPOINTS
     steps = sorted((int(path.name) for path in root.glob("*") if path.name.isdigit()), reverse=True)
-    for step in steps:  # the newest may be removed, or its files may not be there yet
+    for step in steps:  # a running process may remove a step, or may not have written its files yet
         config, metadata = (_json(root / str(step) / part / "metadata") for part in ("config", "metadata"))
         if config is not None and metadata is not None:
             return About(config_from_plain(plain or config), metadata)
@@ -49,7 +49,7 @@ def read(workdir: Path) -> About:
 
 
 def _json(file: Path) -> dict[str, Any] | None:
-    """The object in a JSON file; None if there is none."""
+    """The object in a JSON file; None if the file cannot be read or has no object."""
     with suppress(OSError, ValueError):
         found = json.loads(file.read_text())
         return found if isinstance(found, dict) else None

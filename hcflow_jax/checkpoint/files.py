@@ -1,4 +1,4 @@
-"""Seals a checkpoint: records its files when all are complete, and compares them before reading."""
+"""The seal of a checkpoint: it records all files when they are complete. They are compared with it before reading."""
 
 import hashlib
 import json
@@ -9,17 +9,17 @@ from typing import Any
 from hcflow_jax.errors import HcflowError
 from hcflow_jax.files import replacing
 
-CHECKPOINTS = "checkpoints"  # of a workdir
-UNREADABLE = "unreadable"
+CHECKPOINTS = "checkpoints"  # the folder of checkpoints in a workdir
+UNREADABLE = "unreadable"  # the folder in a workdir for checkpoints that cannot be read
 SEAL = "seal.json"
 PARTS = ("state", "config", "metadata")
-WEIGHTS = "ema"  # the only part of a checkpoint of weights alone
+WEIGHTS = "ema"  # the only part of the state in a checkpoint that has only weights
 
-_SIZES = "sizes.json"  # what older checkpoints have in the seal's stead: sizes alone
+_SIZES = "sizes.json"  # older checkpoints have it instead of a seal; it has only sizes
 
 
 class CheckpointError(HcflowError):
-    """A checkpoint is missing, incomplete, damaged or of another model; the message names it and says what to do."""
+    """A checkpoint is missing, incomplete, damaged or of another model. The message names it and says what to do."""
 
 
 def _describe(file: Path) -> dict[str, Any]:
@@ -28,18 +28,18 @@ def _describe(file: Path) -> dict[str, Any]:
 
 
 def is_sealed(directory: Path) -> bool:
-    """Whether a step has a seal."""
+    """Whether the directory of a step has a seal."""
     return (directory / SEAL).exists()
 
 
 def seal(directory: Path) -> None:
-    """Records size and SHA-256 of every file of a step, completely or not at all.
+    """Writes the seal: size and SHA-256 of every file of a step. It is written completely or not at all.
 
     Args:
       directory: the directory of a complete step. `check` ignores files that are written later.
 
     Raises:
-      OSError: a file cannot be read, or the seal not written.
+      OSError: a file cannot be read, or the seal cannot be written.
     """
     files = sorted(path for path in directory.rglob("*") if path.is_file() and not _is_seal(path))
     described = {str(file.relative_to(directory)): _describe(file) for file in files}
@@ -55,10 +55,10 @@ def _is_seal(file: Path) -> bool:
 def check(directory: Path) -> None:
     """Compares the files of a step with its seal. Without a seal, it only checks that the parts exist.
 
-    If a process was killed between committing and sealing, the step has no seal but is complete.
+    A step without a seal can be complete: the process may have been killed just before it wrote the seal.
 
     Raises:
-      CheckpointError: naming the file that is missing, cut short or changed.
+      CheckpointError: a file is missing, cut short or changed; the message names it.
     """
     for part in PARTS:
         if not (directory / part).is_dir():
@@ -84,7 +84,10 @@ def _problem(file: Path, expected: Mapping[str, Any]) -> str | None:
 
 
 def _sealed(directory: Path) -> dict[str, dict[str, Any]]:
-    """{file: {"bytes", "sha256"}}; older checkpoints without the latter, unsealed ones empty."""
+    """The contents of the seal, {file: {"bytes", "sha256"}}.
+
+    Older checkpoints have no "sha256". Without a seal, it is empty.
+    """
     file = directory / SEAL
     if not file.exists():
         file = directory / _SIZES

@@ -1,4 +1,4 @@
-"""Reads a trained model from a workdir, a step or a weights file. Imports Orbax only if it is needed."""
+"""Loads a trained model from a workdir, a step or a weights file. Imports Orbax only if it is needed."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -15,14 +15,14 @@ from hcflow_jax.checkpoint.files import CHECKPOINTS, CheckpointError
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was read.
+    """The contents of a checkpoint.
 
     Attributes:
-      step: steps done when it was written.
-      config: the config it was trained with, locked.
-      arrays: the requested parts, such as {"ema": params}, or the whole state in the shape of a template.
-      metadata: `step`, `next_index` (first position of the data order not yet used), `data` (the training set;
-        older checkpoints lack it), `versions` of the libraries.
+      step: the number of finished steps.
+      config: the config with which it was trained, locked.
+      arrays: the requested parts, such as {"ema": params}, or the whole state in the structure of a template.
+      metadata: `step`, `next_index` (the first position of the data order that was not used), `data` (the training
+        set; older checkpoints do not have it) and `versions` (of the libraries).
     """
 
     step: int
@@ -32,18 +32,19 @@ class Checkpoint:
 
 
 def load(path: str | Path, parts: Iterable[str] = ("ema",)) -> Checkpoint:
-    """Reads a trained model.
+    """Loads a trained model.
 
     Args:
-      path: a workdir (its newest step that can be read), one step in its `checkpoints/`, or a weights file, which
-        holds the EMA alone.
-      parts: which parts of the training state: "ema", "params", "opt_state", "step".
+      path: a workdir, one step in its `checkpoints/`, or a weights file. For a workdir, the newest step that can be
+        read is loaded. A weights file has only the EMA.
+      parts: the parts of the training state to load: "ema", "params", "opt_state", "step".
 
     Returns:
-      The checkpoint, its arrays keyed by part, on this process's first device (a weights file's: numpy's).
+      The checkpoint. Its arrays are {part: tree}. They are on the first device of this process; those of a weights
+      file are numpy arrays.
 
     Raises:
-      CheckpointError: there is no checkpoint, or it is incomplete.
+      CheckpointError: there is no checkpoint, it cannot be read, or it does not have a requested part.
     """
     path = paths.local(path).absolute()
     parts = tuple(parts)

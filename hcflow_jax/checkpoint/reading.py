@@ -1,4 +1,4 @@
-"""Reads a step: compares its files with the seal, reads the config before the arrays, and names a bad file."""
+"""Reads a checkpoint: compares its files with the seal, reads the config and then the arrays, and names bad files."""
 
 import logging
 import re
@@ -20,7 +20,10 @@ _log = logging.getLogger(__name__)
 
 
 class OtherModelError(CheckpointError):
-    """The checkpoint is complete, but of another model or only weights, so an older step does not help."""
+    """The checkpoint is complete, but it belongs to another model or has only weights.
+
+    Older steps are not tried, because they have the same problem.
+    """
 
 
 def _handlers() -> dict[str, Any]:
@@ -32,14 +35,19 @@ def _handlers() -> dict[str, Any]:
 
 
 def open_manager(root: Path, **options: Any) -> ocp.CheckpointManager:
-    """Orbax's manager of the steps in a directory that is there."""
+    """Orbax's manager for the steps in a directory that exists.
+
+    Args:
+      root: the directory.
+      **options: options of Orbax's manager.
+    """
     return ocp.CheckpointManager(
         paths.plain(root), options=ocp.CheckpointManagerOptions(**options), item_handlers=_handlers()
     )
 
 
 def root_of(manager: ocp.CheckpointManager) -> Path:
-    """The directory of `open_manager`, by its own name."""
+    """The directory of a manager from `open_manager`: its own path, not that of a link to it (`paths.plain`)."""
     return Path(paths.own_names(str(manager.directory)))
 
 
@@ -64,19 +72,19 @@ def _check_parts(directory: Path, stored: Iterable[str], template: Any, parts: I
 
 
 def _placed(tree: Any) -> Any:
-    """Shapes with a device, because the checkpoint may come from other devices."""
+    """Gives each shape without a sharding the first device, because the checkpoint may come from other devices."""
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
     def place(leaf: Any) -> jax.ShapeDtypeStruct:
         sharding = getattr(leaf, "sharding", None)
-        known = isinstance(sharding, jax.sharding.Sharding)  # Orbax describes a stored array's in its own way
+        known = isinstance(sharding, jax.sharding.Sharding)  # for stored arrays, Orbax has its own description
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding if known else here)
 
     return jax.tree.map(place, tree)
 
 
 def any_config(config: ConfigDict) -> None:
-    """Accepts any config."""
+    """Accepts any config: the default of `accept` in `read_step`."""
 
 
 def read_step(
@@ -90,14 +98,14 @@ def read_step(
 
     Args:
       manager: from `open_manager`.
-      step: its number.
-      template: a tree of arrays or shapes like the whole state, or a function that gives it for the tree that the
-        checkpoint describes; None for some of its parts.
-      parts: which, then.
-      accept: is called with the config of the step before its arrays are read; may raise ConfigError.
+      step: the number of the step.
+      template: a tree of arrays or shapes with the structure of the whole state, or a function that returns it for
+        the tree in the checkpoint's description. None: read only some parts.
+      parts: the parts to read if `template` is None.
+      accept: is called with the config of the step before its arrays are read. It may raise a ConfigError.
 
     Raises:
-      CheckpointError: it is incomplete, damaged or of another model.
+      CheckpointError: the step is incomplete, damaged or of another model.
       ConfigError: from `accept`.
     """
     directory = root_of(manager) / str(step)
@@ -122,7 +130,7 @@ def read_step(
         arrays = manager.restore(step, args=ocp.args.Composite(state=restore))["state"]
     except (CheckpointError, ConfigError):
         raise
-    except Exception as error:  # Orbax, TensorStore and json each raise their own
+    except Exception as error:  # Orbax, TensorStore and json raise many kinds of errors
         named = re.findall(r'local file "([^"]+)"', str(error))
         where, why = (paths.own_names(text) for text in (named[-1] if named else str(directory), reason(error)))
         raise CheckpointError(f"{where} cannot be read: copy it again, or use another ({why})") from error
@@ -130,13 +138,25 @@ def read_step(
 
 
 def reason(error: BaseException) -> str:
-    """The first line of another library's error."""
+    """The first line of an error of another library."""
     text = str(error).strip()
     return text.splitlines()[0][:200] if text else type(error).__name__
 
 
 def read_newest(manager: ocp.CheckpointManager, read: Callable[[int], Checkpoint]) -> Checkpoint | None:
-    """Reads the newest step that can be read, and warns about each that cannot; None if there is no step."""
+    """Reads the newest step that can be read, and warns about each newer step that cannot.
+
+    Args:
+      manager: from `open_manager`.
+      read: reads a step.
+
+    Returns:
+      The checkpoint; None if there is no step.
+
+    Raises:
+      CheckpointError: no step can be read.
+      OtherModelError: the step belongs to another model, or has only weights.
+    """
     steps = sorted(manager.all_steps(), reverse=True)
     problems = []
     for step in steps:

@@ -1,4 +1,4 @@
-"""Saves checkpoints asynchronously and completely. If a save fails, earlier steps are unchanged."""
+"""Saves checkpoints asynchronously, each completely or not at all. If a save fails, earlier steps are unchanged."""
 
 import importlib.metadata
 import logging
@@ -22,14 +22,14 @@ from hcflow_jax.checkpoint.loading import Checkpoint
 from hcflow_jax.checkpoint.reading import any_config, open_manager, read_newest, read_step, reason, root_of
 from hcflow_jax.config import config_to_plain
 
-_UNFINISHED = ".orbax-checkpoint-tmp"  # what Orbax adds to the name of a step until it is complete
-_SETTLE_SECONDS = 5.0  # longest wait for threads of a failed save
+_UNFINISHED = ".orbax-checkpoint-tmp"  # Orbax has it in the name of a step until the step is complete
+_SETTLE_SECONDS = 5.0  # the longest time to wait for threads of a failed save
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _log = logging.getLogger(__name__)
 
 
 class _RaisedAnyhow(logging.Filter):
-    """Suppresses Orbax's logs of errors that it also raises; they are reported in one line."""
+    """Suppresses Orbax's logs of errors that it also raises. This module reports them in one line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (record.exc_info and "orbax" in record.pathname)
@@ -39,7 +39,7 @@ logging.getLogger("absl").addFilter(_RaisedAnyhow())
 
 
 def _seal(directory: Path) -> None:
-    """Seals a complete step. If that fails, the step is still complete, so it only warns."""
+    """Seals a complete step. If that fails, a warning says so: the step can be used."""
     if jax.process_index() == 0:
         try:
             files.seal(directory)
@@ -50,8 +50,8 @@ def _seal(directory: Path) -> None:
 def _remove_unfinished(root: Path) -> None:
     """Removes the files of a failed save.
 
-    TensorStore's threads may still write there, and make a folder again that was removed. Orbax would stumble over it
-    and lose the next save. So this tries again until nothing is there.
+    Threads of TensorStore may still write there, and make a folder again after it was removed. Such a folder would
+    make Orbax's next save fail. So the removal is repeated until nothing is left.
     """
     end = time.monotonic() + _SETTLE_SECONDS
     while left := [path for path in root.iterdir() if _UNFINISHED in path.name]:
@@ -63,7 +63,12 @@ def _remove_unfinished(root: Path) -> None:
 
 
 class _Saving(threading.Thread):
-    """Waits until a step is complete, then seals it; `error` is the error, if there was one."""
+    """A thread that waits until a step is complete, and then seals it.
+
+    Attributes:
+      step: the number of the step.
+      error: the error of the save; None if there is none.
+    """
 
     def __init__(self, manager: ocp.CheckpointManager, step: int) -> None:
         super().__init__(name=f"saving step {step}")
@@ -82,20 +87,23 @@ class _Saving(threading.Thread):
 class Checkpoints:
     """The checkpoints of a run, for the process that writes them.
 
-    Saving returns when the arrays are copied from the device; a thread writes them. Closing waits for it. If a save
-    fails, earlier steps are unchanged, and the next save is tried.
+    `save` returns when the arrays are copied from the device; a thread writes them. `close` waits for the thread. If
+    a save fails, earlier steps are unchanged, and later saves are tried.
+
+    Attributes:
+      root: the directory of the checkpoints.
     """
 
     def __init__(
         self, workdir: str | Path, keep: int, keep_every: int = 0, tell: Callable[[str], None] = _log.error
     ) -> None:
-        """Opens WORKDIR/checkpoints, making it if need be.
+        """Opens WORKDIR/checkpoints. Makes it if it does not exist.
 
         Args:
-          workdir: the run's.
-          keep: how many of the newest steps are kept.
+          workdir: the workdir of the run.
+          keep: the number of newest checkpoints to keep.
           keep_every: checkpoints at multiples of this number of steps are also kept; 0: none.
-          tell: is given a line for a save that failed with others to come, see `poll`.
+          tell: is called with one line if a save has failed, see `poll`.
         """
         self.root = paths.local(workdir).absolute() / CHECKPOINTS
         self.root.mkdir(parents=True, exist_ok=True)
@@ -109,18 +117,18 @@ class Checkpoints:
         self._failure: CheckpointError | None = None
 
     def steps(self) -> list[int]:
-        """The saved steps, oldest first, without the one that is being written."""
+        """The saved steps, oldest first, without a step that is being written."""
         unfinished = self._saving.step if self._saving else None
         return sorted(step for step in self._manager.all_steps() if step != unfinished)
 
     def save(self, step: int, state: Any, config: ConfigDict, position: Mapping[str, Any] | None = None) -> None:
-        """Saves a step, unless it exists. `poll` reports errors, and `wait` raises them.
+        """Saves a step, if it does not exist. `poll` reports errors, and `wait` raises them.
 
         Args:
-          step: its number.
-          state: a tree of arrays, which may be donated once this returns.
+          step: the number of the step.
+          state: a tree of arrays. They may be donated after the call.
           config: the whole config.
-          position: what else goes into the metadata.
+          position: further entries of the metadata.
         """
         self._finish()
         self.poll()
@@ -139,7 +147,7 @@ class Checkpoints:
         )
         try:
             self._manager.save(step, args=items)
-        except Exception as error:  # the disk's, through Orbax and TensorStore
+        except Exception as error:  # errors of the disk; Orbax and TensorStore raise many kinds
             self._fail(step, error)
         else:
             self._saving = _Saving(self._manager, step)
@@ -158,19 +166,19 @@ class Checkpoints:
             f"({paths.own_names(reason(error))})"
         )
         self._failure.__cause__ = error
-        if jax.process_count() == 1:  # several would have to do so together, and the others may know of no failure
+        if jax.process_count() == 1:  # several processes must reopen together, and the others may not know the error
             self._reopen(failed=True)
 
     def _reopen(self, failed: bool = False) -> None:
-        """Looks at the directory again after a failed save, and removes half-written files."""
-        with suppress(Exception):  # that of the failed save, once more
+        """Opens the directory again, so that Orbax knows its steps. After a failed save, removes its files."""
+        with suppress(Exception):  # it raises the error of the failed save again
             self._manager.close()
         if failed:
             _remove_unfinished(self.root)
         self._manager = open_manager(self.root, **self._options)
 
     def poll(self) -> None:
-        """Reports a save that has failed since the last call. Never waits."""
+        """Reports a save that has failed since the last call. It does not wait for a save."""
         if self._saving is not None and not self._saving.is_alive():
             self._finish()
         if self._failure is not None:
@@ -178,20 +186,20 @@ class Checkpoints:
             self._failure = None
 
     def restore_latest(self, template: Any, accept: Callable[[ConfigDict], None] = any_config) -> Checkpoint | None:
-        """Reads the newest step that can be read; `arrays` is a tree like `template` (arrays or shapes).
+        """Reads the newest step that can be read.
 
-        Steps that cannot be read are moved to WORKDIR/unreadable, because the run will save under their numbers
-        again.
+        Newer steps, which cannot be read, are moved to WORKDIR/unreadable, because the run will save steps with their
+        numbers again.
 
         Args:
-          template: the state's tree, or a function that gives it, see `read_step`.
-          accept: is given the step's config before its arrays are read; raises ConfigError if it will not do.
+          template: the tree of the state, or a function that returns it; see `read_step`.
+          accept: is called with the config of the step before its arrays are read. It may raise a ConfigError.
 
         Returns:
-          None if nothing was saved yet.
+          The checkpoint, whose `arrays` have the structure of `template`; None if no step was saved yet.
 
         Raises:
-          CheckpointError: no step can be read, or the newest is of another model.
+          CheckpointError: no step can be read, or the newest belongs to another model.
           ConfigError: from `accept`.
         """
         found = read_newest(self._manager, lambda step: read_step(self._manager, step, template, accept=accept))
@@ -215,7 +223,7 @@ class Checkpoints:
         """Waits until everything is on disk.
 
         Raises:
-          CheckpointError: the last step could not be saved, and `poll` did not tell.
+          CheckpointError: the last step could not be saved, and `poll` has not reported it.
         """
         self._finish()
         failure, self._failure = self._failure, None
@@ -223,7 +231,7 @@ class Checkpoints:
             raise failure
 
     def close(self) -> None:
-        """Waits like `wait`, then closes the directory."""
+        """Waits as `wait` does, and closes the directory."""
         try:
             self.wait()
         finally:

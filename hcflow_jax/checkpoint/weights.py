@@ -1,4 +1,4 @@
-"""Makes a workdir that contains only the weights of a model. It can be used for everything except resuming."""
+"""Makes a workdir with only the weights of a model. It can be used like that of a run, except to resume training."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +13,10 @@ from hcflow_jax.files import replacing
 
 
 def check_new(workdir: str | Path) -> Path:
-    """Checks that a workdir can be made; returns its absolute path.
+    """Checks that a workdir can be made. Returns its absolute path.
 
     Raises:
-      CheckpointError: it exists and is not an empty directory.
+      CheckpointError: the path exists, and it is not an empty directory.
     """
     target = paths.local(workdir).absolute()
     if target.is_dir() and not any(target.iterdir()):
@@ -30,19 +30,19 @@ def check_new(workdir: str | Path) -> Path:
 def save_weights(
     workdir: str | Path, params: Any, config: ConfigDict, about: Mapping[str, Any] | None = None
 ) -> Path:
-    """Makes a workdir whose only step, 0, holds parameters as its EMA: sealed, all at once or not at all.
+    """Makes a workdir whose only step, 0, has the parameters as its EMA. It is made completely or not at all.
 
     Args:
-      workdir: a directory that is not there yet, or is empty.
+      workdir: a directory that does not exist or is empty.
       params: the parameter tree.
       config: the whole config.
-      about: what else goes into the metadata.
+      about: further entries of the metadata.
 
     Returns:
-      The step's directory.
+      The directory of the step.
 
     Raises:
-      CheckpointError: the workdir is there already, or cannot be written.
+      CheckpointError: the workdir exists, or cannot be written.
     """
     target = check_new(workdir)
     try:

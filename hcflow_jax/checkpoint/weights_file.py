@@ -30,20 +30,20 @@ def save_file(
       params: the parameters, nested dicts of arrays.
       config: the whole config.
       metadata: plain values: `step`, and other facts about the model.
-      dtype: what the values are stored as; float16 halves the file and keeps 11 bits of each.
+      dtype: the dtype of the stored values. float16 halves the file and keeps 11 bits of each value.
 
     Raises:
-      InputError: a parameter is not finite, as it is or in `dtype`.
+      InputError: a parameter is not finite, or not finite in `dtype`.
       OSError: the file cannot be written.
     """
-    import jax  # here, so that a command that reads no weights need not wait for it
+    import jax  # imported here, because commands that read no weights should not wait for it
 
     path = paths.local(path)
     tensors, empty = {}, []
     for keys, leaf in jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_empty):
         name = jax.tree_util.keystr(keys, simple=True, separator="/")
         if isinstance(leaf, dict):
-            empty.append(name)  # of a bijector without parameters: part of the tree, and no tensor
+            empty.append(name)  # a bijector without parameters: it is part of the tree, but has no tensor
             continue
         with np.errstate(over="ignore"):
             tensors[name] = np.ascontiguousarray(np.asarray(leaf).astype(dtype))
@@ -56,15 +56,15 @@ def save_file(
 
 
 def amend_file(path: str | Path, metadata: Mapping[str, Any]) -> None:
-    """Adds to the metadata of a weights file, completely or not at all. The tensors do not change.
+    """Adds entries to the metadata of a weights file, completely or not at all. The tensors do not change.
 
     Args:
       path: the path of the file.
-      metadata: plain values by name, in place of those of the same names.
+      metadata: plain values by name. They replace entries of the same names.
 
     Raises:
-      CheckpointError: it is not a file that `save_file` wrote.
-      OSError: it cannot be written.
+      CheckpointError: the file was not written by `save_file`.
+      OSError: the file cannot be written.
     """
     path = paths.local(path)
     before = read_file(path)[2]
@@ -82,11 +82,11 @@ def read_file(path: Path) -> tuple[ConfigDict, Any, Mapping[str, Any]]:
     """Reads a weights file.
 
     Returns:
-      Its config, its parameters as nested dicts of float32 numpy arrays, and its metadata.
+      The config, the parameters as nested dicts of float32 numpy arrays, and the metadata.
 
     Raises:
-      CheckpointError: it cannot be read, or is not a file that `save_file` wrote.
-      ConfigError: its family of models is not registered.
+      CheckpointError: the file cannot be read, or was not written by `save_file`.
+      ConfigError: the family of models is not registered.
     """
     try:
         with safe_open(path, framework="numpy") as file:

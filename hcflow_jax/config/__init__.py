@@ -1,10 +1,10 @@
-"""Configs: every field with its default and unit, what it may be, and how configs are stored.
+"""Configs: all fields with their defaults, units and allowed values, and how configs are stored.
 
-A config is a locked `ml_collections.ConfigDict`, so a misspelt field is refused where it is written. Files in
-`configs/` only override the defaults. What a value may be is checked by `hcflow_jax.models.build`, before anything
-compiles. `groups` declares the fields that all models have, the module of each family those of `config.model`;
-docs/config.md lists them all. Sections, equations and tables are those of the paper ("Invertible Hierarchical
-Generative Model for Images", TMLR 2023).
+A config is a locked `ml_collections.ConfigDict`, so setting a misspelt field is an error. Files in `configs/` only
+override the defaults. `hcflow_jax.models.build` checks the values, before anything compiles. `groups` declares the
+fields that all models have. The module of each family declares those of `config.model`. docs/config.md lists all of
+them. Sections, equations and tables are those of the paper ("Invertible Hierarchical Generative Model for Images",
+TMLR 2023).
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from hcflow_jax.config.fields import ConfigError
 from hcflow_jax.config.registry import load, register
 from hcflow_jax.config.schema import check, check_paths, default, family_of, may_change
-from hcflow_jax.config.stored import config_from_plain, config_to_plain, differences
+from hcflow_jax.config.stored import config_from_plain, config_to_plain, differences, flat
 
 __all__ = [
     "ConfigError",
@@ -26,6 +26,7 @@ __all__ = [
     "default",
     "differences",
     "family_of",
+    "flat",
     "level",
     "levels",
     "load",
@@ -35,15 +36,18 @@ __all__ = [
 
 
 def level(**fields: Any) -> ConfigDict:
-    """A level of the hierarchy: see `hcflow_jax.models.hierarchy.schema.level`."""
+    """The fields of one level of the hierarchy; see `hcflow_jax.models.hierarchy.schema.level`."""
     from importlib import import_module
 
     return import_module("hcflow_jax.models.hierarchy.schema").level(**fields)
 
 
 def levels(rows: Mapping[int, ConfigDict]) -> ConfigDict:
-    """Levels keyed by resolution, as `config.model.levels` holds them: r256, r128, ...
+    """The group `config.model.levels`, with the names r256, r128, ...
 
-    The "r" makes every field reachable on the command line: `--config.model.levels.r32.hidden=64`.
+    With the "r", every field can be set on the command line: `--config.model.levels.r32.hidden=64`.
+
+    Args:
+      rows: {resolution: level}.
     """
     return ConfigDict({f"r{resolution}": row for resolution, row in rows.items()})

@@ -1,4 +1,4 @@
-"""Prints the table of every field: `python -m hcflow_jax.config > docs/config.md`."""
+"""Prints docs/config.md, with the tables of all fields: `python -m hcflow_jax.config > docs/config.md`."""
 
 import sys
 
@@ -7,7 +7,7 @@ from hcflow_jax.config import table
 
 
 def main() -> int:
-    """Returns the exit status."""
+    """Prints the page. Returns the exit status."""
     print(table.markdown(), end="")
     return 0
 

@@ -1,6 +1,6 @@
-"""Fields of a config, each declared once: `Field`. Defaults, checks and the table in the docs are made from that.
+"""`Field`: the declaration of a field of a config. Defaults, checks and the tables in the docs are made from it.
 
-A tree of fields is a mapping whose values are fields, trees, or `Rows`. It has the shape of the config.
+A tree of fields is a mapping whose values are fields, trees or `Rows`. It has the structure of the config.
 """
 
 import dataclasses
@@ -15,16 +15,16 @@ from hcflow_jax.errors import InputError
 
 
 class ConfigError(InputError):
-    """A config whose values cannot make a model or a run; the message names the field in one line."""
+    """A value of a config is not allowed. The message is one line that names the field."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What the values of a field must be.
+    """The allowed values of a field.
 
     Attributes:
-      must: completes "the field must ...", such as "be above 0".
-      holds: whether a value is allowed.
+      must: the end of the sentence "the field must ...", such as "be above 0".
+      holds: a function that says whether a value is allowed.
     """
 
     must: str
@@ -32,7 +32,7 @@ class Rule:
 
 
 def one_of(*choices: str) -> Rule:
-    """A value among `choices`."""
+    """The rule that a value must be one of `choices`."""
     return Rule(f"be one of {', '.join(choices)}", lambda value: value in choices)
 
 
@@ -53,13 +53,13 @@ class Field:
     """One field of a config.
 
     Attributes:
-      default: its value unless a config says otherwise; `REQUIRED` if a config has to say.
-      help: what it is, in one line.
+      default: its value, unless a config sets it; `REQUIRED` if every config must set it.
+      help: its description, one line.
       unit: the unit of its value, such as "steps".
-      rule: which values are allowed; None: any of the default's type.
-      resume: whether it may change when a run resumes: it does not affect what is learned.
-      path: whether it names a file or a folder; empty: none.
-      before: what a config means that was stored before the field existed, where that is not the default.
+      rule: the allowed values; None: any value of the default's type.
+      resume: whether it may change when a run resumes, because it does not affect what is learned.
+      path: whether its value is the path of a file or a folder, or "" for none.
+      before: its value in configs that were stored before the field existed, if that is not the default.
     """
 
     default: Any
@@ -72,18 +72,18 @@ class Field:
 
     @property
     def stored_default(self) -> Any:
-        """The value of a stored config that lacks the field; `REQUIRED` if there is none."""
+        """The value for a stored config without the field; `REQUIRED` if there is none."""
         return self.default if self.before is REQUIRED else self.before
 
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """A group whose names the config chooses, each with the same fields; empty unless a config says otherwise.
+    """A group of rows with the same fields. The config chooses the names of the rows; by default there are none.
 
     Attributes:
-      row: the fields of each.
-      name: how the table calls one, such as "r<resolution>".
-      help: what one is, in one line.
+      row: the fields of each row.
+      name: the name of a row in the tables of the docs, such as "r<resolution>".
+      help: the description of a row, one line.
     """
 
     row: "Tree"
@@ -95,13 +95,23 @@ Tree = Mapping[str, "Field | Rows | Tree"]
 
 
 def need(field: str, holds: bool, must: str, value: object) -> None:
-    """Raises a ConfigError that names the field unless `holds`."""
+    """Checks a condition on a field.
+
+    Args:
+      field: the path of the field.
+      holds: the condition.
+      must: the end of the sentence "the field must ...".
+      value: the value of the field.
+
+    Raises:
+      ConfigError: `holds` is False.
+    """
     if not holds:
         raise ConfigError(f"{field} must {must}, not {value!r}")
 
 
 def defaults(tree: Tree) -> ConfigDict:
-    """A config of the defaults, not locked; fields that are required are not in it."""
+    """A config with the defaults, not locked. It does not have the required fields."""
     made = ConfigDict()
     for name, node in tree.items():
         if isinstance(node, Field):
@@ -113,7 +123,12 @@ def defaults(tree: Tree) -> ConfigDict:
 
 
 def check(config: Mapping[str, Any] | ConfigDict, tree: Tree, prefix: str = "") -> None:
-    """Checks that every field is there and has an allowed value. Fields that `tree` lacks are not looked at.
+    """Checks that a config has every field, with an allowed value. Fields that are not in `tree` are ignored.
+
+    Args:
+      config: the config.
+      tree: the fields.
+      prefix: is put before the paths of fields in messages.
 
     Raises:
       ConfigError: one line that names the field and says what it must be.
@@ -133,7 +148,7 @@ def check(config: Mapping[str, Any] | ConfigDict, tree: Tree, prefix: str = "") 
 
 
 def find(tree: Tree, path: str) -> Field | None:
-    """The field of a path such as "train.num_steps" or "model.levels.r8.hidden"; None if there is none."""
+    """The field with a path, such as "train.num_steps" or "model.levels.r8.hidden"; None if there is none."""
     node: Field | Rows | Tree | None = tree
     for name in path.split("."):
         if isinstance(node, Rows):
@@ -146,7 +161,7 @@ def find(tree: Tree, path: str) -> Field | None:
 
 
 def value(config: ConfigDict, path: str) -> Any:
-    """The value of a field; None where the config lacks it."""
+    """The value of the field with a path; None if the config does not have it."""
     node: Any = config
     for name in path.split("."):
         node = node.get(name) if node else None
@@ -154,14 +169,14 @@ def value(config: ConfigDict, path: str) -> Any:
 
 
 def replace_defaults(tree: Tree, new: Mapping[str, Any]) -> Tree:
-    """The tree with other defaults.
+    """A tree of fields with some defaults replaced.
 
     Args:
-      tree: fields.
+      tree: the fields.
       new: {path: default}, such as {"train.optimizer": "adamax"}.
 
     Raises:
-      KeyError: a path names no field.
+      KeyError: there is no field with such a path.
     """
     made = dict(tree)
     for path, value in new.items():
@@ -177,23 +192,23 @@ def replace_defaults(tree: Tree, new: Mapping[str, Any]) -> Tree:
 
 
 def complete(stored: Mapping[str, Any], tree: Tree, prefix: str = "") -> tuple[dict[str, Any], list[str]]:
-    """A stored config with the fields that there are now.
+    """Converts a stored config of any version to the fields of this version.
 
     Args:
-      stored: nested dicts.
-      tree: the fields of today.
-      prefix: put before the paths.
+      stored: the stored config, nested dicts.
+      tree: the fields of this version.
+      prefix: is put before the paths.
 
     Returns:
-      The config, in which a field that came since has what held before it existed (`Field.stored_default`); and the
-      paths of stored fields that exist no more, which are left out.
+      The config: newer fields have the value that stands for the earlier behaviour (`Field.stored_default`). And the
+      paths of stored fields that no longer exist; the config does not have them.
     """
     made: dict[str, Any] = {}
     dropped = [f"{prefix}{name}" for name in stored if name not in tree]
     for name, node in tree.items():
         path = f"{prefix}{name}"
         same_kind = name in stored and isinstance(stored[name], Mapping) != isinstance(node, Field)
-        if name in stored and not same_kind:  # a group that became a field, or the other way round
+        if name in stored and not same_kind:  # a group became a field, or a field became a group
             dropped.append(path)
         inner = stored[name] if same_kind else {}
         if isinstance(node, Field):
@@ -211,7 +226,7 @@ def complete(stored: Mapping[str, Any], tree: Tree, prefix: str = "") -> tuple[d
 
 
 def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Field]]:
-    """(path, field) of every field, in the order of their declaration."""
+    """Yields (path, field) of every field, in the order of declaration."""
     for name, node in tree.items():
         if isinstance(node, Field):
             yield f"{prefix}{name}", node

@@ -1,7 +1,7 @@
-"""The fields that every family of models has: its images, training, evaluation, samples, and how it is computed.
+"""The fields that all families of models have: images, training, evaluation, samples, and how a model is computed.
 
-A family declares the rest itself (`registry.Family`): the group `model`, the rate groups under `train.learning_rate`
-and `train.decay`, and other defaults for the fields here.
+A family declares the others (`registry.Family`): the group `model` and the rate groups in `train.learning_rate` and
+`train.decay`. It may also have other defaults for the fields here.
 """
 
 from hcflow_jax.config.fields import COUNT, NOT_NEGATIVE, POSITIVE, WHOLE, Field, Rule, Tree, one_of

@@ -1,4 +1,4 @@
-"""The config files that come with the package: `configs/` of the repository, which the wheel holds as `presets/`."""
+"""Presets: the config files that come with the package, `configs/` in the repository and `presets/` in the wheel."""
 
 import importlib.util
 from pathlib import Path
@@ -13,7 +13,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def directory() -> Path:
-    """Where the files are: in an installed wheel beside this package's own, else in the repository."""
+    """The folder of the presets: in an installed wheel it is in the package, otherwise in the repository."""
     installed = _PACKAGE / "presets"
     return installed if installed.is_dir() else _PACKAGE.parent / "configs"
 
@@ -24,14 +24,14 @@ def names() -> tuple[str, ...]:
 
 
 def resolve(given: str) -> str:
-    """The path of a config file that a user named.
+    """The path of the config file that a user gave.
 
     Args:
-      given: a path; or "demo" or "configs/demo.py" for a preset, where there is no such file. What follows a ":" is
-        left as it is (ml_collections hands it to `get_config`).
+      given: a path. "demo" and "configs/demo.py" mean a preset, if there is no such file. Text after a ":" does not
+        change: it is the argument of the file's `get_config`.
 
     Raises:
-      InputError: it is no path of this machine (see `paths.local`).
+      InputError: it is not a path on this machine (see `paths.local`).
     """
     paths.local(given, "--config")
     path, colon, rest = given.partition(":")
@@ -43,7 +43,7 @@ def resolve(given: str) -> str:
 
 
 def load(name: str) -> ModuleType:
-    """The module of a preset, for one that builds on another.
+    """The module of a preset. Presets that build on others use it.
 
     Raises:
       KeyError: there is no such preset.
@@ -58,10 +58,10 @@ def load(name: str) -> ModuleType:
 
 
 def read(given: str) -> ConfigDict:
-    """The config of a file or a preset that a user named.
+    """The config of the file or the preset that a user gave.
 
     Args:
-      given: see `resolve`; what follows a ":" is handed to the file's `get_config`.
+      given: see `resolve`. Text after a ":" is the argument of the file's `get_config`.
 
     Raises:
       ConfigError: there is no such file, or it does not make a config; one line.
@@ -77,7 +77,7 @@ def read(given: str) -> ConfigDict:
     try:
         spec.loader.exec_module(module)
         made = module.get_config(*[argument] if argument else [])
-    except Exception as error:  # whatever a file of the user's raises
+    except Exception as error:  # the user's file can raise anything
         raise ConfigError(f"--config {given}: {type(error).__name__}: {' '.join(str(error).split())}") from error
     if not isinstance(made, ConfigDict):
         raise ConfigError(f"--config {given}: its get_config must give a ConfigDict, not {type(made).__name__}")
@@ -85,7 +85,7 @@ def read(given: str) -> ConfigDict:
 
 
 def variants(name: str) -> tuple[str, ...]:
-    """What `config` takes for a preset: "ablation:demo_b" and so on for one that has `ARGUMENTS`, else its name."""
+    """The names with which `config` makes a preset: its own name, or "ablation:demo_b" ... if it has `ARGUMENTS`."""
     arguments = getattr(load(name), "ARGUMENTS", ())
     return tuple(f"{name}:{argument}" for argument in arguments) or (name,)
 
@@ -94,7 +94,7 @@ def config(name: str) -> ConfigDict:
     """The config of a preset.
 
     Args:
-      name: such as "demo", or "ablation:demo_b" for a preset that takes an argument.
+      name: the name, such as "demo"; with an argument if the preset takes one, such as "ablation:demo_b".
 
     Raises:
       KeyError: there is no such preset.

@@ -1,7 +1,7 @@
-"""The families of models by name: where the module is that declares a family's fields and builds its models.
+"""The families of models by name. The module of a family declares its fields and builds its models.
 
-A module is imported when its family is first asked for, so that reading a config needs no JAX. A family of one's own
-is a module like `Family`, made known with `register` in the config file that uses it:
+A module is imported when its family is first used, so reading a config does not import JAX. To add a family of your
+own, write a module like `Family`, and call `register` in the config file that uses it:
 
     from hcflow_jax import config as schema
     schema.register("my_flow", "my_package.my_flow")
@@ -26,11 +26,11 @@ _modules = {DEFAULT: "hcflow_jax.models.hierarchy.family", "glow": "hcflow_jax.m
 
 @dataclasses.dataclass(frozen=True)
 class Rate:
-    """The defaults of a rate group: parameters that share a learning rate.
+    """The defaults of a rate group, which is a set of parameters that share a learning rate.
 
     Attributes:
-      learning_rate: default of `train.learning_rate.GROUP`.
-      decay: default of `train.decay.GROUP`, the factor at every even epoch above `train.decay_after`.
+      learning_rate: the default of `train.learning_rate.GROUP`.
+      decay: the default of `train.decay.GROUP`, the factor at every even epoch above `train.decay_after`.
     """
 
     learning_rate: float
@@ -38,15 +38,16 @@ class Rate:
 
 
 class Family(Protocol):
-    """What the module of a family of models has.
+    """The interface of a family's module.
 
-    Keep it quick to import: the defaults of a config are made from it. `check` and `build` may import JAX inside.
-    It may also have `outline(model)`, which describes a model for people: see `models.outline`.
+    The module must be quick to import, because the defaults of a config are made from it: do not import JAX at the
+    top, but inside `check` and `build`. It may also have a function `outline(model)`, which describes a model for
+    people (see `models.outline`).
 
     Attributes:
-      FIELDS: the fields of `config.model`, without `family`, which every model has.
-      RATES: the rate groups by name, the same names as in the model's `rate_groups`.
-      DEFAULTS: other defaults for the fields of `groups`, by path: {"train.optimizer": "adamax"}.
+      FIELDS: the fields of `config.model`, except `family`.
+      RATES: the rate groups by name. The names are those in the model's `rate_groups`.
+      DEFAULTS: other defaults for fields of `groups`, by path: {"train.optimizer": "adamax"}.
     """
 
     FIELDS: Tree
@@ -54,10 +55,10 @@ class Family(Protocol):
     DEFAULTS: Mapping[str, Any]
 
     def check(self, config: ConfigDict) -> None:
-        """Checks what one field by itself does not say, such as that two fit together.
+        """Checks what the rules of single fields do not check, such as that two fields fit together.
 
         Args:
-          config: the whole config; the rule of every field holds already.
+          config: the whole config. The rules of all fields have been checked.
 
         Raises:
           ConfigError: one line that names the field and says what it must be; see `fields.need`.
@@ -65,26 +66,26 @@ class Family(Protocol):
         ...
 
     def build(self, config: ConfigDict) -> Any:
-        """The config's model, a `models.ImageModel`. The config was checked."""
+        """Makes the model of a config that has been checked, a `models.ImageModel`."""
         ...
 
 
 def register(name: str, module: str) -> None:
-    """Makes a family known as `config.model.family`.
+    """Registers a family, so that `config.model.family` can be its name.
 
     Args:
-      name: what configs call it.
-      module: the path of the module to import, which has what `Family` has.
+      name: the name of the family.
+      module: the import path of its module, which has the interface `Family`.
 
     Raises:
-      ConfigError: another module has the name.
+      ConfigError: the name is registered for another module.
     """
     if _modules.setdefault(name, module) != module:
         raise ConfigError(f"model.family {name!r} is already {_modules[name]}; choose another name")
 
 
 def names() -> tuple[str, ...]:
-    """The families that are known."""
+    """The names of the registered families."""
     return tuple(sorted(_modules))
 
 
@@ -92,7 +93,7 @@ def load(name: str) -> Family:
     """The module of a family.
 
     Raises:
-      ConfigError: there is none of that name.
+      ConfigError: no family of that name is registered.
     """
     if name not in _modules:
         raise ConfigError(f"model.family must be one of {', '.join(names())}, not {name!r}")

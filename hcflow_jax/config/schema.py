@@ -1,4 +1,4 @@
-"""The whole schema: the general groups of fields, joined with those of a family of models."""
+"""The whole schema of a config: the general groups of fields, together with the fields of a family."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _DECAY_HELP = "factor on the learning rate at every even epoch above `train.deca
 
 
 def tree(family: str) -> Tree:
-    """Every field of a config of a family.
+    """All fields of a config of a family.
 
     Raises:
       ConfigError: there is no such family.
@@ -37,7 +37,7 @@ def tree(family: str) -> Tree:
 
 
 def family_of(config: ConfigDict) -> str:
-    """`config.model.family`; "hierarchy" for a config that was made before there were others."""
+    """`config.model.family`. A config that was made before this field existed is of the family "hierarchy"."""
     return config.model.get("family", registry.DEFAULT)
 
 
@@ -45,8 +45,8 @@ def default(family: str = registry.DEFAULT) -> ConfigDict:
     """The default config of a family.
 
     Args:
-      family: one of those that are registered. The paper's, "hierarchy", has the paper's values for CelebA-HQ, but
-        no levels: set `config.model.levels` from `levels({256: level(...), ...})`.
+      family: the name of a registered family. The defaults of "hierarchy" are the paper's values for CelebA-HQ, but
+        without levels: set `config.model.levels = levels({256: level(...), ...})`.
 
     Returns:
       A locked ConfigDict.
@@ -58,7 +58,7 @@ def default(family: str = registry.DEFAULT) -> ConfigDict:
 
 
 def check(config: ConfigDict) -> None:
-    """Checks a config: each field by itself, then what its family says of fields together.
+    """Checks a config: first each field by its rule, and then with the `check` of its family.
 
     Raises:
       ConfigError: one line that names the field and says what it must be.
@@ -72,10 +72,10 @@ def check(config: ConfigDict) -> None:
 
 
 def check_paths(config: ConfigDict) -> None:
-    """Checks the fields that name files or folders, where they are not empty: to be done before any work.
+    """Checks the fields that are paths and not empty. Call it before any work is done.
 
     Raises:
-      InputError: naming the field, see `paths.local`.
+      InputError: a path is not allowed (see `paths.local`); the message names the field.
     """
     for name, field in fields.leaves(tree(family_of(config))):
         if field.path and (value := fields.value(config, name)):
@@ -83,7 +83,7 @@ def check_paths(config: ConfigDict) -> None:
 
 
 def _without_family(whole: Tree) -> Tree:
-    """The fields that a config has to have: `model.family` may be missing."""
+    """The fields that a config must have: all except `model.family`."""
     model = whole["model"]
     assert isinstance(model, dict)
     return {**whole, "model": {name: node for name, node in model.items() if name != "family"}}
@@ -94,17 +94,25 @@ def may_change(config: ConfigDict, path: str) -> bool:
 
     Args:
       config: the config of the run that resumes.
-      path: such as "train.num_steps".
+      path: the path of the field, such as "train.num_steps".
     """
     field = fields.find(tree(family_of(config)), path)
     return field is not None and field.resume
 
 
 def with_defaults(row: Tree, given: dict[str, Any], what: str) -> ConfigDict:
-    """A row of a `Rows` group: its defaults with those fields that are given.
+    """A row of a `Rows` group: its defaults, with some values replaced.
+
+    Args:
+      row: the fields of the row.
+      given: {field: value}.
+      what: what the row is, for messages.
+
+    Returns:
+      The row, locked.
 
     Raises:
-      ConfigError: the row has no such field; the message lists those there are.
+      ConfigError: the row does not have a given field; the message lists its fields.
     """
     for name in given:
         if name not in row:

@@ -1,4 +1,4 @@
-"""Configs as they are stored with checkpoints and weights files, and read by later versions."""
+"""Converts configs to the form in checkpoints and weights files, and back. Later versions read it, too."""
 
 import json
 import logging
@@ -14,15 +14,15 @@ _told: set[str] = set()
 
 
 def config_to_plain(config: ConfigDict) -> dict[str, Any]:
-    """A config as JSON's own types."""
+    """Converts a config to types of JSON."""
     return json.loads(config.to_json())
 
 
 def config_from_plain(plain: Mapping[str, Any]) -> ConfigDict:
-    """The config that `config_to_plain` wrote, in this version or an earlier one, locked.
+    """The locked config from the result of `config_to_plain`, which this or an earlier version made.
 
-    A field that came since has the value that says what was done before it existed. A stored field that exists no
-    more is left out; the log names it once.
+    Fields that did not exist then get the value that stands for the earlier behaviour. Stored fields that no longer
+    exist are ignored; the log names each once.
 
     Raises:
       ConfigError: the family of models is not registered.
@@ -38,14 +38,20 @@ def config_from_plain(plain: Mapping[str, Any]) -> ConfigDict:
 
 
 def differences(a: ConfigDict, b: ConfigDict) -> dict[str, tuple[Any, Any]]:
-    """The fields in which two configs differ, by path and in alphabetical order.
+    """The fields in which two configs differ.
 
     Returns:
-      {path: (value in a, value in b)}, JSON's own types; None stands for a field that a config lacks.
+      {path: (value in a, value in b)}, in alphabetical order, with types of JSON. The value is None if a config does
+      not have the field.
     """
-    flat_a, flat_b = (_flat(config_to_plain(config)) for config in (a, b))
+    flat_a, flat_b = flat(a), flat(b)
     pairs = {name: (flat_a.get(name), flat_b.get(name)) for name in sorted(flat_a.keys() | flat_b.keys())}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def flat(config: ConfigDict) -> dict[str, Any]:
+    """The fields of a config by path, such as "train.num_steps", in the config's order; JSON's own types."""
+    return _flat(config_to_plain(config))
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -58,7 +64,7 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _tuples(value: Any) -> Any:
-    """JSON has no tuples, and a config has no lists."""
+    """Converts lists to tuples: JSON has no tuples, and a config has no lists."""
     if isinstance(value, Mapping):
         return {name: _tuples(inner) for name, inner in value.items()}
     return tuple(_tuples(inner) for inner in value) if isinstance(value, list) else value

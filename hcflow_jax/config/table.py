@@ -1,4 +1,4 @@
-"""docs/config.md: how to write a config, and the tables of every field, made from the declarations."""
+"""Makes docs/config.md: how to write a config, and the tables of all fields, from their declarations."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ This page is generated. Change the fields in `hcflow_jax/config/groups.py` or in
 
 
 def markdown() -> str:
-    """The whole file: the fields that all families have, then those of each family."""
+    """The text of the page: the fields that all families have, and then the fields of each family."""
     general = schema.tree(registry.DEFAULT)
     own = ("model", "train.learning_rate", "train.decay")
     parts = [_HEAD]

@@ -1,7 +1,7 @@
-"""Normalizing flows: bijectors, and densities made of them. `docs/flows.md` shows how to use them.
+"""Normalizing flows: bijectors, and densities made of bijectors. `docs/flows.md` shows how to use them.
 
-A bijector is a set of pure functions of (params, x, cond); `base` says what it has. Each file holds one idea. Nothing
-here needs more than jax, flax and numpy.
+A bijector is a set of pure functions of (params, x, cond); `base` defines the interface. This package needs only jax,
+flax and numpy.
 """
 
 from hcflow_jax.flows.actnorm import Actnorm

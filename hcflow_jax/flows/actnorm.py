@@ -1,4 +1,4 @@
-"""Actnorm (Section 3, after Glow): one shift and one scale a channel, initialised from data."""
+"""Actnorm (docs/model.md, Eq. D; after Glow): one shift and one scale per channel, initialised from data."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from hcflow_jax.flows.base import Bijector, Cond, LogDet, Params, bijector, chec
 
 @bijector
 class Actnorm(Bijector):
-    """forward: z = (x - b) exp(-s) by channel; inverse: x = z exp(s) + b; log_det = -H W sum(s).
+    """forward: z = (x - b) exp(-s) per channel; inverse: x = z exp(s) + b; log_det = -H W sum(s).
 
     >>> import jax.numpy as jnp
     >>> from hcflow_jax import flows
@@ -20,9 +20,11 @@ class Actnorm(Bijector):
     ([[2.0, 0.0]], [-1.0])
 
     Attributes:
-      data_dependent: start with zero mean and unit std a channel over batch and space; else b and s start at zero.
-      biased_std: divide by the biased std + 1e-6, as Glow does, instead of the unbiased std (1e-6 at least).
-      multiplier: m; the parameter "scale" holds s / m. With m = 3, as in OpenAI's Glow, s learns faster.
+      data_dependent: whether b and s are initialised from data, so that z has mean 0 and std 1 in every channel, over
+        batch and space. If False, b and s start at zero.
+      biased_std: whether to divide by the biased std + 1e-6, as Glow does, instead of the unbiased std (at least
+        1e-6).
+      multiplier: m; the parameter "scale" stores s / m. OpenAI's Glow has m = 3, so s learns faster there.
     """
 
     keeps_shape: ClassVar[bool] = True

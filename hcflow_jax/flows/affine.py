@@ -1,4 +1,4 @@
-"""The affine map that actnorm's relatives share: z = (x - b) exp(-s), Eq. 2 read from data to latent."""
+"""The affine map of couplings, injectors and priors: z = (x - b) exp(-s), which is Eq. 2 from data to latent."""
 
 import jax.numpy as jnp
 
@@ -11,13 +11,21 @@ SHIFT_LIMIT = 5.0  # |b| of couplings
 
 
 def affine_forward(x: Float[Array, "b *d"], s: Array, b: Array) -> tuple[Array, LogDet]:
-    """z = (x - b) exp(-s) and its log-det -sum(s) per sample, nats; in x's dtype, float32 at least."""
+    """z = (x - b) exp(-s) and its log-det -sum(s), (batch,), nats.
+
+    Both are computed in x's dtype, but at least in float32.
+
+    Args:
+      x: data.
+      s: the log-scale, of x's shape or one that can be broadcast to it.
+      b: the shift, likewise.
+    """
     x, s, b = (a.astype(at_least_float32(x)) for a in (x, s, b))
     return (x - b) * jnp.exp(-s), -_sum(s, x)
 
 
 def affine_inverse(z: Float[Array, "b *d"], s: Array, b: Array) -> tuple[Array, LogDet]:
-    """x = z exp(s) + b and its log-det sum(s) per sample, nats; in z's dtype, float32 at least."""
+    """x = z exp(s) + b and its log-det sum(s), (batch,), nats: the inverse of `affine_forward`."""
     z, s, b = (a.astype(at_least_float32(z)) for a in (z, s, b))
     return z * jnp.exp(s) + b, _sum(s, z)
 

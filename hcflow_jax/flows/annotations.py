@@ -1,7 +1,7 @@
-"""The annotations of shapes. jaxtyping checks them while tests run; flows work without it.
+"""Shape annotations. jaxtyping checks them while tests run; flows work without jaxtyping.
 
-`import hcflow_jax.flows` needs jax, flax and numpy alone. Where jaxtyping is missing, an annotation such as
-`Float[Array, "b c"]` stands for its array type.
+`import hcflow_jax.flows` needs only jax, flax and numpy. If jaxtyping is not installed, an annotation such as
+`Float[Array, "b c"]` means its array type, `Array`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,12 +1,12 @@
-"""What every bijector's methods do with their arguments: one rule of dtypes, and errors that say what is wrong.
+"""Checks the arguments of all bijectors, and converts their dtypes.
 
-`Bijector.__init_subclass__` wraps the methods of each subclass with `enforce`. So the rule holds for a bijector
-that you write, too, and no bijector's file repeats it. All of it happens while jax traces: a compiled program has
-no operation more.
+`Bijector.__init_subclass__` wraps the methods of each subclass with `enforce`. So the rules also hold for bijectors
+that you write, and no bijector's file repeats them. The checks run while jax traces; a compiled program has no
+additional operations.
 
-The rule: x is computed in float32 at least. float64 stays float64 (where jax has it enabled), bfloat16 and float16
-become float32, and integers are refused. z, log_det and fresh parameters have the dtype that x is computed in. Mixed
-dtypes and ranks are promoted inside, whatever JAX is set to.
+The dtypes: bfloat16 and float16 become float32. float64 stays float64, if jax has it enabled. Integers are refused.
+z, log_det and fresh parameters have the same dtype as x then has. Inside, mixed dtypes and ranks are promoted,
+regardless of JAX's settings.
 """
 
 import functools
@@ -23,12 +23,12 @@ from hcflow_jax.errors import InputError
 
 
 def at_least_float32(x: Any) -> Any:
-    """The dtype that x is computed in: float64 for float64, else float32."""
+    """The dtype of the computation with x: float64 for float64, otherwise float32."""
     return jnp.promote_types(x.dtype, jnp.float32)
 
 
 def describe(tree: Any) -> str:
-    """The shapes of an array, or of a tree of them, for a message."""
+    """The shape of an array, or the shapes of a tree of arrays, for a message."""
     if tree is None:
         return "None"
     shape = lambda leaf: tuple(leaf.shape) if hasattr(leaf, "shape") else type(leaf).__name__  # noqa: E731
@@ -41,18 +41,18 @@ def cast(tree: Any, dtype: Any) -> Any:
 
 
 def as_input(name: str, x: Any, leaving: int = 0) -> Any:
-    """x as a bijector computes with it.
+    """Checks the input of a bijector and converts its dtype.
 
     Args:
       name: the name of the bijector, for messages.
-      x: an array (batch, ..., channels); for `leaving` > 0 a tuple of 1 + `leaving` such arrays.
-      leaving: how many latents have left on the way here.
+      x: an array (batch, ..., channels); if `leaving` > 0, a tuple of 1 + `leaving` such arrays.
+      leaving: how many latents have left early.
 
     Returns:
       jax arrays of one dtype, float32 or float64.
 
     Raises:
-      InputError: where x is no such array: a list, integers, a single example without a batch.
+      InputError: x is not such an array: for example a list, integers, or a single example without a batch axis.
     """
     if not leaving:
         x = _array(name, x)
@@ -88,7 +88,7 @@ def _kind(x: Any) -> str:
 
 
 def enforce(cls: type) -> None:
-    """Wraps the methods that a subclass of `Bijector` defines itself."""
+    """Wraps those methods that the class itself defines, not the inherited ones."""
     for method, wrap in _WRAPPERS.items():
         if method in cls.__dict__ and not getattr(cls.__dict__[method], "__isabstractmethod__", False):
             setattr(cls, method, wrap(cls.__dict__[method]))
@@ -149,7 +149,7 @@ def _check_cond(self: Any, cond: Any) -> None:
 
 @contextmanager
 def _naming(name: str, params: Any) -> Iterator[None]:
-    """Says which part of the parameters a bijector misses."""
+    """Turns the error for missing or wrong parameters into an `InputError` that names the bijector and the entry."""
     try:
         yield
     except KeyError as error:

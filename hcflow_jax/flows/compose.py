@@ -1,4 +1,4 @@
-"""Bijectors made of bijectors: one after another, the same step many times, and a part of the conditioning."""
+"""Bijectors made of bijectors: `Chain` (a sequence), `Repeat` (one step many times), `Conditioned` (part of cond)."""
 
 import dataclasses
 from typing import Any
@@ -27,14 +27,18 @@ from hcflow_jax.flows.reversible import STORE
 
 @bijector
 class Chain(Bijector):
-    """Bijectors in `forward` order; params is a dict with an entry a name. log_det is the sum of theirs.
+    """A sequence of bijectors in `forward` order. log_det is the sum of their log-dets. `chain` makes one.
 
-    Each is created for what the one before it puts out. Where latents leave on the way (`FactorOut`), z is a tuple:
-    those that left, in order, and the last bijector's output. `chain` makes one.
+    params is a dict with one entry per name. Each bijector is created for the output of the one before it. If latents
+    leave early (`FactorOut`), z is a tuple: the latents that left, in order, and then the last bijector's output.
 
     >>> from hcflow_jax import flows
     >>> flows.chain(norm=flows.Actnorm(), mix=flows.Mixing()).names
     ('norm', 'mix')
+
+    Attributes:
+      names: the names of the bijectors.
+      bijectors: the bijectors.
     """
 
     names: tuple[str, ...]
@@ -111,7 +115,7 @@ def _for(each: Bijector, cond: Cond) -> Cond:
 
 
 def put_out(each: Bijector, params: Params, x: Array, cond: Cond) -> Array:
-    """Something of the shape in which x goes on after a bijector; nothing is computed."""
+    """An array with the shape and dtype that the next bijector gets. Its values do not matter."""
     if each.keeps_shape:
         return x
     z, _ = jax.eval_shape(each.forward, parameters.unbox(params), x, cond)
@@ -120,7 +124,7 @@ def put_out(each: Bijector, params: Params, x: Array, cond: Cond) -> Array:
 
 
 def chain(**bijectors: Any) -> Chain:
-    """chain(actnorm=..., coupling=...): a `Chain` of bijectors in the order written, which is `forward` order.
+    """chain(actnorm=..., coupling=...): a `Chain` of the bijectors, in the given order, which is `forward` order.
 
     >>> import jax
     >>> from hcflow_jax import flows
@@ -130,7 +134,7 @@ def chain(**bijectors: Any) -> Chain:
     ((2, 2, 2, 12), ['actnorm', 'mixing', 'squeeze'])
 
     Raises:
-      InputError: where there is none, or one of them is no bijector.
+      InputError: there is no argument, or an argument is not a bijector.
     """
     if not bijectors:
         raise InputError("chain: it needs at least one bijector")
@@ -142,10 +146,10 @@ def chain(**bijectors: Any) -> Chain:
 
 @bijector
 class Repeat(Bijector):
-    """Like steps in `forward` order over parameters stacked along a leading axis.
+    """Steps of the same structure, in `forward` order. Their parameters are stacked along a leading axis.
 
-    The steps are one program: they may differ only in `constant` fields (the squares of a checkerboard), which
-    are handed to it step by step and are no part of the parameters. How it runs does not change its tree.
+    All steps run the same program. They may differ only in `constant` fields, such as the squares of a checkerboard,
+    which are not parameters. `unroll` and `backward` do not change the tree of parameters.
 
     >>> import jax
     >>> from hcflow_jax import flows
@@ -155,12 +159,15 @@ class Repeat(Bijector):
     (3, 2, 2)
 
     Attributes:
-      steps: the bijectors; all of one structure. Or one bijector, with `n`.
-      n: how often the one bijector is repeated.
-      unroll: run as straight-line code instead of `lax.scan`.
-      backward: what the backward pass, of either direction, has of each step: "store", all activations;
-        "recompute", its input alone, from which it runs again; "reversible", nothing: inputs are rebuilt through
-        the inverse, last step first (`reversible`).
+      steps: a tuple of bijectors that have the same structure; or one bijector, with `n`.
+      n: how often one bijector is repeated.
+      unroll: whether to run straight-line code instead of `lax.scan`.
+      backward: what is kept of each step for the backward pass, in both directions. "store": all activations.
+        "recompute": only its input; the step is computed again. "reversible": nothing; inputs are computed from
+        outputs with the inverse, last step first (`reversible`).
+
+    Raises:
+      InputError: the arguments are not a tuple of bijectors, or one bijector and a number.
     """
 
     steps: Any = constant()
@@ -178,7 +185,7 @@ class Repeat(Bijector):
 
     @property
     def keeps_shape(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return True  # a step whose output had another shape could not follow itself
+        return True  # `create` refuses a step that changes the shape: its output could not be its input
 
     @property
     def takes_cond(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -217,7 +224,7 @@ class Repeat(Bijector):
         return reversible.run(each, x, cond, inverse=inverse, unroll=self.unroll, backward=self.backward)
 
     def _stacked(self) -> Any:
-        """The steps as one bijector whose constants have a leading axis."""
+        """All steps as one bijector: its constants are stacked along a leading axis."""
         if not isinstance(self.steps, tuple) or not all(isinstance(step, Bijector) for step in self.steps):
             raise InputError(f"Repeat: its steps must be a tuple of bijectors, not {self.steps!r:.80}")
         first = jax.tree.structure(self.steps[0])
@@ -228,13 +235,17 @@ class Repeat(Bijector):
 
 @bijector
 class Conditioned(Bijector):
-    """A bijector that is given one entry, `part`, of a conditioning that is a dict (or None).
+    """A bijector that gets one entry of the conditioning, cond[part].
 
     >>> import jax
     >>> from hcflow_jax import flows
     >>> x = jax.random.normal(jax.random.key(1), (2, 3))
     >>> flows.Conditioned("start", flows.Injector()).forward({}, x, {"start": (x, 0 * x)})[0].tolist()
     [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+
+    Attributes:
+      part: the key. If cond is None, the bijector gets None.
+      inner: the bijector.
     """
 
     part: str

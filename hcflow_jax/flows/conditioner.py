@@ -1,7 +1,7 @@
-"""The networks inside bijectors: what a bijector asks of one, and how it calls it.
+"""The networks inside bijectors: their interface (`Conditioner`), and how a bijector calls them.
 
-A Flax Linen module fits as it is. A network of another library needs an adapter of a few lines: a class with `init`
-and `apply`. Make it a frozen dataclass, so that jax can compare bijectors that hold it.
+A Flax Linen module has this interface. A network of another library needs an adapter of a few lines: a class with
+`init` and `apply`. Make it a frozen dataclass, so that jax can compare bijectors that contain it.
 """
 
 from typing import Any, Protocol, runtime_checkable
@@ -16,26 +16,33 @@ from hcflow_jax.flows.checking import describe
 
 @runtime_checkable
 class Conditioner(Protocol):
-    """A network (x, cond) -> arrays, as a pair of pure functions.
+    """A network (x, cond) -> arrays, as two pure functions.
 
     It may also have `calibrate(variables, x, cond) -> variables`, which initialises parameters from data, such as
     those of actnorms inside the network. The bijector's own `calibrate` calls it.
     """
 
     def init(self, key: Array, x: Array, cond: Cond, /) -> Any:
-        """Fresh variables, {"params": tree of arrays}."""
+        """Fresh variables: {"params": tree of arrays}."""
         ...
 
     def apply(self, variables: Any, x: Array, cond: Cond, /) -> Any:
-        """The network's output under those variables."""
+        """The output of the network with these variables."""
         ...
 
 
 def create(name: str, net: Any, key: Array, x: Array, cond: Cond) -> Params:
-    """The network's fresh parameters.
+    """Fresh parameters of the network.
+
+    Args:
+      name: the name of the bijector, for messages.
+      net: a `Conditioner`.
+      key: a typed key.
+      x: the input of the network.
+      cond: the conditioning, or None.
 
     Raises:
-      InputError: where `net` is no conditioner, does not take x and cond, or keeps more than parameters.
+      InputError: `net` is not a `Conditioner`, does not take x and cond, or has variables other than parameters.
     """
     if isinstance(net, type) or not isinstance(net, Conditioner):
         given = f"the class {net.__name__}" if isinstance(net, type) else type(net).__name__
@@ -51,17 +58,31 @@ def create(name: str, net: Any, key: Array, x: Array, cond: Cond) -> Params:
 
 
 def calibrate(net: Any, params: Params, x: Array, cond: Cond) -> Params:
-    """The parameters after the network's own initialisation from data, if it has one."""
+    """The parameters after the network's own initialisation from data; unchanged if it has no `calibrate`.
+
+    Args:
+      net: a `Conditioner`.
+      params: its parameters.
+      x: the input of the network.
+      cond: the conditioning, or None.
+    """
     if not hasattr(net, "calibrate"):
         return params
     return net.calibrate({"params": params}, x, cond)["params"]
 
 
 def run(name: str, net: Any, params: Params, x: Array, cond: Cond) -> Any:
-    """The network's output.
+    """The output of the network.
+
+    Args:
+      name: the name of the bijector, for messages.
+      net: a `Conditioner`.
+      params: its parameters.
+      x: the input of the network.
+      cond: the conditioning, or None.
 
     Raises:
-      InputError: where the network does not take x and cond.
+      InputError: the network does not take x and cond.
     """
     try:
         return net.apply({"params": params}, x, cond)
@@ -70,17 +91,23 @@ def run(name: str, net: Any, params: Params, x: Array, cond: Cond) -> Any:
 
 
 def pair(name: str, out: Any, what: str, shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """The network's output as two arrays.
+    """Checks that the output of a network is two arrays, and returns them.
+
+    Args:
+      name: the name of the bijector, for messages.
+      out: the output.
+      what: what the two arrays are, such as "(s, b)", for the message.
+      shape: the expected shape of each, for the message.
 
     Raises:
-      InputError: where it is something else.
+      InputError: the output is not a pair.
     """
     if not isinstance(out, tuple | list) or len(out) != 2:
         raise InputError(f"{name}: its network must give {what}, each of shape {tuple(shape)}, not {describe(out)}")
     return out[0], out[1]
 
 
-# What networks raise, of Flax and others, for an input that does not fit.
+# The errors that networks (of Flax and of other libraries) raise for an input that does not fit.
 _WRONG_INPUT = (TypeError, ValueError, AttributeError, KeyError, FlaxError)
 
 

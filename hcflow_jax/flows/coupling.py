@@ -1,4 +1,4 @@
-"""Coupling (Eq. 2; NICE, Real NVP, Glow): a network sees the visible part and moves the hidden part."""
+"""Coupling (Eq. 2; NICE, Real NVP, Glow): a network sees the visible part and transforms the hidden part."""
 
 import math
 from typing import Any, ClassVar
@@ -20,14 +20,14 @@ SCALES = EXP, SIGMOID, ADDITIVE = ("exp", "sigmoid", "additive")
 class Coupling(Bijector):
     """forward: z = (x - b) exp(-s) on the hidden part; inverse: x = z exp(s) + b; log_det = -sum(s).
 
-    The network gets gain * visible part and cond. s and b are zero on the visible part, which passes unchanged, so
-    both directions give the network the same input. `scale` says what the network gives:
+    The network gets gain * (visible part of x) and cond. s and b are zero on the visible part, which does not change.
+    So the network gets the same input in both directions. `scale` says what the output of the network means:
 
-    - "exp": (s, b), s clipped to [-3, 3], b to [-5, 5];
+    - "exp": (s, b); s is clipped to [-3, 3] and b to [-5, 5];
     - "sigmoid": (r, t), for z = (x + t) sigmoid(r + 2), as in Glow;
     - "additive": t, for z = x + t, as in NICE; log_det is 0.
 
-    Each has x's shape. With `ChannelSplit` it may have the hidden channels alone.
+    Each output has x's shape. With `ChannelSplit` it may have only the hidden channels.
 
     >>> import jax
     >>> from hcflow_jax import flows
@@ -39,10 +39,13 @@ class Coupling(Bijector):
     True
 
     Attributes:
-      net: a `Conditioner`, such as a Flax module: net(visible, cond) -> what `scale` says.
+      net: a `Conditioner`, such as a Flax module: net(visible, cond) -> the output, as `scale` says.
       split: which part is hidden.
       scale: one of `SCALES`.
-      gain: what the network's input is multiplied by.
+      gain: the factor of the network's input.
+
+    Raises:
+      InputError: `scale` is not one of `SCALES`.
     """
 
     keeps_shape: ClassVar[bool] = True
@@ -70,7 +73,7 @@ class Coupling(Bijector):
         return affine_inverse(z, *self._scale_and_shift(params, z, cond))
 
     def pull_back(self, params: Params, z: Array, cond: Cond, cotangents: tuple[Array, LogDet]) -> PulledBack:
-        # The network sees the same in z as in x: one run of it serves to rebuild x and to differentiate.
+        # The visible parts of z and x are equal. So one run of the network is enough to compute x and the gradients.
         (s, b), pull_net = jax.vjp(self._scale_and_shift, params, z, cond)
         x, _ = affine_inverse(z, s, b)
         _, pull_affine = jax.vjp(affine_forward, x, s, b)

@@ -1,4 +1,4 @@
-"""A density: a bijector and the base that its latents follow."""
+"""A density: a bijector and the base distribution of its latents."""
 
 import math
 from typing import Any, Protocol
@@ -15,20 +15,20 @@ Shape = tuple[int, ...]
 
 
 class Base(Protocol):
-    """What latents follow. z is an array, or a tuple of arrays where latents leave the flow on the way."""
+    """The distribution of latents. z is an array, or a tuple of arrays if latents leave the flow early."""
 
     def log_prob(self, z: Latent) -> Float[Array, " batch"]:
-        """log p(z), nats."""
+        """log p(z), (batch,), nats."""
         ...
 
     def sample(self, key: Array, n: int, dtype: Any = jnp.float32) -> Latent:
-        """n latents."""
+        """Draws n latents, (n, ...), of a dtype."""
         ...
 
 
 @bijector
 class StandardNormal:
-    """Independent N(0, 1).
+    """The standard normal distribution: all dimensions are independent N(0, 1).
 
     >>> import jax
     >>> from hcflow_jax import flows
@@ -38,16 +38,17 @@ class StandardNormal:
     [(5, 4, 4, 2), (5, 2, 2, 4)]
 
     Attributes:
-      shape: the shape of z without the batch, (2,) for points of the plane; a tuple of shapes where z is a tuple.
+      shape: the shape of z without the batch, such as (2,) for points of the plane. If z is a tuple, a tuple of
+        shapes.
     """
 
-    shape: Any  # Shape | tuple[Shape, ...]; what is neither gets the error below
+    shape: Any  # Shape | tuple[Shape, ...]; `__post_init__` refuses anything else
 
     def __post_init__(self) -> None:
-        """Refuses what is no shape.
+        """Checks the shape.
 
         Raises:
-          InputError: naming what was given.
+          InputError: it is not a tuple, or it is empty.
         """
         if not isinstance(self.shape, tuple) or not self.shape:
             raise InputError(
@@ -55,10 +56,10 @@ class StandardNormal:
             )
 
     def log_prob(self, z: Latent) -> Float[Array, " batch"]:
-        """log p(z), nats.
+        """log p(z), (batch,), nats.
 
         Raises:
-          InputError: where z has another shape.
+          InputError: z has another shape.
         """
         expected = tuple(map(tuple, self._shapes())) if self._several() else tuple(self._shapes()[0])
         given = tuple(each.shape[1:] for each in z) if isinstance(z, tuple) else z.shape[1:]
@@ -71,7 +72,16 @@ class StandardNormal:
         )  # pyright: ignore[reportReturnType]
 
     def sample(self, key: Array, n: int, dtype: Any = jnp.float32) -> Latent:
-        """n latents, from one draw."""
+        """Draws latents; the arrays of a tuple come from one draw.
+
+        Args:
+          key: a typed key.
+          n: the number of latents.
+          dtype: float32 or float64.
+
+        Returns:
+          (n, *shape), or a tuple of such arrays.
+        """
         sizes = [math.prod(shape) for shape in self._shapes()]
         flat = jax.random.normal(key, (n, sum(sizes)), dtype)
         ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
@@ -88,9 +98,9 @@ class StandardNormal:
 
 @bijector
 class Flow:
-    """The density of x = inverse(z) with z from the base: log p(x | cond) = log p(z) + log|det dz/dx|.
+    """The density of x = inverse(z), with z from the base (Eq. 1): log p(x | cond) = log p(z) + log|det dz/dx|.
 
-    All methods may be compiled: `jax.jit(flow.log_prob)`.
+    You can compile all methods: `jax.jit(flow.log_prob)`.
 
     >>> import jax
     >>> from hcflow_jax import flows
@@ -101,39 +111,59 @@ class Flow:
     ((5, 2), (5,))
 
     Attributes:
-      bijector: data -> latent.
-      base: what the latents follow, such as `StandardNormal`.
+      bijector: maps data to latents.
+      base: the distribution of the latents, such as `StandardNormal`.
     """
 
     bijector: Bijector = constant()
     base: Any = constant()
 
     def init(self, key: Array, x: Input, cond: Cond = None) -> Params:
-        """Fresh parameters of the bijector, initialised from the data `x` (and `cond`, if the flow is conditional).
+        """Fresh parameters of the bijector, initialised from data.
+
+        Args:
+          key: a typed key.
+          x: data, (batch, ..., channels).
+          cond: the conditioning of the data, if the flow is conditional; otherwise None.
 
         Raises:
-          InputError: where x or cond does not fit the bijector, or z the base.
+          InputError: x or cond does not fit the bijector, or z does not fit the base.
         """
         params, z = self.bijector.init(key, x, cond)
         jax.eval_shape(self.base.log_prob, z)
         return params
 
     def log_prob(self, params: Params, x: Input, cond: Cond = None) -> Float[Array, " batch"]:
-        """log p(x | cond), (batch,), nats."""
+        """log p(x | cond), (batch,), nats.
+
+        Args:
+          params: from `init`, or trained.
+          x: data, (batch, ..., channels).
+          cond: the conditioning, or None.
+        """
         z, log_det = self.bijector.forward(params, x, cond)
         return self.base.log_prob(z) + log_det
 
     def sample(self, params: Params, key: Array, n: int, cond: Cond = None) -> Array:
-        """n samples, (n, ...); `cond` has n entries."""
+        """Draws n samples, (n, ...). Arguments and errors are those of `sample_and_log_prob`."""
         return self.sample_and_log_prob(params, key, n, cond)[0]
 
     def sample_and_log_prob(
         self, params: Params, key: Array, n: int, cond: Cond = None
     ) -> tuple[Array, Float[Array, " n"]]:
-        """n samples and log p of each, nats, for the price of the samples.
+        """Draws samples, and gives log p(x | cond) of each. It costs no more than `sample`.
+
+        Args:
+          params: from `init`, or trained.
+          key: a typed key.
+          n: the number of samples.
+          cond: the conditioning of each sample, arrays (n, ...); or None.
+
+        Returns:
+          The samples, (n, ...), and their log-densities, (n,), nats.
 
         Raises:
-          InputError: where `cond` has not n entries.
+          InputError: an array of `cond` does not have n entries.
         """
         if any(jnp.shape(leaf)[:1] != (n,) for leaf in jax.tree.leaves(cond)):
             raise InputError(f"Flow: for {n} samples cond must have {n} entries, but has shape {describe(cond)}")

@@ -1,4 +1,4 @@
-"""The conditional affine map ("injector"), first and last in every conditional level: it sees nothing of x."""
+"""The conditional affine map ("injector"): the first and the last bijector of every conditional level."""
 
 from typing import ClassVar
 
@@ -15,8 +15,9 @@ from hcflow_jax.flows.checking import describe
 class Injector(Bijector):
     """forward: z = (x - b) exp(-s); inverse: x = z exp(s) + b; log_det = -sum(s), with (b, s) = cond.
 
-    b and s have x's shape and come from the decoder alone; s is clipped to [-3, 3]. It has no parameters, and
-    without cond it is the identity.
+    See docs/model.md, Eq. G.
+    b and s have x's shape. They come from the decoder and do not depend on x. s is clipped to [-3, 3]. There are no
+    parameters. Without cond it is the identity.
 
     >>> import jax.numpy as jnp
     >>> from hcflow_jax import flows

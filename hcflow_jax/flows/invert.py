@@ -14,10 +14,10 @@ from hcflow_jax.flows.compose import Chain
 
 @bijector
 class Invert(Bijector):
-    """forward is `inner`'s inverse, inverse its forward. Nothing is initialised from data.
+    """Exchanges the two directions: forward is `inner.inverse`, and inverse is `inner.forward`.
 
-    Parameters are those of `inner`. A flow that is wanted fast in sampling, say, is trained as the inverse of one
-    that is fast in evaluation.
+    The parameters are those of `inner`. None is initialised from data. Use it, for example, when a flow is fast in
+    evaluating densities but must be fast in sampling.
 
     >>> import jax.numpy as jnp
     >>> from hcflow_jax import flows
@@ -25,7 +25,7 @@ class Invert(Bijector):
     (2, 8, 8, 1)
 
     Attributes:
-      inner: a bijector with an inverse, from which no latents leave on the way.
+      inner: a bijector that has an inverse, and from which no latents leave early.
     """
 
     leaving: ClassVar[int] = 0
@@ -56,7 +56,11 @@ class Invert(Bijector):
 
 
 def _from_latent(inner: Bijector, key: Array, z: Array, cond: Cond) -> tuple[Params, Array]:
-    """Parameters of a bijector whose latent, not whose x, has the shape of `z`; and something of x's shape."""
+    """Parameters of a bijector whose latent, not whose x, has the shape of `z`.
+
+    Returns:
+      The parameters, and an array of x's shape; its values do not matter.
+    """
     if isinstance(inner, Chain):
         made = {}
         keys = jax.random.split(key, len(inner.names))

@@ -1,4 +1,4 @@
-"""1x1 mixing by its LU decomposition (Glow, Section 3.2): the log-det is a sum, not a determinant."""
+"""1x1 mixing in LU decomposition (Glow, Section 3.2): the log-det is a sum, so no determinant is computed."""
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +12,11 @@ from hcflow_jax.flows.mixing import MixingBase, matmul
 
 @bijector
 class LUMixing(MixingBase):
-    """K = P L (U + diag(sign exp(log_s))), which starts as a random orthogonal matrix; log_det = H W sum(log_s).
+    """K = P L (U + diag(sign exp(log_s))); log_det = H W sum(log_s). K starts as a random orthogonal matrix.
 
-    L is unit lower and U strictly upper triangular; only those halves of `lower` and `upper` count. P and the signs
-    are not trained. Row i of K is row argsort(order)[i] of L U, and sign is the sign of `sign`: so they stay a
-    permutation and signs whatever an optimizer does.
+    L is unit lower triangular, U is strictly upper triangular; only these parts of `lower` and `upper` are used. P
+    and the signs are not trained. Row i of K is row argsort(order)[i] of L (U + diag(...)), and of `sign` only the
+    sign is used. So they remain a permutation and signs, even if an optimizer changes the arrays.
 
     >>> import jax
     >>> from hcflow_jax import flows

@@ -1,4 +1,4 @@
-"""Permute (Real NVP, Section 3.5): channels in another order, fixed beforehand."""
+"""Permute (Real NVP, Section 3.5): a fixed permutation of the channels."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -21,6 +21,9 @@ class Permute(Bijector):
 
     Attributes:
       order: a permutation of 0, ..., channels - 1.
+
+    Raises:
+      InputError: `order` is not a permutation.
     """
 
     keeps_shape: ClassVar[bool] = True
@@ -29,7 +32,7 @@ class Permute(Bijector):
     order: Sequence[Any] = constant()
 
     def __post_init__(self) -> None:
-        # Inside jax, where the bijector is taken apart and put together, its numbers may be anything.
+        # jax flattens and unflattens bijectors, and then `order` may hold tracers or placeholders: check only ints.
         order = tuple(self.order) if isinstance(self.order, Sequence) else ()
         if all(isinstance(i, int) for i in order) and sorted(order) != list(range(len(order))):
             raise InputError(f"Permute: order must be a permutation of 0, ..., {len(order) - 1}, not {order}")

@@ -1,6 +1,6 @@
-"""Gaussian priors whose mean and scale a network gives: of latents that leave half-way, and of the last one.
+"""Gaussian priors with the mean and scale from a network: for latents that leave early, and for the last latent.
 
-A flow ends in a standard normal. So a prior N(mean, exp(logs)^2) is a bijector: eps = (z - mean) exp(-logs).
+The base of a flow is the standard normal. So a prior N(mean, exp(logs)^2) is a bijector: eps = (z - mean) exp(-logs).
 """
 
 from typing import Any, ClassVar
@@ -19,8 +19,8 @@ class FactorOut(Bijector):
     """The second half of the channels leaves; its prior depends on the first half (Real NVP, Section 3.6; Glow).
 
     forward: x = (on, out) by channel, (logs, mean) = net(on, cond), eps = (out - mean) exp(-logs), z = (eps, on);
-    log_det = -sum(logs). In a chain the bijectors that follow see `on` alone. The chain's z is a tuple: the latents
-    that left, in order, and the last bijector's output.
+    log_det = -sum(logs). In a chain the next bijectors get only `on`. The chain's z is a tuple: the latents that
+    left, in order, and then the last bijector's output.
 
     >>> import jax
     >>> from hcflow_jax import flows
@@ -31,7 +31,8 @@ class FactorOut(Bijector):
     ((2, 2, 2, 2), (2, 2, 2, 2))
 
     Attributes:
-      net: a `Conditioner`, net(on, cond) -> (logs, mean), each of the shape of `on`; the order is a coupling's.
+      net: a `Conditioner`, net(on, cond) -> (logs, mean), each of the shape of `on`. As in `Coupling`, the scale
+        comes first.
     """
 
     leaving: ClassVar[int] = 1
@@ -61,7 +62,7 @@ class FactorOut(Bijector):
 class Prior(Bijector):
     """The learned prior of the last latent: eps = (x - mean) exp(-logs), log_det = -sum(logs).
 
-    The network sees zeros of x's shape in place of x, and cond.
+    The network gets zeros of x's shape instead of x, and cond.
 
     >>> import jax
     >>> from hcflow_jax import flows

@@ -1,9 +1,9 @@
-"""Like steps one after another, and their gradient: with the activations stored, recomputed, or rebuilt.
+"""Runs steps of the same structure, with three ways to compute the gradient: store, recompute or reversible.
 
-A bijector's output holds its input. So a backward pass may keep the last step's output alone, rebuild each step's
-input from its output, and take that step's vector-Jacobian product there: memory does not grow with the number of
-steps, whose inputs an ordinary backward pass keeps. What it costs is the rounding of a rebuilt input, and a run of
-each step's network more than storing does (as recomputing costs).
+The input of a bijector can be computed from its output. So the "reversible" backward pass keeps only the output of
+the last step. It computes each step's input from its output, and the vector-Jacobian product of the step at that
+input. Its memory does not grow with the number of steps. The costs are rounding errors in the inputs, and one more
+run of each step's network than with "store" (the same as with "recompute").
 """
 
 from functools import partial
@@ -25,23 +25,23 @@ Leaves = list[Array]
 def run(
     each: Each, x: Array, cond: Cond, *, inverse: bool = False, unroll: bool = False, backward: str = STORE
 ) -> tuple[Array, LogDet]:
-    """Steps one after another, as one loop.
+    """Runs the steps one after another.
 
     Args:
-      each: stacked parameters (prepared, so that no step does it again) and stacked steps. Floating-point leaves
-        of the parameters have gradients; the steps' constants have none.
+      each: stacked parameters and stacked steps. Prepare the parameters first, so that the steps do not. The
+        floating-point leaves of the parameters have gradients; the constants of the steps have none.
       x: (batch, ..., channels).
-      cond: the same for every step; any pytree, or None.
-      inverse: run them backwards, through their `inverse`.
-      unroll: straight-line code instead of a loop.
-      backward: what the backward pass has of the steps' activations; one of `BACKWARD`. "reversible" defines
-        reverse-mode derivatives only: `jax.jvp` through it is refused by jax.
+      cond: the conditioning, the same for every step; any pytree, or None.
+      inverse: whether to run the inverses of the steps, last step first.
+      unroll: whether to run straight-line code instead of a loop.
+      backward: what is kept for the backward pass, one of `BACKWARD`. "reversible" has only reverse-mode
+        derivatives: jax refuses `jax.jvp` through it.
 
     Returns:
-      The last step's output, and the sum of the log-dets, (batch,), nats.
+      The output of the last step that runs, and the sum of the log-dets, (batch,), nats.
 
     Raises:
-      InputError: for another `backward`.
+      InputError: `backward` is not one of `BACKWARD`.
     """
     if backward not in BACKWARD:
         raise InputError(f"Repeat: backward must be one of {', '.join(BACKWARD)}, not {backward!r}")
@@ -59,8 +59,8 @@ def _loop(
 
     body = jax.checkpoint(body) if recompute else body
     if len(jax.tree.leaves(each)[0]) == 1:
-        # A loop of one trip XLA dissolves too late: on CPUs it rewrites convolutions for its quick kernels before
-        # that, and not inside loops.
+        # A loop of one step would be slow on CPUs: XLA chooses its fast convolution kernels only outside loops, and
+        # it removes such a loop after that choice.
         return body(x, jax.tree.map(lambda leaf: leaf[0], each))
     x, log_dets = jax.lax.scan(body, x, each, reverse=inverse, unroll=unroll)
     return x, jnp.sum(log_dets, 0)
@@ -78,7 +78,7 @@ def _run_forward(inverse: bool, unroll: bool, each: Each, x: Array, cond: Cond) 
 
 def _run_backward(inverse: bool, unroll: bool, residuals: Any, cotangents: Any) -> tuple[Any, Array, Cond]:
     each, out, cond = residuals
-    of_out, of_log_det = cotangents  # the log-det is a sum, so every step's has the same cotangent
+    of_out, of_log_det = cotangents  # the log-det is a sum, so the log-det of every step has the same cotangent
 
     def body(carry: tuple[Array, Array, Leaves], each: Each) -> tuple[tuple[Array, Array, Leaves], Leaves]:
         (out, of_out, of_cond), (params, step) = carry, each
@@ -89,7 +89,7 @@ def _run_backward(inverse: bool, unroll: bool, residuals: Any, cotangents: Any) 
         of_params, of_x, more = pulled
         return (x, of_x, [a + b for a, b in zip(of_cond, _floating(more), strict=True)]), _floating(of_params)
 
-    # The loop's carry has one type: the zero that a sum starts from must vary over a mesh as the sum does.
+    # The type of a loop's carry must not change: the initial zero must vary over the mesh, as the sum does.
     nothing = [varying_like(jnp.zeros_like(leaf), leaf) for leaf in _floating(cond)]
     start = (out, of_out, nothing)
     (_, of_x, of_cond), of_params = jax.lax.scan(body, start, each, reverse=not inverse, unroll=unroll)
@@ -104,12 +104,12 @@ def _is_floating(leaf: Any) -> bool:
 
 
 def _floating(tree: Any) -> Leaves:
-    """The leaves that have gradients; of a tree of gradients those that are some (not of type float0)."""
+    """The leaves that have gradients; in a tree of gradients, those that are not of dtype float0."""
     leaves = jax.tree.leaves(tree)
     return [leaf for leaf in leaves if getattr(leaf, "dtype", None) != jax.dtypes.float0 and _is_floating(leaf)]
 
 
 def _with_floating(tree: Any, gradients: Leaves) -> Any:
-    """Gradients in the shape of `tree`: None, jax's zero, at the leaves that have none."""
+    """The gradients as a tree like `tree`. Leaves without a gradient become None, which jax takes as zero."""
     rest = iter(gradients)
     return jax.tree.map(lambda leaf: next(rest) if _is_floating(leaf) else None, tree)

@@ -1,6 +1,6 @@
-"""Which part of its input a coupling changes: the last channels, or the squares of a checkerboard.
+"""The splits of a coupling: which part of the input it transforms, the last channels or squares of a checkerboard.
 
-A split's `hidden` mask is 1 on the part that is transformed and 0 on the part that stays visible.
+The mask `hidden` is 1 on the part that is transformed, and 0 on the part that is visible to the network.
 """
 
 from typing import Any
@@ -14,7 +14,9 @@ from hcflow_jax.flows.base import bijector, constant
 
 @bijector
 class ChannelSplit:
-    """Visible: the first c - ceil(c/2) channels; hidden: the last ceil(c/2). The mixing does the rest.
+    """The first c - ceil(c/2) channels are visible, the last ceil(c/2) are hidden.
+
+    All steps hide the same channels; the mixing between them changes what is in the channels.
 
     >>> from hcflow_jax import flows
     >>> flows.ChannelSplit().hidden((1, 5)).tolist()
@@ -22,12 +24,17 @@ class ChannelSplit:
     """
 
     def hidden(self, shape: tuple[int, ...]) -> Array:
-        """Mask for x of `shape` (batch, ..., c): (c,), float32."""
+        """The mask for x of `shape` (batch, ..., c): (c,), float32."""
         channels = shape[-1]
         return (jnp.arange(channels) >= channels - -(-channels // 2)).astype(jnp.float32)
 
     def place(self, made: Array, shape: tuple[int, ...]) -> Array:
-        """Where a network gave the hidden channels alone: the same with zeros for the visible ones."""
+        """The output of a network with x's channels: zeros are added if it has only the hidden channels.
+
+        Args:
+          made: the output of a network.
+          shape: the shape of x, (batch, ..., c).
+        """
         visible = shape[-1] // 2
         if made.ndim != len(shape) or made.shape[-1] != shape[-1] - visible or not visible:
             return made
@@ -36,25 +43,27 @@ class ChannelSplit:
 
 @bijector
 class CheckerSplit:
-    """Squares of `square` pixels a side; a step with an even index hides those with even (y//K + x//K).
+    """A checkerboard of squares with side K.
+
+    A step with an even index hides the squares with even (y//K + x//K); a step with an odd index hides the others.
 
     >>> from hcflow_jax import flows
     >>> flows.CheckerSplit(1, 0).hidden((1, 2, 2, 3))[..., 0].tolist()
     [[1.0, 0.0], [0.0, 1.0]]
 
     Attributes:
-      square: K, pixels; may be an array, so that steps with squares of several sizes are one program.
+      square: K, pixels. It may be an array, so that the steps of a `Repeat` can have squares of different sizes.
       index: the index of the step, counted from the latent side; only its parity matters.
     """
 
-    square: Any = constant()  # int or Array; but JAX also rebuilds trees with placeholders in the place of arrays
+    square: Any = constant()  # int or Array; or a placeholder, when JAX unflattens a tree
     index: Any = constant()
 
     def hidden(self, shape: tuple[int, ...]) -> Array:
-        """Mask for x of `shape` (batch, h, w, c): (h, w, 1), float32.
+        """The mask for x of `shape` (batch, h, w, c): (h, w, 1), float32.
 
         Raises:
-          InputError: where x is no image.
+          InputError: `shape` does not have four dimensions.
         """
         if len(shape) != 4:
             raise InputError(f"CheckerSplit: x has shape {tuple(shape)}, but must be (batch, h, w, channels)")
@@ -63,7 +72,7 @@ class CheckerSplit:
         return (1 - odd)[..., None].astype(jnp.float32)
 
     def place(self, made: Array, shape: tuple[int, ...]) -> Array:
-        """As the network gave it: squares have no channels of their own."""
+        """The output of a network, unchanged: it has all channels of x."""
         del shape
         return made
 

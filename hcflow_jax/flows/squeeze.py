@@ -1,4 +1,4 @@
-"""Squeeze (Real NVP, Section 3.6): squares of pixels become channels."""
+"""Squeeze (Real NVP, Section 3.6): moves the pixels of small squares into channels."""
 
 from typing import ClassVar
 
@@ -11,7 +11,9 @@ from hcflow_jax.flows.base import Bijector, Cond, LogDet, Params, bijector
 
 @bijector
 class Squeeze(Bijector):
-    """(n, h, w, c) -> (n, h/f, w/f, c f^2); channel c at (f i + a, f j + b) goes to f^2 c + f a + b at (i, j).
+    """(n, h, w, c) -> (n, h/f, w/f, c f^2); log_det = 0.
+
+    Channel c at pixel (f i + a, f j + b) becomes channel f^2 c + f a + b at pixel (i, j).
 
     >>> import jax.numpy as jnp
     >>> from hcflow_jax import flows
@@ -20,7 +22,7 @@ class Squeeze(Bijector):
     ((1, 1, 1, 4), [0.0, 1.0, 2.0, 3.0])
 
     Attributes:
-      factor: f, pixels.
+      factor: f, the side of a square, pixels.
     """
 
     takes_cond: ClassVar[bool] = False

@@ -1,1 +1,1 @@
-"""The authors' PyTorch release: its settings as our config, its parameter names as our tree."""
+"""Reads and writes checkpoints of other implementations: the authors' PyTorch release, and Glow models."""

@@ -1,4 +1,4 @@
-"""Parameters between the authors' flat state_dict (NCHW) and our tree (NHWC), every shape and name checked."""
+"""Converts parameters between the authors' state_dict (NCHW) and our tree (NHWC). Checks all names and shapes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,21 +16,21 @@ Flat = Mapping[str, np.ndarray]
 _CONV_AT_1X1 = (
     "endblock_unified.cond_encoders.0.w",
     "endblock_split_conv.w",
-)  # theirs (o, i, 1, 1), ours (i, o)
+)  # the authors' shape is (o, i, 1, 1), ours is (i, o)
 
 
 def from_torch(flat: Flat, config: ConfigDict) -> Any:
-    """The authors' parameters as our tree.
+    """Converts the authors' parameters to our tree.
 
     Args:
-      flat: state_dict name -> array; masks and resampling kernels may be there or not.
+      flat: state_dict name -> array. Masks and resampling kernels may be missing.
       config: the config of the same model.
 
     Returns:
-      The parameter tree, float32 numpy arrays.
+      The parameter tree, with float32 numpy arrays.
 
     Raises:
-      InputError: for a missing name, a wrong shape, or a name that is unused and not known to be without effect.
+      InputError: a name is missing or unknown, or a shape is wrong.
     """
     names = Names(config)
     unused = set(flat)
@@ -54,7 +54,15 @@ def from_torch(flat: Flat, config: ConfigDict) -> Any:
 
 
 def to_torch(tree: Any, config: ConfigDict) -> dict[str, np.ndarray]:
-    """Our tree (parameters, or gradients by parameter) under the authors' names and in their shapes."""
+    """Converts our tree to the authors' names and shapes.
+
+    Args:
+      tree: parameters, or gradients, in our tree.
+      config: the config of the model.
+
+    Returns:
+      state_dict name -> array.
+    """
     names, flat = Names(config), {}
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
         path = tuple(str(k.key) for k in keys)
@@ -66,7 +74,7 @@ def to_torch(tree: Any, config: ConfigDict) -> dict[str, np.ndarray]:
 
 
 def _map_leaves(one: Any, config: ConfigDict) -> Any:
-    """A tree of one(path, shape) over our parameters' shapes."""
+    """Our tree, with one(path, shape) for each parameter."""
     shapes = models.build(config).shapes()
     return jax.tree_util.tree_map_with_path(
         lambda keys, leaf: one(tuple(str(k.key) for k in keys), leaf.shape), shapes

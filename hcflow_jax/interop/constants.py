@@ -1,4 +1,4 @@
-"""What the authors' files hold beside what learns: masks, resampling kernels, and parameters without effect."""
+"""The arrays in the authors' files that are not learned: masks, resampling kernels, and parameters without effect."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -15,10 +15,13 @@ _SPLIT_CONV = "endblock_split_conv.w"
 
 
 def constants(config: ConfigDict) -> Iterator[tuple[str, np.ndarray]]:
-    """Masks and resampling kernels: (state_dict name, float32 array), one after the other.
+    """Masks and resampling kernels, which follow from the config.
 
-    mask_out is 1 where a coupling changes its input, mask_in sqrt(2) where it does not; the masks of style and base
-    are 0 on the channels of y_top that these do not see.
+    mask_out is 1 where a coupling changes its input; mask_in is sqrt(2) where it does not. The masks for style and
+    base are 0 on the channels of y_top that style network and base do not see.
+
+    Yields:
+      (state_dict name, float32 array).
     """
     rows = level_rows(config)
     for prefix in ("", *(f"blocks.{block}." for block in range(len(rows)))):
@@ -26,7 +29,7 @@ def constants(config: ConfigDict) -> Iterator[tuple[str, np.ndarray]]:
             yield prefix + name, np.outer(_TAPS, _TAPS)[None, None]
     yield from _top(config.model.top)
     for block, (resolution, row) in enumerate(rows.items()):
-        for step, kind in enumerate(reversed(row.steps)):  # theirs count from the latent side
+        for step, kind in enumerate(reversed(row.steps)):  # the authors count steps from the latent side
             split = flows.ChannelSplit()
             if kind != "channel":
                 split = flows.CheckerSplit(int(kind.removeprefix("checker")), step)
@@ -53,10 +56,10 @@ def _pair(step: str, hidden: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def without_effect(flat: Mapping[str, np.ndarray], config: ConfigDict) -> dict[str, np.ndarray]:
-    """Zeros for the parameters that change nothing and that our tree therefore lacks.
+    """Zeros for the parameters that have no effect. Our tree does not have them.
 
     Args:
-      flat: what learns, under the authors' names.
+      flat: the learned parameters, by the authors' names.
       config: the config of the same model.
     """
     dead: dict[str, np.ndarray] = {

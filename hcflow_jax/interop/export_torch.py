@@ -62,7 +62,14 @@ def _writer(file: Path) -> Any:
 
 
 def export_torch(path: str | Path, file: Path) -> str:
-    """Writes the averaged weights of a checkpoint; returns a line that describes the file.
+    """Writes the averaged weights of a checkpoint to a file.
+
+    Args:
+      path: the checkpoint.
+      file: the file to write, .safetensors or .pt.
+
+    Returns:
+      A line that describes the file.
 
     Raises:
       CheckpointError: the checkpoint does not exist.
@@ -91,7 +98,7 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit status (see `commands.run_main`)."""
+    """Runs the command; returns the exit status (see `commands.run_main`)."""
     return run_main(_run, argv)
 
 

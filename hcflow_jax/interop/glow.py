@@ -1,6 +1,7 @@
-"""Reads Glow models of others: the public PyTorch implementation's state_dict, and OpenAI's TensorFlow variables.
+"""Reads Glow models of other implementations: the public PyTorch one's state_dict, OpenAI's TensorFlow variables.
 
-Levels, steps, widths, couplings and LU mixings follow from names and shapes. `glow_names` says which array is which.
+The numbers of levels and steps, the widths, and the kinds of couplings and mixings follow from the names and shapes
+of the arrays. `glow_names` has the tables of names.
 """
 
 import re
@@ -28,10 +29,10 @@ _TOP_WEIGHT, _PRIOR_H = "learn_top_fn.conv.weight", "prior_h"
 
 
 def read(file: Path) -> Flat:
-    """The arrays of a file by name: .npz, or what `state_dict.read` takes.
+    """The arrays of a file by name. The file is an .npz, or has a format that `state_dict.read` reads.
 
     Raises:
-      InputError: naming the file, if it is missing, damaged, or of another format.
+      InputError: the file is missing, damaged, or of another format; the message names it.
     """
     if file.suffix != ".npz":
         return state_dict.read(file)
@@ -50,12 +51,15 @@ def read(file: Path) -> Flat:
 def convert(
     flat: Mapping[str, np.ndarray], resolution: int, given: ConfigDict | None = None
 ) -> tuple[Any, ConfigDict]:
-    """A model's arrays as our parameters, with the config that they make.
+    """Converts the arrays of a Glow model to our parameters, and makes its config.
 
     Args:
-      flat: by name, of either kind.
+      flat: the arrays by name, with the names of either implementation.
       resolution: R of the images, pixels.
-      given: a config of the family "glow"; where the images are, their bits and noise, and how the model is computed.
+      given: a config of the family "glow", for the groups `data`, `eval`, `sample` and `execution`.
+
+    Returns:
+      The parameter tree, and the config.
 
     Raises:
       ConfigError: `resolution` or `given` does not fit.
@@ -80,14 +84,20 @@ def convert(
 
 
 def import_file(file: Path, out: Path, resolution: int, given: ConfigDict | None = None) -> list[str]:
-    """Makes a workdir of a file.
+    """Makes a workdir from a file.
+
+    Args:
+      file: the file, see `read`.
+      out: the workdir to make.
+      resolution: R of the images, pixels.
+      given: as in `convert`.
 
     Returns:
-      Lines that say what was brought in.
+      Lines that say what was imported.
 
     Raises:
-      CheckpointError: `out` is there already, or cannot be written.
-      ConfigError, InputError: of `file`, named; see `convert`.
+      CheckpointError: `out` exists, or cannot be written.
+      ConfigError, InputError: see `convert`; the message names the file.
     """
     import jax
 
@@ -111,14 +121,14 @@ def import_file(file: Path, out: Path, resolution: int, given: ConfigDict | None
 
 
 def state_dict_of(tree: Any, config: ConfigDict) -> Flat:
-    """Everything that the public PyTorch implementation has, under its names; zeros for what has no effect.
+    """The state_dict of the public PyTorch implementation. Parameters without effect are zero.
 
     Args:
       tree: the parameters.
       config: the config of the same model.
 
     Raises:
-      ConfigError: that implementation has no such model.
+      ConfigError: that implementation cannot represent the model.
     """
     from hcflow_jax.interop import glow_names
 
@@ -132,27 +142,30 @@ def state_dict_of(tree: Any, config: ConfigDict) -> Flat:
 
 
 def _without_effect(config: ConfigDict) -> dict[str, tuple[int, ...]]:
-    """The shapes of the top prior's weight, which sees zeros alone, and of those zeros."""
+    """The shapes of the arrays without effect: the weight of the top prior, and its input, which is always zero."""
     size = config.data.resolution // 2**config.model.levels
     channels = family.IMAGE_CHANNELS * 2 ** (config.model.levels + 1)
     return {_TOP_WEIGHT: (2 * channels, 2 * channels, 3, 3), _PRIOR_H: (1, 2 * channels, size, size)}
 
 
 def _relevant(flat: Mapping[str, np.ndarray]) -> Flat:
-    """Without what a file holds besides the model: an outer prefix, and TensorFlow's optimizer."""
+    """The arrays of the model, without an outer prefix and without TensorFlow's optimizer.
+
+    An average of one of OpenAI's variables is used only if the variable itself is missing.
+    """
     if any(name.startswith("model/") for name in flat):
         named = {n.removesuffix(":0"): array for n, array in flat.items() if n.startswith("model/")}
         averages = {n.removesuffix(_AVERAGE): array for n, array in named.items() if n.endswith(_AVERAGE)}
         return {**averages, **{n: array for n, array in named.items() if _AVERAGE not in n}}
-    wrapped = all(name.startswith("module.") for name in flat)  # of PyTorch's DataParallel
+    wrapped = all(name.startswith("module.") for name in flat)  # the prefix of PyTorch's DataParallel
     return {name.removeprefix("module.") if wrapped else name: array for name, array in flat.items()}
 
 
 def _structure(flat: Flat) -> ConfigDict:
-    """A config with the model's structure.
+    """A config with the structure of the model, read from the names and shapes of its arrays.
 
     Raises:
-      InputError: the names are of no Glow.
+      InputError: the names are not those of a Glow model.
     """
     config = schema.default(family.NAME)
     openai = any(name.startswith("model/") for name in flat)
@@ -189,7 +202,11 @@ def _structure(flat: Flat) -> ConfigDict:
 
 
 def _with_images(config: ConfigDict, resolution: int, given: ConfigDict | None) -> ConfigDict:
-    """The config with its images' resolution, and with what a given config says of data and use."""
+    """The config with the resolution of its images, and with the groups of `given` that do not define the model.
+
+    Raises:
+      ConfigError: `resolution` or `given` does not fit.
+    """
     if given is not None:
         own = schema.family_of(given)
         if own != family.NAME:
@@ -210,10 +227,10 @@ def _with_images(config: ConfigDict, resolution: int, given: ConfigDict | None) 
 
 
 def _check_top(flat: Flat, config: ConfigDict) -> Flat:
-    """The arrays with a top prior that learns, and without what has no effect.
+    """The arrays with those of a learned top prior, and without arrays that have no effect.
 
     Raises:
-      InputError: what has no effect is not as it should be.
+      InputError: an array without effect has another shape, or the input of the top prior is not zero.
     """
     from hcflow_jax.interop import glow_names
 
@@ -226,7 +243,7 @@ def _check_top(flat: Flat, config: ConfigDict) -> Flat:
     if np.any(flat.get(_PRIOR_H, 0)):
         raise InputError(f"{_PRIOR_H} is not zero, so the model has another prior")
     rest = {name: array for name, array in flat.items() if name not in _without_effect(config)}
-    # A model whose top prior was not learned has a standard normal, which is what zeros make.
+    # A top prior that was not learned is a standard normal, the same as a learned prior with zeros.
     top = {
         names[0]: layout.theirs(np.zeros(shape, np.float32))
         for path, shape, names, layout in glow_names.entries(config)

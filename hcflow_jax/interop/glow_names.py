@@ -1,8 +1,8 @@
-"""The names and shapes of Glow's parameters in others' files, and between them and our tree.
+"""The names and shapes of Glow's parameters in other implementations, and conversions to and from our tree.
 
 Two namings are known: the state_dict of the public PyTorch implementation (y0ast/Glow-PyTorch), and the variables of
-OpenAI's TensorFlow code (openai/glow). Each is a table: our path within a level -> their name, and how the array
-lies. A table decides nothing about the model: that is the config's.
+OpenAI's TensorFlow code (openai/glow). Each naming is a table: our path within a level -> their name, and the layout
+of their array. The config, not the table, defines the model.
 """
 
 import dataclasses
@@ -23,10 +23,10 @@ Change = Callable[[np.ndarray], np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How an array lies in their file.
+    """How an array of ours is stored in their file.
 
     Attributes:
-      ours: their array -> ours.
+      ours: converts their array to ours.
       theirs: the inverse.
     """
 
@@ -35,7 +35,12 @@ class Layout:
 
 
 def _vector(*shape: int, sign: int = 1) -> Layout:
-    """A value a channel, with -1 for the channels in their shape; `sign` -1: they store the negative."""
+    """The layout of a vector with one value per channel.
+
+    Args:
+      *shape: the shape of their array; -1 is the axis of the channels.
+      sign: -1 if they store the negative.
+    """
     return Layout(lambda a: sign * a.reshape(-1), lambda a: sign * a.reshape(shape))
 
 
@@ -59,7 +64,7 @@ def _signs(sign: np.ndarray) -> np.ndarray:
 
 
 def _top_weight(w: np.ndarray) -> np.ndarray:
-    """OpenAI's weight of the top prior's convolution: all of its input but the padding's channel is zero."""
+    """OpenAI's weight of the top prior's convolution. It is zero except for the indicator channel of the padding."""
     made = np.zeros((*w.shape[:2], w.shape[2] + 1, w.shape[2]), np.float32)
     made[:, :, -1] = w
     return made
@@ -76,13 +81,14 @@ Table = dict[str, tuple[str, Layout]]
 
 @dataclasses.dataclass(frozen=True)
 class Naming:
-    """The names of a kind of file; levels and steps are counted from 0, the level next to the image first.
+    """The names of one implementation. Levels and steps are counted from 0, in the order from image to latents.
 
     Attributes:
-      step: (level, step, K) -> what the names of a step begin with.
-      split: (level, K) -> what the names of the split after a level begin with.
-      steps, splits: our path behind "steps/", "out/" -> the rest of their name.
-      top: our path behind "top/" -> their name.
+      step: (level, step, K) -> the prefix of the names of a step.
+      split: (level, K) -> the prefix of the names of the split after a level.
+      steps: our path after "steps/" -> the rest of their name, and the layout.
+      splits: our path after "out/" -> the rest of their name, and the layout.
+      top: our path after "top/" -> their name, and the layout.
     """
 
     step: Callable[[int, int, int], str]
@@ -94,7 +100,7 @@ class Naming:
 
 _MAP = (1, -1, 1, 1)
 PYTORCH_NAMES = Naming(
-    # flow.layers counts everything: a level is a squeeze, K steps and a split.
+    # flow.layers counts all layers: a level is a squeeze, K steps and a split.
     step=lambda level, step, k: f"flow.layers.{level * (k + 2) + 1 + step}.",
     split=lambda level, k: f"flow.layers.{level * (k + 2) + k + 1}.",
     steps={
@@ -131,7 +137,7 @@ OPENAI_NAMES = Naming(
     steps={
         "actnorm/bias": ("actnorm_center/b", _vector(*_PIXEL, sign=-1)),
         "actnorm/scale": ("actnorm_scale/logs", _vector(*_PIXEL, sign=-1)),
-        "mixing/kernel": ("invconv/W", _TRANSPOSED),  # theirs multiplies from the right
+        "mixing/kernel": ("invconv/W", _TRANSPOSED),  # they multiply by the matrix from the right
         "coupling/hidden_0/w": ("f1/l_1/W", _SAME),
         "coupling/hidden_0/b": ("f1/l_1/actnorm_center/b", _vector(*_PIXEL)),
         "coupling/hidden_0/logs": ("f1/l_1/actnorm_scale/logs", _vector(*_PIXEL)),
@@ -156,14 +162,14 @@ OPENAI_NAMES = Naming(
 
 
 def naming(config: ConfigDict) -> Naming:
-    """The names that the config's variant has."""
+    """The names for the config's variant."""
     return OPENAI_NAMES if config.model.variant == OPENAI else PYTORCH_NAMES
 
 
 def entries(config: ConfigDict) -> Iterator[tuple[tuple[str, ...], tuple[int, ...], list[str], Layout]]:
-    """(our path, our shape, their names, their layout) of every parameter.
+    """Yields (our path, our shape, their names, layout) of every parameter.
 
-    The array of a level's steps is a stack, and has a name a step; the others have one name.
+    A parameter of the steps is stacked in our tree, and has one name per step. Other parameters have one name.
     """
     names, k = naming(config), config.model.steps
     shapes = models.build(config).shapes()
@@ -181,7 +187,7 @@ def entries(config: ConfigDict) -> Iterator[tuple[tuple[str, ...], tuple[int, ..
 
 
 def from_flat(flat: Flat, config: ConfigDict) -> Any:
-    """Their arrays as our parameter tree, float32.
+    """Converts their arrays to our parameter tree, float32.
 
     Raises:
       InputError: a name is missing, or an array has another shape.
@@ -209,7 +215,7 @@ def from_flat(flat: Flat, config: ConfigDict) -> Any:
 
 
 def to_flat(tree: Any, config: ConfigDict) -> dict[str, np.ndarray]:
-    """Our tree (parameters, or gradients by parameter) under their names and in their shapes."""
+    """Converts our tree (parameters or gradients) to their names and shapes."""
     flat = {}
     for path, _, theirs, layout in entries(config):
         leaf = tree

@@ -1,9 +1,9 @@
 """Imports a checkpoint of the authors' code: `python -m hcflow_jax.interop.import_torch MODEL.bin --out CHECKPOINT`.
 
 CHECKPOINT becomes a workdir. Evaluation, the report and `hcflow_jax.checkpoint.load` use it like the workdir of a
-run. Its step 0 contains the weights, and a config that is made from the settings in the file. The file is read and
-never run, without PyTorch. --config says where the images are. If the file has no settings, --config also defines the
-model.
+run. Its step 0 contains the weights, and a config that is made from the settings in the file. Nothing in the file is
+run, and PyTorch is not needed. --config says where the images are. If the file has no settings, --config also defines
+the model.
 
 With --family glow the file is a Glow model: a state_dict of the public PyTorch implementation (.pt or .safetensors),
 or OpenAI's TensorFlow variables (.npz); see docs/glow.md. Give the size of its images in pixels with --resolution R.
@@ -74,8 +74,8 @@ def config_of(found: Release, given: ConfigDict | None) -> ConfigDict:
 
     Args:
       found: the file.
-      given: the whole config, if the file has no settings. Otherwise it only says where the images are and how to
-        compute.
+      given: the whole config, if the file has no settings. Otherwise only some of its fields are used: those of
+        `data` that do not define the model, `execution`, `sample`, `eval.images` and `eval.seed`.
 
     Raises:
       ConfigError: there are no settings and no config, or the settings are not those of the release.
@@ -135,7 +135,12 @@ def to_params(found: Release, config: ConfigDict, show: bool = False) -> Any:
 
 
 def import_torch(file: Path, out: Path, config_file: Path | None = None) -> list[str]:
-    """Makes a workdir from a file.
+    """Makes a workdir from a file of the authors' code.
+
+    Args:
+      file: the file.
+      out: the workdir to make.
+      config_file: a config file, see `config_of`.
 
     Returns:
       Lines that say what was imported.
@@ -194,7 +199,7 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit status (see `commands.run_main`)."""
+    """Runs the command; returns the exit status (see `commands.run_main`)."""
     return run_main(_run, argv)
 
 

@@ -1,7 +1,8 @@
-"""The authors' state_dict names for our parameter tree: tables of module names, and where each level lives.
+"""The authors' state_dict names for the parameters of our tree.
 
-Their block i is our level R_i, finest first. A 4x level has two components, 0 the finer; our decoder stages count
-the other way, from the coarser. Their flow steps count from the latent side, ours (stacked) from the data side.
+Their block i is our level R_i, finest first. A level whose next coarser level is 4 times smaller has two components;
+component 0 is the finer. Our decoder stages are counted from the coarser. Their flow steps are counted from the
+latent side, ours (stacked) from the data side.
 """
 
 import dataclasses
@@ -11,12 +12,12 @@ from ml_collections import ConfigDict
 
 from hcflow_jax.models.hierarchy.build import level_rows
 
-# Theirs that change nothing: masks and resampling kernels stored as parameters, and biases multiplied by 0.
+# Their parameters without effect: masks and resampling kernels, which are not learned, and biases multiplied by 0.
 WITHOUT_EFFECT = (
     r".*\.mask_(in|out)|(.*\.)?_mask_for_(style|base)|.*interp_K.*",
     r".*\.conv_d_pred_[23]\.b",
 )
-FULLY_MASKED = r"endblock_split_conv\.w"  # without effect only where the base mask hides all of y_top
+FULLY_MASKED = r"endblock_split_conv\.w"  # without effect only if the base mask hides all of y_top
 
 _LEAVES = {"scale": "an_scale", "bias": "an_bias", "kernel": "K", "generator": "_U"}
 _ENCODER = {
@@ -34,7 +35,7 @@ _STAGE = {
     "style_in": "A_1_s",
     "style_out": "A_2_s",
 }
-_HEADS = {  # belong to the level's finer component
+_HEADS = {  # these belong to the finer component of a level
     "start_shift": "conv_d5_a",
     "start_unet": "conv_d5_un",
     "start_scale_hidden": "conv_d5_b",
@@ -44,7 +45,7 @@ _HEADS = {  # belong to the level's finer component
     "end_scale_hidden": "conv_d5_d",
     "end_scale": "conv_d5_dd",
 }
-_PREDICT = {  # belong to the level's coarser component
+_PREDICT = {  # these belong to the coarser component of a level
     "predict_unet": "conv_d_pred_0",
     "predict_0": "conv_d_pred_1",
     "predict_1": "conv_d_pred_2",
@@ -75,15 +76,19 @@ _CHECKER_NET = {
 
 @dataclasses.dataclass(frozen=True)
 class Names:
-    """Their names for the parameters of the model of `config`."""
+    """The authors' names for the parameters of a model.
+
+    Attributes:
+      config: the config of the model.
+    """
 
     config: ConfigDict
 
     def theirs(self, path: tuple[str, ...]) -> tuple[str, ...]:
-        """Their name of one of our parameters; of a stacked one, their names in our order.
+        """Their name for one of our parameters; for a stacked parameter their names, in our order of steps.
 
         Args:
-          path: keys from the root of our tree to the leaf.
+          path: the keys from the root of our tree to the leaf.
         """
         section, *rest = path
         if section == "flows":
@@ -91,7 +96,7 @@ class Names:
         return (".".join(getattr(self, f"_{section}")(*rest)),)
 
     def without_effect(self, name: str) -> bool:
-        """Whether a parameter of theirs changes nothing in this model."""
+        """Whether one of their parameters has no effect in this model."""
         a, b = self.config.model.top.base_masked
         dead = WITHOUT_EFFECT + ((FULLY_MASKED,) if a <= 0 and b >= self.config.model.top.dims else ())
         return any(re.fullmatch(pattern, name) for pattern in dead)
@@ -162,7 +167,7 @@ class Names:
 
 
 def _step(kind: str, conditional: bool, rest: tuple[str, ...]) -> str:
-    """Name of one of a step's parameters within the step."""
+    """Their name of a parameter of a step, within the step."""
     part, *inner = rest
     if part == "actnorm":
         return f"actnorm.{_LEAVES[inner[0]]}"
@@ -176,11 +181,11 @@ def _step(kind: str, conditional: bool, rest: tuple[str, ...]) -> str:
 
 
 def _scale(layer: str) -> str:
-    """down_0_a -> down.0, down_0_b -> down_b.0."""
+    """Their name of a layer in a U-Net: down_0_a -> down.0, down_0_b -> down_b.0."""
     way, i, which = layer.split("_")
     return f"{way}{'' if which == 'a' else '_' + which}.{i}"
 
 
 def _unet(inner: list[str]) -> list[str]:
-    """Within a decoder's U-Net the same; other layers keep their names."""
+    """Their names of a layer in a decoder's U-Net. Other layers keep their names."""
     return [_scale(inner[0]), *inner[1:]] if re.fullmatch(r"(up|down)_\d+_[ab]", inner[0]) else inner

@@ -1,8 +1,8 @@
-"""The file that the authors' `Network.save` writes: parameters by their state_dict names, and the settings.
+"""Reads the file that the authors' `Network.save` writes: parameters by their state_dict names, and the settings.
 
-In order: the name of a Python module and its source text, each after its length (4 bytes, little-endian); the pickled
-network and its optimizer's state, each a stream of PyTorch's older format; the settings as JSON after their length.
-The source is passed over, the optimizer's state too once it is known to be whole.
+The file contains, in this order: the name of a Python module and its source text, each after its length (4 bytes,
+little-endian); the pickled network and its optimizer's state, each a stream of PyTorch's older format; the settings
+as JSON, after their length. The source text is skipped. The optimizer's state is checked and skipped.
 """
 
 import dataclasses
@@ -17,22 +17,22 @@ import numpy as np
 from hcflow_jax.unpickle import Module, Source, Stream, Tensor, UnpickleError, read_stream
 from hcflow_jax.unpickle.source import shown
 
-LONGEST_NAME = 1_000  # bytes, of the module's name
-LONGEST_SETTINGS = 2**20  # bytes
-DEEPEST = 50  # modules within each other
+LONGEST_NAME = 1_000  # bytes: the longest name of a module
+LONGEST_SETTINGS = 2**20  # bytes: the longest settings
+DEEPEST = 50  # the deepest nesting of modules
 
 _ZIP = b"PK\x03\x04"
 
 
 @dataclasses.dataclass(frozen=True)
 class Release:
-    """What a file holds.
+    """The contents of a file.
 
     Attributes:
-      flat: state_dict name -> array, float32, in the file itself: read only.
-      settings: {"GENERAL": ..., "MODEL_PARAMETERS": ..., ...}; None in a file without.
-      module: name of the Python module that the network's class is of.
-      bytes: the bytes of the file.
+      flat: state_dict name -> array, float32. The arrays are read-only views of the file.
+      settings: {"GENERAL": ..., "MODEL_PARAMETERS": ..., ...}; None if the file has no settings.
+      module: the name of the Python module that defines the network's class.
+      bytes: the size of the file, bytes.
     """
 
     flat: Mapping[str, np.ndarray]
@@ -42,12 +42,12 @@ class Release:
 
 
 def read(path: str | Path) -> Release:
-    """Reads a file.
+    """Reads a file. Nothing in it is run.
 
     Raises:
-      OSError: it cannot be read.
-      UnpickleError: it is cut short, damaged, of another format, or holds what a trained network does not; one line
-        that says where, without the file's name.
+      OSError: the file cannot be read.
+      UnpickleError: the file is cut short, damaged, of another format, or contains something that a trained network
+        does not have. One line that says where, without the name of the file.
     """
     source = Source(path)
     if source.bytes[:4] == _ZIP:
@@ -64,7 +64,7 @@ def read(path: str | Path) -> Release:
 
 
 def _section(source: Source, name: str, most: int | None = None) -> bytes:
-    """The next bytes after their length; without `most`, passes over them."""
+    """Reads a length and then that many bytes, at most `most`. If `most` is None, skips them."""
     at = source.tell()
     try:
         length = source.number(4)
@@ -110,10 +110,10 @@ def _finite(text: str) -> float:
 
 
 def state_dict(stream: Stream) -> dict[str, Tensor]:
-    """The tensors of a network by the names that PyTorch's `state_dict` gives them: float32, all of them.
+    """The tensors of a network, by the names that PyTorch's `state_dict` gives them. All must be float32.
 
     Raises:
-      UnpickleError: it is no network, its actnorms were not initialised, or it has other than float32.
+      UnpickleError: it is not a network, an actnorm was not initialised, or a tensor is not float32.
     """
     if not isinstance(stream.object, Module):
         raise UnpickleError(f"the network is a {shown(stream.object)}, expected the authors' MultiStep")
@@ -137,7 +137,7 @@ def _storages(tensors: Mapping[str, Tensor]) -> Any:
 
 
 def _modules(root: Module) -> Iterator[tuple[str, Module]]:
-    """Every module with the prefix of its names, outer ones first."""
+    """Yields every module with the prefix of its names, outer modules first."""
     waiting, seen = [("", root)], {id(root)}
     while waiting:
         prefix, module = waiting.pop()
@@ -155,7 +155,7 @@ def _modules(root: Module) -> Iterator[tuple[str, Module]]:
 
 
 def _dict(prefix: str, module: Module, name: str) -> list[tuple[str, Any]]:
-    """The entries of one of a module's dicts."""
+    """The entries of one of the dicts of a module, such as "_modules"."""
     entries = (module.state or {}).get(name)
     if not isinstance(entries, dict) or not all(type(key) is str for key in entries):
         raise UnpickleError(f"the layer {shown(prefix[:-1])} has no proper {name}: it is not a PyTorch module")
@@ -173,7 +173,7 @@ def _own(prefix: str, module: Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _initialised(prefix: str, module: Module) -> None:
-    """An actnorm takes its values from the first images it sees, unless it is marked as having them."""
+    """Checks that an actnorm is initialised. Otherwise it would take its values from the next images."""
     state = module.state or {}
     if module.kind.endswith(".Actnorm") and state.get("initialized") is not True:
         flag = "is not set" if "initialized" in state else "is missing"

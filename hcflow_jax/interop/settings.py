@@ -1,4 +1,4 @@
-"""The authors' settings file (the JSON of their presets and checkpoints) as our config."""
+"""Converts the authors' settings (the JSON of their presets and checkpoints) to our config."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,22 +8,22 @@ from ml_collections import ConfigDict
 from hcflow_jax import config as schema
 from hcflow_jax.config import ConfigError
 
-MOST_STEPS = 256  # of a flow
-WIDEST = 2**16  # channels
-FINEST = 4_096  # pixels
+MOST_STEPS = 256  # the largest number of steps of a flow
+WIDEST = 2**16  # the largest number of channels
+FINEST = 4_096  # pixels: the largest resolution
 
 _CHECKERS = {"blocks": "checker2", "lblocks": "checker4", "hblocks": "checker8"}
 
 
 def to_config(settings: Mapping[str, Any]) -> ConfigDict:
-    """Our config of the same model and training.
+    """Our config for the same model and training.
 
     Args:
       settings: {"GENERAL": ..., "MODEL_PARAMETERS": ..., ...} as in the release's preset files.
 
     Raises:
-      ConfigError: naming a setting that is missing or that this implementation does not have; or they are not of
-        the release's form.
+      ConfigError: a setting is missing, or this implementation does not have it (the message names it); or the
+        settings do not have the form of the release's settings.
     """
     try:
         return _to_config(settings)
@@ -68,7 +68,7 @@ def _to_config(settings: Mapping[str, Any]) -> ConfigDict:
         part.hidden = _count("RNVP_CHANNELS", end["RNVP_CHANNELS"][j], WIDEST)
         part.flow_noise = float(end["STYLE_REL_NOISES"][j])
         part.decoder_noise = part.flow_noise * end["STYLE_REL_NOISE_SCALE"]
-        part.weight = 1 / own  # the release's; the paper prints 1/512 for both
+        part.weight = 1 / own  # the release's value; the paper prints 1/512 for both
     _training(config, general)
     return config
 
@@ -107,7 +107,7 @@ def _level(model: Mapping[str, Any], i: int) -> ConfigDict:
 
 
 def _steps(split_types: str, count: int) -> tuple[str, ...]:
-    """Their list counts from the latent side, in equal shares; ours from the data side."""
+    """The splits of our steps, from the data side. Their list counts from the latent side, in equal shares."""
     kinds = split_types.split("-")
     if _count("NUM_LAYERS", count, MOST_STEPS) % len(kinds):
         raise ConfigError(f"NUM_LAYERS={count} must be a multiple of the kinds in FLOW_SPLIT_TYPES={split_types!r}")
@@ -135,7 +135,7 @@ def _training(config: ConfigDict, general: Mapping[str, Any]) -> None:
 
 
 def _count(name: str, value: object, most: int) -> int:
-    """A whole number, up to what anything is made for: it is asked before as many steps or pixels are."""
+    """Checks that a value is a whole number from 1 to `most`, before it is used as a number of steps or pixels."""
     if type(value) is not int or not 1 <= value <= most:
         raise ConfigError(f"{name} must be whole numbers from 1 to {most}, not {str(value)[:40]}")
     return value

@@ -1,4 +1,4 @@
-"""A file of named tensors, whoever wrote it: PyTorch's older format, its zip format, or safetensors."""
+"""Reads a file of named tensors: in PyTorch's older format, its zip format, or safetensors."""
 
 import os
 from collections.abc import Mapping
@@ -13,20 +13,20 @@ from hcflow_jax.unpickle import Source, Stream, Tensor, UnpickleError, read_arch
 from hcflow_jax.unpickle.archive import is_archive
 from hcflow_jax.unpickle.source import shown
 
-_HEADER = 8  # bytes, of a safetensors file: the length of its JSON
+_HEADER = 8  # bytes: the size of the number at the start of a safetensors file, the length of its JSON
 
 
 def read(path: str | Path) -> dict[str, np.ndarray]:
-    """The tensors of a file by name. Its format is told from its content; nothing in it is run.
+    """The tensors of a file by name. The content of the file shows its format; nothing in it is run.
 
     Args:
       path: the path of a state_dict that `torch.save` wrote, or of a safetensors file.
 
     Returns:
-      name -> array, in the order of the file. The arrays of PyTorch's formats lie in the file itself: read only.
+      name -> array, in the order of the file. For PyTorch's formats the arrays are read-only views of the file.
 
     Raises:
-      InputError: naming the file, if it is missing, cut short, damaged, or holds other than named tensors.
+      InputError: the file is missing, cut short or damaged, or does not contain named tensors; the message names it.
     """
     path = Path(path)
     try:
@@ -49,13 +49,13 @@ def _safetensors(path: Path) -> dict[str, np.ndarray]:
 
     try:
         return load_file(path)
-    except (SafetensorError, KeyError, ValueError) as error:  # KeyError: of a type that numpy has not
+    except (SafetensorError, KeyError, ValueError) as error:  # KeyError: a dtype that numpy does not have
         raise UnpickleError(f"it is not a complete safetensors file ({shown(str(error))})") from None
 
 
 def _tensors(stream: Stream) -> dict[str, np.ndarray]:
     root: Any = stream.object
-    for key in ("state_dict", "model", "graph"):  # some projects wrap it in a dict of training's
+    for key in ("state_dict", "model", "graph"):  # some projects store it as one entry of a training state
         if isinstance(root, Mapping) and isinstance(root.get(key), Mapping):
             root = root[key]
             break

@@ -1,4 +1,4 @@
-"""PyTorch's zip format, written without PyTorch: a dict of float32 arrays that `torch.load` reads as tensors."""
+"""Writes PyTorch's zip format without PyTorch: a dict of float32 arrays, which `torch.load` reads as tensors."""
 
 import io
 import struct
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-VERSION = b"3\n"  # of the format
+VERSION = b"3\n"  # the version of the format
 
-# Instructions of a pickle of protocol 2, as `pickletools` describes them.
+# Instructions of pickle protocol 2, as `pickletools` describes them.
 _START, _STOP = b"\x80\x02", b"."
 _MARK, _TUPLE, _EMPTY_TUPLE, _SETITEMS = b"(", b"t", b")", b"u"
 _CALL, _STORAGE_OF = b"R", b"Q"
@@ -28,7 +28,7 @@ def write(path: Path, flat: Mapping[str, np.ndarray]) -> None:
       flat: name -> array, float32.
 
     Raises:
-      OSError: it cannot be written.
+      OSError: the file cannot be written.
     """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
         file.writestr(_entry("data.pkl"), _pickle(flat))
@@ -39,11 +39,11 @@ def write(path: Path, flat: Mapping[str, np.ndarray]) -> None:
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
-    return zipfile.ZipInfo(f"archive/{name}")  # of a fixed date: the same model is the same file
+    return zipfile.ZipInfo(f"archive/{name}")  # it has a fixed date, so the same model gives the same file
 
 
 def _pickle(flat: Mapping[str, np.ndarray]) -> bytes:
-    """An ordered dict of tensors, the storage of each being the entry data/<its number>."""
+    """The pickle of an ordered dict of tensors. The storage of tensor i is the entry data/i."""
     made = io.BytesIO()
     made.write(_START + _ORDERED_DICT + _EMPTY_TUPLE + _CALL + _MARK)
     for key, (name, array) in enumerate(flat.items()):

@@ -1,6 +1,6 @@
-"""Models: where flows and nets meet. `base` says what an image model is; each family is a package beside it.
+"""Models, which combine flows and networks. `base` defines the interface `ImageModel`; each family has a package.
 
-Everything above this room builds its model with `build` and knows it as an `ImageModel`.
+Training, evaluation and the API make a model with `build` and use it only through `ImageModel`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ __all__ = ["ImageModel", "Objective", "build"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is asked for: the fields of a family, which lie in this package, need not wait for JAX."""
+    """Imports a name when it is first used. So the fields of the families can be read without importing JAX."""
     if name not in __all__:
         raise AttributeError(f"module {__name__} has no attribute {name}")
     from hcflow_jax.models import base, families

@@ -1,7 +1,7 @@
 """`ImageModel`: the interface of a model to everything that trains, measures or uses it.
 
 A family of models is a module or package that makes a subclass of `ImageModel` from a config. Training, evaluation
-and the API know this class alone. All methods take and return images as x: about [-0.5, 0.5], (b, R, R, 3), float32.
+and the API use only this class. All methods take and return images as x: about [-0.5, 0.5], (b, R, R, 3), float32.
 Latents are dicts from level name to array (b, *shape).
 """
 
@@ -25,11 +25,11 @@ Sigma = float | dict[str, float] | dict[str, Array]
 
 @struct.dataclass
 class Objective:
-    """What `ImageModel.objective` gives for each image of a batch.
+    """The result of `ImageModel.objective` for each image of a batch.
 
     Attributes:
-      loss: bits, weighted as the model weights its levels; training minimises its mean over the batch.
-      bits_per_dim: -log2 p(image), or an upper bound on it, over the 3 R^2 dimensions; NaN where it is undefined.
+      loss: (b,), bits, with the model's weights of its levels; training minimises its mean over the batch.
+      bits_per_dim: (b,), -log2 p(image) or an upper bound on it, over the 3 R^2 dimensions; NaN if undefined.
       bits_by_level: each level's share of `bits_per_dim`. `bits_per_dim` is the sum of the shares and `data.bits`.
     """
 
@@ -40,12 +40,12 @@ class Objective:
 
 @struct.dataclass
 class LevelMap:
-    """The bijection whose log-determinant `ImageModel.encode` gives for a level, at some images. It is a pytree.
+    """The bijection of one level at some images: the one whose log-determinant `ImageModel.encode` returns. A pytree.
 
     Attributes:
-      y: what it maps, of the images: (b, ...).
-      forward: y to (what it becomes, the log-determinant (b,) in nats). Each image by itself.
-      inverse: the other way; its log-determinant is the negative of forward's.
+      y: its input at the images, (b, ...).
+      forward: y -> (the result, its log-determinant (b,) in nats). Samples do not depend on each other.
+      inverse: the inverse of `forward`; its log-determinant is the negative of forward's.
     """
 
     y: Array
@@ -63,12 +63,12 @@ class ImageModel(abc.ABC):
       batch_unit: the size of a batch is a multiple of it. Images of one unit may influence each other's objective
         (the hierarchy's statistics group); 1 if no image influences another.
       likelihood: what `bits_per_dim` is: "exact", an upper "bound", or "undefined".
-      rate_groups: (group, pattern) rows: a parameter learns at the rate of the one group whose regular expression
-        matches its path ("a/b/c"). Every path matches exactly one row.
-      frozen_group: the group that stops learning at the freeze epoch; None where there is no such group.
-      noisy_encoder: whether the encoder has noise of its own: whether there is `encode_noisy`.
-      scaled_levels: the levels whose standard deviation a single `sigma` sets when sampling; the others have 1.
-      spaces: where `interpolate` may go: "z", the latents, and whatever else `to_space` knows.
+      rate_groups: rows of (group, regular expression). A parameter has the learning rate of the group whose regular
+        expression matches its path ("a/b/c"). Every path matches exactly one row.
+      frozen_group: the group that stops learning at the freeze epoch; None if there is no such group.
+      noisy_encoder: whether the encoder has noise, so that `encode_noisy` is defined.
+      scaled_levels: the levels whose standard deviation a single `sigma` sets in sampling; the others have 1.
+      spaces: the spaces in which `interpolate` can interpolate: "z" (the latents), and those of `to_space`.
     """
 
     image_shape: tuple[int, ...]
@@ -86,19 +86,19 @@ class ImageModel(abc.ABC):
 
     @abc.abstractmethod
     def create(self, key: Key[Array, ""]) -> Params:
-        """Fresh parameters that do not depend on data yet: numpy arrays."""
+        """Fresh parameters that do not depend on data yet, as numpy arrays."""
 
     @abc.abstractmethod
     def shapes(self) -> Params:
         """Shapes and dtypes of the parameters, each a `jax.ShapeDtypeStruct`; nothing is allocated."""
 
     def calibrate(self, params: Params, x: Float[Array, "b r r 3"], keys: Key[Array, " b"]) -> Params:
-        """Sets the parameters that are initialised from data (actnorms) and leaves the others.
+        """Initialises parameters from data, such as those of actnorms, and leaves the others.
 
         Args:
           params: from `create`.
-          x: images, as training sees them.
-          keys: one per image; everything random here is drawn from them.
+          x: images, prepared as in training.
+          keys: one per image, for the random draws.
         """
         del x, keys
         return params
@@ -107,7 +107,7 @@ class ImageModel(abc.ABC):
         """Fresh parameters, some of them initialised from images. Do not jit it: it compiles `calibrate` itself.
 
         Args:
-          key: typed key, used for nothing else.
+          key: a typed key that is used only here.
           x: images; b is a multiple of `batch_unit`.
         """
         for_params, for_noise = jax.random.split(key)
@@ -115,9 +115,9 @@ class ImageModel(abc.ABC):
         return jax.jit(self.calibrate)(self.create(for_params), x, keys)
 
     def prepare(self, params: Params) -> Params:
-        """Computes once what depends on the parameters alone, such as matrix inverses. Idempotent.
+        """Computes what depends only on the parameters, such as matrix inverses. Idempotent.
 
-        All other methods take raw parameters or prepared ones.
+        The methods below take raw or prepared parameters.
         """
         return params
 
@@ -136,17 +136,17 @@ class ImageModel(abc.ABC):
         Args:
           params: raw or prepared.
           x: dequantised images; b is a multiple of `batch_unit`, unless `statistics` are given.
-          keys: one per image; the model's own noise is drawn from them.
-          statistics: from `batch_statistics`; used in place of the batch's own.
+          keys: one per image, for the model's own noise.
+          statistics: from `batch_statistics`; they replace the statistics of the batch.
         """
 
     def batch_statistics(self, params: Params, x: Float[Array, "b r r 3"]) -> dict[str, Float[Array, ""]]:
-        """The statistics that images of a batch unit share in `objective`, as means over the units of x.
+        """The statistics that images of a batch unit share in `objective`, averaged over the units of x.
 
-        `objective` takes them in place of those of the batch units. So a single image has an objective, too.
+        `objective` can take them instead of the statistics of the batch units. Then a single image has an objective.
 
         Returns:
-          {name: ()}; empty for a model of batch unit 1.
+          {name: ()}; empty if the model's batch unit is 1.
         """
         del params, x
         return {}
@@ -155,10 +155,10 @@ class ImageModel(abc.ABC):
 
     @abc.abstractmethod
     def encode(self, params: Params, x: Float[Array, "b r r 3"]) -> tuple[ByLevel, ByLevel]:
-        """Images to latents, without noise.
+        """Encodes images to latents, without noise.
 
         Returns:
-          z by level, coarse to fine, and by level the log-determinant of the map to z, (b,), nats.
+          z by level, coarse to fine, and the log-determinant of each level's map to z, (b,), nats.
         """
 
     def encode_noisy(
@@ -168,32 +168,31 @@ class ImageModel(abc.ABC):
         keys: Key[Array, " b"],
         statistics: dict[str, Float[Array, ""]],
     ) -> tuple[ByLevel, ByLevel]:
-        """`encode` with the noise of the encoder (Eq. 6); an InputError for models without a `noisy_encoder`.
+        """`encode` with the noise of the encoder (Eq. 6).
 
-        An image has other latents for another key. `decode` gives the image back for all of them.
+        Different keys give different latents of an image. `decode` gives the image back for all of them.
 
         Args:
           params: raw or prepared.
           x: images.
-          keys: one per image; the noise is drawn from them.
+          keys: one per image, for the noise.
           statistics: from `batch_statistics`: the scale of the noise.
+
+        Raises:
+          InputError: the encoder has no noise (`noisy_encoder` is False).
         """
         del params, x, keys, statistics
         raise InputError("the encoder of this model has no noise")
 
     def level_maps(self, params: Params, x: Float[Array, "b r r 3"]) -> dict[str, LevelMap]:
-        """The bijection of each level at images x, with all that it is conditioned on held fixed.
+        """The bijection of each level at images x, with its conditioning held fixed.
 
-        Measuring compares its autodiff Jacobian with the log-determinants of `encode`, one level at a time. It may be
-        called inside a jitted function and outside.
-
-        Args:
-          params: raw or prepared.
-          x: images.
+        The measurement of exactness compares its autodiff Jacobian with the log-determinants of `encode`, level by
+        level. You can call this method inside and outside of a jitted function.
 
         Returns:
-          {level: its map}. {}, the default, for a model that is not made of levels' bijections: then the map from
-          the image to all latents is compared as a whole.
+          {level: its map}. {}, the default, if the model does not consist of one bijection per level. Then the map
+          from the image to all latents is compared as a whole.
         """
         del params, x
         return {}
@@ -208,7 +207,7 @@ class ImageModel(abc.ABC):
           level: the first level that is not decoded.
 
         Returns:
-          All that `decode_from` needs of the coarser levels; a pytree.
+          The state that `decode_from` needs; a pytree.
         """
 
     @abc.abstractmethod
@@ -223,18 +222,19 @@ class ImageModel(abc.ABC):
         """
 
     def decode(self, params: Params, z: ByLevel) -> Float[Array, "b r r 3"]:
-        """Latents to images: the inverse of `encode`."""
+        """Decodes latents to images: the inverse of `encode`."""
         first = self.level_names[0]
         return self.decode_from(params, self.decode_coarse(params, z, first), z, first)
 
     @abc.abstractmethod
     def draw(self, key: Key[Array, ""], count: int, sigma: Sigma = 1.0) -> ByLevel:
-        """Latents from the prior.
+        """Draws latents from the prior.
 
         Args:
-          key: typed key.
-          count: number of images.
-          sigma: standard deviation of the levels in `scaled_levels`, or one by level name (1 for those not named).
+          key: a typed key.
+          count: the number of images.
+          sigma: the standard deviation of the levels in `scaled_levels` (the others have 1), or a dict of standard
+            deviations by level name (levels that are not named have 1).
 
         Raises:
           InputError: `sigma` names a level that the model does not have.
@@ -242,9 +242,10 @@ class ImageModel(abc.ABC):
 
     @abc.abstractmethod
     def finest_score(self, params: Params, x: Float[Array, "b r r 3"], state: State) -> Float[Array, "b r r 3"]:
-        """The gradient in x of log p(x | coarser levels), in nats: the finest level's log-prior and log-determinant.
+        """The gradient of log p(x | coarser levels) with respect to x, in nats.
 
-        For a flow over the pixels, which has nothing else to hold fixed, it is that of all of log p(x).
+        log p is the sum of the finest level's log-prior and log-determinant. For a flow over pixels, such as Glow, it
+        is log p(x): nothing is held fixed.
 
         Args:
           params: raw or prepared.
@@ -253,11 +254,11 @@ class ImageModel(abc.ABC):
         """
 
     def decode_denoised(self, params: Params, z: ByLevel, noise_std: float) -> Float[Array, "b r r 3"]:
-        """`decode`, and one step against the noise of the training images: x + s^2 `finest_score`.
+        """Decodes latents, and removes the noise of the training images with one step: x + s^2 `finest_score`.
 
-        The model has learned the density of images with noise of standard deviation s. The step leads from x to the
-        mean of the images without it (Tweedie's formula), as TarFlow takes it (arXiv 2412.06329). The coarser levels
-        are held fixed. `encode` does not give the latents of a denoised image back.
+        The model has learned the density of images with Gaussian noise of standard deviation s. Given the noisy image
+        x, the step computes the mean of the images without noise (Tweedie's formula), as in TarFlow (arXiv
+        2412.06329). The coarser levels are held fixed. `encode` of a denoised image does not give z back.
 
         Args:
           params: raw or prepared.
@@ -270,10 +271,10 @@ class ImageModel(abc.ABC):
         return x + noise_std**2 * self.finest_score(params, x, state)
 
     def to_space(self, params: Params, z: ByLevel, space: str) -> ByLevel:
-        """Converts some levels of latents to another space than "z"; see `spaces`.
+        """Converts some levels of the latents to a space other than "z"; see `spaces`.
 
         Returns:
-          The levels that the space replaces, in that space.
+          The values, in that space, of the levels that the space replaces.
 
         Raises:
           InputError: the model has no such space.
@@ -282,18 +283,18 @@ class ImageModel(abc.ABC):
         raise InputError(f"no space {space!r}; there are {', '.join(self.spaces)}")
 
     def from_space(self, params: Params, y: ByLevel, space: str) -> ByLevel:
-        """The inverse of `to_space`; raises as it does."""
+        """The inverse of `to_space`. It raises the same errors."""
         del params, y
         raise InputError(f"no space {space!r}; there are {', '.join(self.spaces)}")
 
-    # What a run watches
+    # Monitoring
 
     def flow_params(self, prepared: Params) -> dict[str, Params]:
-        """The prepared parameters of each level's flow, for a run to watch; {} to watch nothing."""
+        """The prepared parameters of each level's flow, which a training run monitors; {}: it monitors nothing."""
         del prepared
         return {}
 
 
 def level_error(name: str, names: tuple[str, ...]) -> str:
-    """The message for a level that a model does not have."""
+    """The error message for a level that a model does not have."""
     return f"no level {name!r}; there are {', '.join(names)}"

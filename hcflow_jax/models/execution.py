@@ -1,4 +1,4 @@
-"""How a model is computed: the config's group `execution`, with every "auto" replaced by the backend's choice."""
+"""How a model is computed: the config's group `execution`, with every "auto" replaced by the backend's preset."""
 
 from functools import partial
 from typing import Any
@@ -18,14 +18,21 @@ PRESETS = {
 
 
 def resolve_execution(execution: ConfigDict) -> dict[str, str]:
-    """The group `execution` with every "auto" replaced by the backend's preset."""
+    """The fields of a preset, with every "auto" in the config's group `execution` replaced by the preset's value.
+
+    The preset is that of `execution.preset` or, for "auto", that of JAX's default backend.
+    """
     backend = execution.preset if execution.preset != "auto" else jax.default_backend()
     preset = PRESETS.get(backend, PRESETS["gpu"])
     return {k: v if execution[k] == "auto" else execution[k] for k, v in preset.items()}
 
 
 def parts(execution: ConfigDict) -> tuple[Execution, Any]:
-    """What a family builds with: the execution of its networks, and `flows.Repeat` with loop and backward chosen."""
+    """How a family builds its model.
+
+    Returns:
+      The `Execution` of the networks, and `flows.Repeat` with its arguments `unroll` and `backward` set.
+    """
     chosen = resolve_execution(execution)
     loop, dtype = chosen.pop("loop"), chosen.pop("dtype")
     repeat = partial(flows.Repeat, unroll=loop == "unroll", backward=execution.backward)

@@ -1,4 +1,4 @@
-"""`build`: the model of a config, of whichever family `config.model.family` names."""
+"""`build`: makes the model of a config, of the family `config.model.family`."""
 
 from ml_collections import ConfigDict
 
@@ -8,11 +8,11 @@ from hcflow_jax.models.base import ImageModel
 
 
 def build(config: ConfigDict) -> ImageModel:
-    """The model of a config; a wrong config fails here, before anything compiles.
+    """Checks a config and makes its model. Nothing is compiled.
 
     Raises:
-      ConfigError: one line that names the field and says what it must be.
-      ValueError: a fault of the family: its rate groups are not those of its model.
+      ConfigError: a value is not allowed; one line that names the field and says what it must be.
+      ValueError: the family is faulty: its rate groups are not those of its model.
     """
     schema.check(config)
     model = schema.load(schema.family_of(config)).build(config)

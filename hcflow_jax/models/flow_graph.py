@@ -1,4 +1,4 @@
-"""The inside of a flow as a diagram: its steps, each with its bijectors, and what conditions them."""
+"""A diagram of a flow: its steps, the bijectors of each step, and their conditioning."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
@@ -8,14 +8,14 @@ from hcflow_jax import flows
 from hcflow_jax.graphs import BOTTOM, TOP, Arrow, Graph, Group, Mask, Node
 from hcflow_jax.models.outline import Shapes, counted, sized
 
-Describe = Callable[[Any], tuple[str, ...]]  # a network -> the lines that say what it is
-Box = tuple[str, tuple[str, ...], int | None, tuple[Mask, ...]]  # title, lines, parameters, masks
-Section = tuple[str, str | None, list[Box]]  # title, the part of the conditioning that it takes, its boxes
+Describe = Callable[[Any], tuple[str, ...]]  # a network -> lines of text that describe it
+Box = tuple[str, tuple[str, ...], int | None, tuple[Mask, ...]]  # title, lines, number of parameters, masks
+Section = tuple[str, str | None, list[Box]]  # title, the part of the conditioning that it gets, its boxes
 
-KEPT = "\u00a0"  # a space where no line breaks
-_COLUMNS = 3  # of a step's bijectors; what conditions them stands to their left
-_PATCH = 16  # pixels of an image that the mask of a checkerboard shows
-_MOST_CHANNELS = 16  # that a mask shows one by one
+KEPT = "\u00a0"  # a no-break space
+_COLUMNS = 3  # the bijectors of a step; their conditioning is to the left of them
+_PATCH = 16  # pixels: the side of the part of the image that a checkerboard mask shows
+_MOST_CHANNELS = 16  # a mask of more channels shows only two: the visible half and the hidden half
 MASKS = (
     "In the masks, what is filled is hidden: the coupling transforms it. What is white is visible: it stays, and the "
     "network sees it. A channel mask shows the channels side by side."
@@ -36,13 +36,13 @@ def flow_graph(
     """The diagram of a flow.
 
     Args:
-      title: of the diagram.
-      flow: a chain, or like steps in a row.
-      shapes: of its parameters.
-      ends: the boxes of y and z; their places are set here.
-      given: the boxes of what conditions it, by part; their places are set here.
-      shape: of what the steps map, without the batch.
-      describe: of the networks in couplings and priors.
+      title: the title of the diagram.
+      flow: a `Chain` or a `Repeat`.
+      shapes: the shapes of its parameters.
+      ends: the boxes of y and z; this function sets their positions.
+      given: the boxes of the conditioning, by part (None: there are no parts); this function sets their positions.
+      shape: the shape of the input of the steps, without the batch.
+      describe: describes a network of a coupling or a prior in lines of text.
     """
     sections = list(_sections(flow, shapes, shape, describe))
     left = 1 if any(part in given for _, part, _ in sections) else 0
@@ -85,7 +85,7 @@ def _at(node: Node, row: int, column: int) -> Node:
 
 
 def summary(flow: flows.Bijector) -> str:
-    """The steps of a flow in a line, data first: "4 steps: 2 channel, 2 checker 2×2"."""
+    """The steps of a flow in one line, in `forward` order: "4 steps: 2 channel, 2 checker 2×2"."""
     splits = [_split_name(step) for step in steps(flow)]
     runs = [f"{len(list(run))} {name}".replace(" ", KEPT) for name, run in itertools.groupby(splits)]
     return f"{len(splits)} step{'s' * (len(splits) != 1)}: {', '.join(runs)}"
@@ -101,7 +101,7 @@ def steps(flow: Any) -> tuple[flows.Chain, ...]:
 
 
 def bijector(step: flows.Chain, kind: Any) -> Any:
-    """The first bijector of a step that is of some class."""
+    """The first bijector of a step that is an instance of the class `kind`."""
     return next(each for each in step.bijectors if isinstance(each, kind))
 
 
@@ -151,7 +151,12 @@ _MAPS = {"exp": "affine", "sigmoid": "affine", "additive": "additive"}
 
 
 def masks(splits: list[Any], shape: tuple[int, ...]) -> tuple[Mask, ...]:
-    """The masks of steps, each once: 1 where a step hides."""
+    """The masks of the splits of some steps, without duplicates; 1 is hidden.
+
+    Args:
+      splits: the splits, one per step.
+      shape: the shape of the input of the steps, without the batch.
+    """
     made = {}
     for split in splits:
         if isinstance(split, flows.ChannelSplit):
@@ -165,5 +170,5 @@ def masks(splits: list[Any], shape: tuple[int, ...]) -> tuple[Mask, ...]:
 
 
 def affine_note(shape: tuple[int, ...]) -> str:
-    """The shape of what conditions the first and last maps of a flow."""
+    """A line with the shape of b and s, the conditioning of the first and the last map of a flow."""
     return f"b, s: {sized(shape)} each"

@@ -1,7 +1,7 @@
-"""`Outline`: a model described for people. Its parts, and the diagrams of it, as data.
+"""`Outline`: a description of a model for people: its parts and its diagrams, as data.
 
-A family may have a function `outline(model)` in its module (see `config.registry.Family`) that makes an outline of
-its own. The model of a family without one has `Outline` itself, which knows what every `ImageModel` says.
+The module of a family may have a function `outline(model)` (see `config.registry.Family`) that makes an outline of
+its own class. Models of other families get `Outline` itself, which uses only the interface of `ImageModel`.
 """
 
 import functools
@@ -18,11 +18,11 @@ from hcflow_jax.errors import InputError
 from hcflow_jax.graphs import BOTTOM, TOP, Arrow, Graph, Node
 from hcflow_jax.models.base import ImageModel, level_error
 
-Shapes = Mapping[str, Any]  # a tree of `jax.ShapeDtypeStruct`s, or a part of it
+Shapes = Mapping[str, Any]  # a tree of `jax.ShapeDtypeStruct`s, or a subtree
 
 
 class Outline:
-    """A model, described. Nothing is computed or allocated: all counts come from shapes.
+    """The description of a model. All counts come from shapes; no parameters are made.
 
     Attributes:
       model: the model.
@@ -33,17 +33,21 @@ class Outline:
 
     @functools.cached_property
     def shapes(self) -> Shapes:
-        """Of the parameters."""
+        """The shapes of the parameters."""
         return self.model.shapes()
 
-    # What a family may say better
+    # A family may override these
 
     def level_of(self, path: tuple[str, ...]) -> str:
-        """The level that a parameter belongs to, by the names on its path; empty: none."""
+        """The level that a parameter belongs to; "" if none.
+
+        Args:
+          path: the names on the path of the parameter.
+        """
         return next((name for name in path if name in self.model.level_names), "")
 
     def overview(self) -> Graph:
-        """All of the model: from the image to the latents."""
+        """The diagram of the whole model, from the image to the latents."""
         levels = self.model.level_names[::-1]
         count = len(levels)
         nodes = [
@@ -59,7 +63,7 @@ class Outline:
         return Graph(self.title, tuple(nodes), tuple(arrows))
 
     def flow(self, level: str) -> Graph:
-        """The inside of one level's flow.
+        """The diagram of the flow of one level.
 
         Raises:
           InputError: there is no such level, or the family does not describe its flows.
@@ -68,7 +72,7 @@ class Outline:
         raise InputError("this family of models does not describe its flows; its overview is what there is")
 
     def networks(self, level: str) -> Graph:
-        """The networks of one level.
+        """The diagram of the networks of one level.
 
         Raises:
           InputError: there is no such level, or the family does not describe its networks.
@@ -76,24 +80,24 @@ class Outline:
         self.check_level(level)
         raise InputError("this family of models does not describe its networks; its overview is what there is")
 
-    # What all have
+    # The same for all families
 
     @property
     def title(self) -> str:
-        """The size of the model, in a line."""
+        """One line with the size of the images, the latents and the parameters."""
         dims = sum(map(math.prod, self.model.latent_shapes.values()))
         size = self.model.image_shape[0]
         return f"{size}×{size} images, {dims:,} latent dimensions, {counted(self.shapes):,} parameters"
 
     def rows(self) -> list[dict[str, str | int]]:
-        """The parts that have parameters, one row each, for a CSV file.
+        """The parts of the model that have parameters, one row per part, for a CSV file.
 
-        A part is what holds arrays: a layer, an actnorm or a mixing. Like steps of a flow are one part, stacked along
-        a leading axis.
+        A part is a layer, an actnorm or a mixing. Arrays of all steps of a `flows.Repeat` are in one part: they are
+        stacked along a leading axis.
 
         Returns:
-          Rows of part ("decoder/8/stage_0/conv_in"), level (empty: none), shapes
-          ("b 64; w 3x3x64x64") and parameters. The counts add up to those of the model.
+          Rows with the keys "part" (such as "decoder/8/stage_0/conv_in"), "level" ("" if none), "shapes" (such as
+          "b 64; w 3x3x64x64") and "parameters", whose sum is the number of parameters of the model.
         """
         parts: dict[tuple[str, ...], list[tuple[str, tuple[int, ...]]]] = {}
         for path, leaf in jax.tree_util.tree_leaves_with_path(self.shapes):
@@ -110,10 +114,10 @@ class Outline:
         ]
 
     def check_level(self, level: str) -> str:
-        """The level's name.
+        """Returns the name of the level.
 
         Raises:
-          InputError: there is no such level; it names those that there are.
+          InputError: there is no such level; the message names the levels of the model.
         """
         if level not in self.model.level_names:
             raise InputError(level_error(level, self.model.level_names))
@@ -121,10 +125,10 @@ class Outline:
 
 
 def outline(config: ConfigDict) -> Outline:
-    """The outline of a config's model.
+    """The outline of the model of a config.
 
     Raises:
-      ConfigError: there is no model of this config; one line that names the field.
+      ConfigError: no model can be made from the config; one line that names the field.
     """
     from hcflow_jax.models.families import build
 
@@ -134,12 +138,12 @@ def outline(config: ConfigDict) -> Outline:
 
 
 def counted(shapes: Any) -> int:
-    """The number of parameters in a tree of shapes, or a part of one."""
+    """The number of parameters in a tree of shapes."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
 
 
 def sized(shape: tuple[int, ...]) -> str:
-    """A shape as people write it.
+    """A shape as text.
 
     >>> sized((32, 32, 3))
     '32×32×3'
@@ -148,7 +152,12 @@ def sized(shape: tuple[int, ...]) -> str:
 
 
 def layer_text(shapes: Shapes, activation: str = "") -> str:
-    """A layer of w and b in words: "3×3 conv 64 → 128, lrelu"; without an activation, it is linear."""
+    """A layer with the parameters w and b as text: "3×3 conv 64 → 128, lrelu".
+
+    Args:
+      shapes: the shapes of its parameters.
+      activation: the name of the activation; "" for a linear layer.
+    """
     *kernel, c_in, c_out = shapes["w"].shape
     kind = f"{kernel[0]}×{kernel[1]} conv" if kernel else "dense"
     bias = "" if "b" in shapes else ", no bias"
@@ -156,11 +165,11 @@ def layer_text(shapes: Shapes, activation: str = "") -> str:
 
 
 def latent_lines(shape: tuple[int, ...]) -> tuple[str, ...]:
-    """The lines of a latent's box: its shape and its dimensions, which are one number at 1x1."""
+    """The text in the box of a latent: its shape and number of dimensions; only the latter for a vector."""
     dims = f"{math.prod(shape):,} dimensions"
     return (dims,) if len(shape) == 1 else (sized(shape), dims)
 
 
 def chained(names: tuple[str, ...], kind: str = "flow", both: bool = False) -> tuple[Arrow, ...]:
-    """Arrows down a column of boxes."""
+    """Arrows from each box of a column to the next one below."""
     return tuple(Arrow(a, b, kind, BOTTOM, TOP, both) for a, b in zip(names, names[1:], strict=False))

@@ -1,1 +1,1 @@
-"""Networks, as Flax Linen modules: layers, resampling, coupling networks, encoder, decoder, style."""
+"""Networks as Flax Linen modules: layers, resampling, coupling networks, encoder, decoder and style network."""

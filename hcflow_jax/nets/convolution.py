@@ -1,9 +1,11 @@
-"""A same-size 2-D convolution whose gradients are written out where XLA's own are slow.
+"""2-D convolution that keeps the size of the image, with three implementations.
 
-On CPUs XLA computes a convolution's weight gradient 3 to 6 times slower than matrix products with the shifted input
-do, and inside a loop 16 to 30 times. "shifted" uses those products, a row of the kernel each, and a convolution
-with the flipped kernel for the input's gradient; "xla" leaves both to XLA. "padded" does too, and gives it channels
-in eights, which tensor cores want: zeros are added to the input and taken off the result.
+- "xla": XLA's own convolution and gradients.
+- "shifted": the weight gradient is computed with matrix products of the shifted input, one per row of the kernel; the
+  gradient of the input is a convolution with the flipped kernel. On CPUs XLA's own weight gradient is 3 to 6 times
+  slower, and inside a loop 16 to 30 times.
+- "padded": as "xla", but with numbers of channels that are multiples of 8, as tensor cores need. Channels of zeros
+  are added to the input and removed from the result.
 """
 
 import jax
@@ -17,7 +19,13 @@ IMPLEMENTATIONS = ("xla", "shifted", "padded")
 
 
 def convolve(x: Image, w: Kernel, implementation: str) -> Float[Array, "b h w d"]:
-    """Cross-correlation, stride 1, zero padding (k-1)/2, NHWC and HWIO; a 1x1 kernel is a matrix product."""
+    """Cross-correlation with stride 1 and zero padding (k-1)/2, NHWC and HWIO. A 1x1 kernel is a matrix product.
+
+    Args:
+      x: images, (b, h, w, c).
+      w: the kernel, (k, k, c, d).
+      implementation: one of `IMPLEMENTATIONS`.
+    """
     if w.shape[:2] == (1, 1):
         return jnp.einsum("bhwc,cd->bhwd", x, w[0, 0])
     if implementation == "padded":
@@ -26,7 +34,7 @@ def convolve(x: Image, w: Kernel, implementation: str) -> Float[Array, "b h w d"
 
 
 def _in_eights(a: Array, axis: int) -> Array:
-    """Zeros at the end of an axis up to a multiple of 8."""
+    """Adds zeros at the end of an axis, up to a multiple of 8."""
     return jnp.pad(a, [(0, -a.shape[i] % 8 if i == axis else 0) for i in range(a.ndim)])
 
 
@@ -46,7 +54,7 @@ def _shifted_forward(x: Image, w: Kernel) -> tuple[Array, tuple[Array, Array]]:
 def _shifted_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     x, w = residuals
     k, _, c, d = w.shape
-    # Whichever has fewer channels is shifted: fewer copies, and products that are less lopsided.
+    # The array with fewer channels is shifted: this needs fewer copies, and gives matrices that are closer to square.
     if c < d:
         rows = [row.T @ g.reshape(-1, d) for row in _shifted_rows(x, k)]
         dw = jnp.stack(rows).reshape(w.shape)
@@ -57,7 +65,7 @@ def _shifted_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, 
 
 
 def _shifted_rows(x: Image, k: int) -> list[Array]:
-    """For each row of a k x k kernel, x shifted to each of its columns: k of (b h w, k c), zero padded."""
+    """x shifted for a k x k kernel: for each row of the kernel, an array (b h w, k c) with all its columns."""
     height, width, channels = x.shape[1:]
     padded = jnp.pad(x, ((0, 0), (k // 2,) * 2, (k // 2,) * 2, (0, 0)))
     columns = jnp.concatenate([padded[:, :, j : j + width] for j in range(k)], -1)

@@ -1,7 +1,8 @@
-"""The networks inside couplings: a plain one for channel splits, a U-Net for checkerboard splits.
+"""The networks of couplings: a convolutional network for channel splits, a U-Net for checkerboard splits.
 
-Both see sqrt(2) * the visible part and, where there is one, the conditioning, and give (s, b) with as many
-channels as x. The first half of the last features makes s, the second half b; s starts at zero.
+Their inputs are sqrt(2) * (visible part of x) and the conditioning, if there is one. Their outputs are (s, b), with
+as many channels as x. s is computed from the first half of the last hidden channels, b from the second half. s starts
+at zero.
 """
 
 import math
@@ -16,10 +17,11 @@ from hcflow_jax.nets.resample import coupling_double, coupling_halve
 
 
 class ConvConditioner(nn.Module):
-    """Conv network of channel splits: (b, h, w, c) or (b, c) -> s, b; dense layers and no norm at 1x1.
+    """The network of channel splits: (b, h, w, c) -> s, b. For vectors (b, c), dense layers without instance norm.
 
     Attributes:
-      hidden: h, width; even.
+      hidden: h, the number of hidden channels; even.
+      execution: how it is computed.
     """
 
     hidden: int
@@ -27,6 +29,12 @@ class ConvConditioner(nn.Module):
 
     @nn.compact
     def __call__(self, visible: Array, cond: Array | None = None) -> tuple[Array, Array]:
+        """(s, b), each of the shape of `visible`.
+
+        Args:
+          visible: x with zeros in the hidden channels, (b, h, w, c) or (b, c).
+          cond: the conditioning, (b, h, w, e) or (b, e); or None.
+        """
         channels, at_1x1 = visible.shape[-1], visible.ndim == 2
 
         def layer(
@@ -52,13 +60,14 @@ class ConvConditioner(nn.Module):
 
 
 class UNetConditioner(nn.Module):
-    """U-Net of checkerboard splits: (b, h, w, c) -> s, b, both zero at first.
+    """The U-Net of checkerboard splits: (b, h, w, c) -> s, b. Both start at zero.
 
     Attributes:
-      hidden: h, width of the finest scale; even.
-      growth: q, width i is floor(h q^i).
-      scales: n, scales below the finest.
-      halvings: t, halvings from one scale to the next.
+      hidden: h, the number of channels of the finest scale; even.
+      growth: q; scale i has floor(h q^i) channels.
+      scales: n, the number of scales below the finest.
+      halvings: t, the number of halvings from one scale to the next.
+      execution: how it is computed.
     """
 
     hidden: int
@@ -69,6 +78,12 @@ class UNetConditioner(nn.Module):
 
     @nn.compact
     def __call__(self, visible: Array, cond: Array | None = None) -> tuple[Array, Array]:
+        """(s, b), each of the shape of `visible`.
+
+        Args:
+          visible: x with zeros in the hidden squares, (b, h, w, c).
+          cond: the conditioning, (b, h, w, e); or None.
+        """
         conv = partial(Conv, execution=self.execution)
         halve = partial(coupling_halve, times=self.halvings, implementation=self.execution.resample)
         double = partial(coupling_double, times=self.halvings, implementation=self.execution.resample)
@@ -89,7 +104,8 @@ class UNetConditioner(nn.Module):
             x = conv(width, 1, "linear", name=f"down_{i}_c")(norm, r)
         x = conv(widths[-1], 1 if resolution // 2**self.scales == 1 else 3, name="bottom")(x)
         for i, skip in enumerate(reversed(skips)):
-            # Doubling acts on positions, a 1x1 kernel on channels: the norm's product is doubled, not the norm.
+            # Doubling acts on positions and a 1x1 kernel on channels, so they commute. It is cheaper to apply the
+            # kernel first, at the smaller size.
             norm, (wide, narrow) = instance_norm_before_doubling(x, self.halvings), widths[::-1][i : i + 2]
             r = conv(narrow, 1, name=f"up_{i}_b")(conv(wide, 1, name=f"up_{i}_a")((norm, double)))
             x = conv(narrow, 1, "linear", name=f"up_{i}_c")((norm, double), r)

@@ -1,4 +1,4 @@
-"""The decoder: a level's conditioning from the next coarser y, the coarser level's skip and the style vector."""
+"""The decoder: a level's conditioning, from the next coarser y, the coarser level's skip and the style vector."""
 
 import math
 from functools import partial
@@ -13,13 +13,20 @@ from hcflow_jax.nets.layers import Conv, Execution, Style, instance_norm, joined
 from hcflow_jax.nets.resample import decoder_double, decoder_halve, up
 
 HEAD_LIMIT = 3.0  # |s| of the conditional affine maps
-ENDS = ("start", "end")  # a level's first and last affine map
+ENDS = ("start", "end")  # the first and the last affine map of a level
 
 _ROOT2 = math.sqrt(2)
 
 
 class DecoderUNet(nn.Module):
-    """U-Net of width floor(c_in * base^i) at scale i: (b, r, r, c_in) -> (b, r, r, features)."""
+    """A U-Net, (b, r, r, c_in) -> (b, r, r, features), with max(1, min(4, log2(r) - 2)) scales below the finest.
+
+    Attributes:
+      features: the number of output channels.
+      base: scale i has floor(c_in * base^i) channels.
+      norm: whether it has instance norms.
+      execution: how it is computed.
+    """
 
     features: int
     base: float
@@ -50,10 +57,15 @@ class DecoderUNet(nn.Module):
 
 
 class DecoderStage(nn.Module):
-    """One doubling at width d: (b, r, r, c) -> (b, 2r, 2r, d).
+    """One doubling: (b, r, r, c) -> (b, 2r, 2r, d).
 
     Attributes:
-      norm_end: normalise the result too: the first of a 4x level's two stages, where the level is normalised.
+      width: d.
+      multiplier: m of the convolutions.
+      style: whether the style vector modulates the features.
+      norm: whether there are instance norms.
+      norm_end: whether the result is normalised too, if `norm`: so in all stages of a level except the last.
+      execution: how it is computed.
     """
 
     width: int
@@ -65,6 +77,7 @@ class DecoderStage(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, style: Array) -> Array:
+        """(b, r, r, c) and the style vector (b, g) -> (b, 2r, 2r, d)."""
         conv = partial(Conv, self.width, multiplier=self.multiplier, execution=self.execution)
 
         def modulate(x: Array, name: str) -> Array:
@@ -87,12 +100,16 @@ class LevelDecoder(nn.Module):
 
     Attributes:
       resolution: R, pixels.
-      channels: c of the level.
-      width: d.
-      condition: e, width of what the couplings get.
-      skip: channels for the next finer level's decoder; 0 for none.
-      from_base: the input is the 4x4 base, not a coarser y.
+      channels: c, the number of channels of y_R.
+      width: d, the number of channels of the stages.
+      condition: e, the number of channels of the couplings' conditioning.
+      skip: the number of channels for the next finer level's decoder; 0 for none.
+      from_base: whether the input is the 4x4 base instead of a coarser y.
+      end_unets: whether U-Nets refine b of the first and the last affine map.
+      style: whether the style vector modulates the stages.
+      norm: whether stages and U-Nets have instance norms.
       multiplier: m of the decoder's own convolutions.
+      execution: how it is computed.
     """
 
     resolution: int
@@ -109,15 +126,16 @@ class LevelDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, y: Array, skip: Array | None, style: Array) -> tuple[dict, Array | None]:
-        """Conditioning of the level's flow, and the skip.
+        """The conditioning of the level's flow, and the skip.
 
         Args:
           y: the next coarser y, (b, r, r, c_y), noisy in training; or the base, (b, 4, 4, n).
-          skip: from the next coarser level's decoder, (b, r, r, k); None at the coarsest.
-          style: style vector, (b, g).
+          skip: from the next coarser level's decoder, (b, r, r, k); None at the coarsest level.
+          style: the style vector, (b, g).
 
         Returns:
-          {"start": (b, s), "steps": (b, R, R, e), "end": (b, s)} with b, s of y_R's shape, and the skip or None.
+          {"start": (b, s), "steps": (b, R, R, e), "end": (b, s)}, where b and s have y_R's shape; and the skip for
+          the next finer level, (b, R, R, `self.skip`), or None.
         """
         x = y if self.from_base else self._predict(y, skip)
         for i in range(stages := int(math.log2(self.resolution // x.shape[1]))):
@@ -130,7 +148,7 @@ class LevelDecoder(nn.Module):
                 execution=self.execution,
                 name=f"stage_{i}",
             )(x, style)
-        # What leaves the level is read off x at once; one by one, six layers would each read all of it.
+        # Layers with the same input x are computed together (`joined`). Otherwise each of the six would read x again.
         own = partial(Conv, self.channels, multiplier=self.multiplier, execution=self.execution)
         one = partial(Conv, kernel=1, activation="linear", execution=self.execution)
         layers = [own(kernel=1, activation="linear", name=f"{name}_shift") for name in ENDS]
@@ -146,7 +164,7 @@ class LevelDecoder(nn.Module):
         return cond, handed
 
     def _predict(self, y: Array, skip: Array | None) -> Array:
-        """Step 2 of Section 4: y refined with the skip, joined with the skip."""
+        """Refines y with the skip, and joins both: the first part of a decoder (Figure 12)."""
         conv = partial(Conv, multiplier=self.multiplier, execution=self.execution)
         joined = y if skip is None else jnp.concatenate([skip, y.astype(skip.dtype)], -1)
         unet = DecoderUNet(y.shape[-1], 2.0, self.norm, self.execution, name="predict_unet")
@@ -157,17 +175,18 @@ class LevelDecoder(nn.Module):
         return w if skip is None else jnp.concatenate([skip, w], -1)
 
     def _refined(self, b: Array, name: str) -> Array:
-        """A shift with its U-Net, where the level has them."""
+        """A shift b, refined by a U-Net if `end_unets`."""
         if not self.end_unets:
             return b
         return (b + DecoderUNet(self.channels, 1.5, self.norm, self.execution, name=name)(b)) / _ROOT2
 
 
 class Base(nn.Module):
-    """The 4x4 map that the coarsest decoder starts from: a learned constant plus a 1x1 conv of the masked y_top.
+    """The 4x4 input of the coarsest decoder: a learned constant plus a 1x1 convolution of the masked y_top.
 
     Attributes:
-      masked: channels [a, b) of y_top that it does not see; where none are left only the conv's bias acts.
+      masked: channels [a, b) of y_top that are masked. If all are, only the bias of the convolution has an effect.
+      execution: how it is computed.
     """
 
     masked: tuple[int, int]
@@ -182,7 +201,7 @@ class Base(nn.Module):
 
 
 class _MaskedLinear(nn.Module):
-    """Linear n -> n of the channels outside [a, b); no weight where that is all of them."""
+    """A linear layer n -> n of y with channels [a, b) zeroed. If all are zeroed, it has no weight, only a bias."""
 
     masked: tuple[int, int]
     execution: Execution
@@ -199,6 +218,6 @@ class _MaskedLinear(nn.Module):
 
 
 def mask_channels(y: Float[Array, "b n"], masked: tuple[int, int]) -> Float[Array, "b n"]:
-    """y with its channels [a, b) zeroed."""
+    """y with channels [a, b) set to zero."""
     at = jnp.arange(y.shape[-1])
     return jnp.where((at >= masked[0]) & (at < masked[1]), 0, y)

@@ -1,4 +1,4 @@
-"""The encoder: an image becomes the features y_R of every level and the 1x1 vector y_top."""
+"""The encoder: maps an image to the features y_R of every level and to the 1x1 vector y_top."""
 
 from functools import partial
 
@@ -8,17 +8,20 @@ from jaxtyping import Array, Float
 from hcflow_jax.nets.layers import Conv, Execution, instance_norm
 from hcflow_jax.nets.resample import down, mean_halve
 
-BASE = 4  # pixels below the coarsest level's 8: where the decoder's constant stands
-COARSEST = 8  # pixels of the coarsest level
+BASE = 4  # pixels: the resolution below the coarsest level, that of the decoder's learned constant
+COARSEST = 8  # pixels: the resolution of the coarsest level
 
 
 class EncoderStage(nn.Module):
-    """One halving: res -> res/2 at width h.
+    """One halving of the resolution, with h channels.
 
     Attributes:
       width: h.
-      target: channels c of the level that ends here; None where none does.
-      features: width of what the next stage gets as 1x1 features; None: it gets the normalised hand-over.
+      target: c, the number of channels of the level's y, if a level ends with this stage; otherwise None.
+      features: the number of channels of `features`, a linear 1x1 layer that gives the input of the next stage. None:
+        the layer `hand_over` gives it, with instance norm.
+      multiplier: m of the layers.
+      execution: how it is computed.
     """
 
     width: int
@@ -29,7 +32,7 @@ class EncoderStage(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> tuple[Array | None, Array]:
-        """(b, r, r, c) -> (y or None, what the next stage takes), both (b, r/2, r/2, ...)."""
+        """(b, r, r, c) -> (y or None, input of the next stage), both (b, r/2, r/2, ...)."""
         conv = partial(Conv, multiplier=self.multiplier, execution=self.execution)
         resolution = x.shape[1]
         kernel = 3 if resolution >= BASE else 1
@@ -44,13 +47,15 @@ class EncoderStage(nn.Module):
 
 
 class Encoder(nn.Module):
-    """All stages, finest first, then 4 -> 2 -> 1.
+    """The stages of all levels, finest first, and then the stages 4 -> 2 -> 1.
 
     Attributes:
       resolutions: the resolutions of the levels, finest first, down to 8.
-      channels: the channels of the levels.
+      channels: the number of channels of y of each level.
       widths: h of the stages that start at each level.
-      top: length of y_top and width of the last two stages.
+      top: the length of y_top, and the number of channels of the last two stages.
+      multiplier: m of the layers.
+      execution: how it is computed.
     """
 
     resolutions: tuple[int, ...]
@@ -62,7 +67,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, y: Float[Array, "b r r c"]) -> tuple[dict[int, Array], Float[Array, "b n"]]:
-        """4 * image -> {R: y_R for every level but the finest} and y_top."""
+        """4 * image -> {R: y_R} for every level except the finest, and y_top, (b, n)."""
         targets: dict[int, Array] = {}
         ends = dict(zip(self.resolutions, self.channels, strict=True))
         stage = partial(EncoderStage, multiplier=self.multiplier, execution=self.execution)

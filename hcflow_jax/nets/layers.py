@@ -1,7 +1,8 @@
-"""Equalised-learning-rate layers, instance norm and style modulation (Section 2 of the appendix's networks).
+"""Layers with equalised learning rate (docs/model.md, Eq. H), instance norm (Eq. I) and style modulation.
 
-A layer stores w ~ N(0, 1) / m and uses w m g / sqrt(fan_in), and stores b = 0 and uses b m: m multiplies the
-learning rate that Adam's steps amount to, g is the gain of the activation that follows.
+A layer stores w ~ N(0, 1) / m and uses w m g / sqrt(fan_in). It stores b = 0 at first and uses b m. m multiplies the
+effective learning rate, because the size of Adam's steps does not depend on the scale of w and b. g is the gain of
+the activation that follows.
 """
 
 import dataclasses
@@ -29,15 +30,16 @@ _DENSE_GAIN = {**_GAIN, "tanh": _LRELU_GAIN}
 
 @dataclasses.dataclass(frozen=True)
 class Execution:
-    """How networks are computed, which does not change what they compute.
+    """How networks are computed. Up to rounding, it does not change their outputs.
 
     Attributes:
-      dtype: the dtype of activations and used weights; parameters stay float32.
+      dtype: the dtype of activations and of weights in use; parameters stay float32.
       conv: an implementation of `convolution.convolve`.
       resample: an implementation of `resample.apply`.
-      gain: whether a layer's constant factor goes on its "weights", so that bias and activation follow the product
-        directly, or on its "result", where it costs no kernel of its own.
-      halves: how a layer gives its output in parts: as slices of "one" convolution, or a convolution "each".
+      gain: what is multiplied by a layer's constant factor, m g / sqrt(fan_in). "weights": bias and activation then
+        follow the product directly. "result": the multiplication then needs no kernel of its own.
+      halves: how a layer's output is divided into two halves: slices of "one" convolution, or one convolution for
+        "each" half.
     """
 
     dtype: Any = jnp.float32
@@ -48,7 +50,7 @@ class Execution:
 
 
 def activate(x: Array, activation: str) -> Array:
-    """Leaky-ReLU of slope 0.1, tanh, or nothing ("linear")."""
+    """Applies an activation: "lrelu" (leaky ReLU of slope 0.1), "tanh", or "linear" (none)."""
     if activation == "lrelu":
         return _leaky_relu(x)
     return jnp.tanh(x) if activation == "tanh" else x
@@ -65,7 +67,7 @@ def _leaky_relu_forward(x: Array) -> tuple[Array, Array]:
 
 
 def _leaky_relu_backward(y: Array, g: Array) -> tuple[Array]:
-    # The sign of the result is that of x, so x itself need not be kept.
+    # The result has the sign of x. So x itself need not be kept.
     return (jnp.where(y >= 0, g, jnp.asarray(SLOPE, g.dtype) * g),)
 
 
@@ -73,12 +75,12 @@ _leaky_relu.defvjp(_leaky_relu_forward, _leaky_relu_backward)
 
 
 def add_bias(y: Float[Array, "b *d c"], b: Float[Array, " c"]) -> Float[Array, "b *d c"]:
-    """y + b in y's dtype; the sum over positions that is b's gradient is taken in float32 at least."""
+    """y + b in y's dtype. The gradient of b, a sum over samples and positions, is computed at least in float32."""
     return _add_bias(y, b.astype(_wide(y)))
 
 
 def _wide(x: Array) -> Any:
-    """The dtype of sums over x: float32 at least."""
+    """The dtype for sums over x: x's, but at least float32."""
     return jnp.promote_types(x.dtype, jnp.float32)
 
 
@@ -95,20 +97,30 @@ _add_bias.defvjp(lambda y, b: (_add_bias(y, b), None), _add_bias_backward)
 
 
 def stored(multiplier: float = 1.0, zero: bool = False) -> Any:
-    """Initialiser of a stored weight: N(0, 1) / m, or 0."""
+    """The initialiser of a stored weight: N(0, 1) / m, or 0."""
     return nn.initializers.zeros if zero else partial(parameters.normal, scale=1 / multiplier)
 
 
-Between = Callable[[Array], Array]
+Between = Callable[[Array], Array]  # a linear map of images; see `Conv`
 Part = Float[Array, "b h w _"] | tuple[Array, Between]
 
 
 class Conv(nn.Module):
-    """Equalised k x k convolution with zero padding, then its activation: (b, h, w, c) -> (b, h, w, features).
+    """An equalised k x k convolution with zero padding, then an activation: (b, h, w, c) -> (b, h, w, features).
 
-    It takes an array, or several that stand for their concatenation over channels; each may come as a pair with a
-    linear map of images, which is applied to its share of the products, before bias and activation: a map that acts
-    on positions alone and commutes with a 1x1 kernel, where it is cheaper on the result.
+    Several inputs are treated as their concatenation over channels. An input may be a pair (x, map), with a linear
+    map of images that acts only on positions, such as doubling. The map is then applied to the input's share of the
+    product, before bias and activation. With a 1x1 kernel the result is that of the input map(x). It is cheaper,
+    because the product is computed at the smaller size.
+
+    Attributes:
+      features: the number of output channels.
+      kernel: k, pixels; odd.
+      activation: "lrelu", "tanh" or "linear".
+      multiplier: m.
+      zero: whether w starts at zero.
+      use_bias: whether there is a bias.
+      execution: how it is computed.
     """
 
     features: int
@@ -120,11 +132,11 @@ class Conv(nn.Module):
     execution: Execution = Execution()
 
     def __call__(self, *parts: Part) -> Float[Array, "b h w {self.features}"]:
-        """The layer's output."""
+        """The output of the layer."""
         return self._run(parts, 1)[0]
 
     def halves(self, *parts: Part) -> list[Float[Array, "b h w {self.features//2}"]]:
-        """Its output as the first and the second half of the channels."""
+        """The output of the layer, as the first and the second half of its channels."""
         if self.execution.halves == "each":
             return self._run(parts, 2)
         return jnp.split(self._run(parts, 1)[0], 2, -1)
@@ -150,7 +162,11 @@ class Conv(nn.Module):
 
     @nn.compact
     def used(self, channels: int) -> tuple[Float[Array, "k k c d"], Float[Array, " d"] | None, float]:
-        """Kernel and bias as used, and the factor that the result is still to be multiplied by."""
+        """The kernel and the bias in use, and the factor that the product must still be multiplied by.
+
+        Args:
+          channels: c, the number of input channels.
+        """
         shape = (self.kernel, self.kernel, channels, self.features)
         w = self.param("w", stored(self.multiplier, self.zero), shape)
         b = self.param("b", nn.initializers.zeros, shape[-1:]) if self.use_bias else None
@@ -166,7 +182,10 @@ def _scaled(x: Array, factor: float | np.ndarray) -> Array:
 
 
 def joined(x: Float[Array, "b h w c"], *layers: Conv) -> list[Array]:
-    """The outputs of several layers of one kernel size and activation, with biases, as one convolution of x."""
+    """The outputs of several layers, computed as one convolution of x.
+
+    The layers must have the same kernel size and activation, and biases.
+    """
     used = [layer.used(x.shape[-1]) for layer in layers]
     w = jnp.concatenate([each[0] for each in used], -1)
     b = jnp.concatenate([each[1] for each in used if each[1] is not None])
@@ -176,7 +195,10 @@ def joined(x: Float[Array, "b h w c"], *layers: Conv) -> list[Array]:
 
 
 class Dense(nn.Module):
-    """Equalised dense layer, then its activation: (b, c) -> (b, features). tanh has leaky-ReLU's gain here."""
+    """An equalised dense layer, then an activation: (b, c) -> (b, features).
+
+    With tanh it has the gain of the leaky ReLU. The attributes are as in `Conv`.
+    """
 
     features: int
     activation: str = "lrelu"
@@ -194,15 +216,17 @@ class Dense(nn.Module):
         return activate(add_bias(y, b * self.multiplier), self.activation)
 
     def halves(self, x: Float[Array, "b c"]) -> list[Float[Array, "b {self.features//2}"]]:
-        """Its output as the first and the second half of the channels."""
+        """The output of the layer, as the first and the second half of its channels."""
         return jnp.split(self(x), 2, -1)
 
 
 def instance_norm(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-    """(x - mean) / sqrt(var + 1e-6) a sample and channel; var unbiased; statistics in float32 at least.
+    """(x - mean) / sqrt(var + 1e-6), with mean and var over the positions of each sample and channel.
+
+    var is the unbiased variance. Both are computed at least in float32.
 
     Raises:
-      ValueError: at 1x1, where a variance does not exist.
+      ValueError: x has one position: its variance is undefined.
     """
     count = x.shape[1] * x.shape[2]
     if count == 1:
@@ -214,7 +238,15 @@ def instance_norm(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
 
 
 def instance_norm_before_doubling(x: Float[Array, "b h w c"], times: int) -> Float[Array, "b h w c"]:
-    """What, doubled, is the instance norm of x doubled: doubling keeps constants, so the norm can go first."""
+    """The array whose doubling is the instance norm of the doubled x.
+
+    Doubling is linear and keeps constants. So the norm can be applied before it, at a quarter of the positions per
+    doubling, with the mean and variance of the doubled x.
+
+    Args:
+      x: images.
+      times: the number of doublings (`resample.coupling_double`).
+    """
     wide = x.astype(_wide(x))
     mean, squares = resample.doubled_moments(wide, times)
     count = x.shape[1] * x.shape[2] * 4**times
@@ -222,7 +254,11 @@ def instance_norm_before_doubling(x: Float[Array, "b h w c"], times: int) -> Flo
 
 
 class Style(nn.Module):
-    """Style modulation: instance norm, then times s plus b, (s, b) a linear dense layer of the style vector."""
+    """Style modulation: instance norm, then times s plus b. A linear dense layer of the style vector gives (s, b).
+
+    Attributes:
+      execution: how it is computed.
+    """
 
     execution: Execution = Execution()
 
@@ -234,7 +270,14 @@ class Style(nn.Module):
 
 
 class StyleNetwork(nn.Module):
-    """The style vector of y_top: `layers` dense leaky-ReLU layers of `width`, without input normalisation."""
+    """The network from y_top to the style vector: dense leaky-ReLU layers. The input is not normalised.
+
+    Attributes:
+      width: the number of features of each layer.
+      layers: the number of layers.
+      multiplier: m of the layers.
+      execution: how it is computed.
+    """
 
     width: int
     layers: int = 6

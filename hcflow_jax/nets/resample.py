@@ -1,10 +1,10 @@
 """Halving and doubling of images, anti-aliased or bilinear, any number of times in one pass.
 
-A resampling is linear and separable: along an axis it is a matrix, a few of them in a row their product. A sample
-takes part of its neighbours' values alone, so m coarse and s m fine samples are tied by s bands of weights. *Spread*
-(coarse to fine) and *gather* (its transpose) are weighted sums of shifted samples, edges being weights like any
-other: one elementwise kernel an axis, and either is the other's gradient. The same bands serve as a matrix product
-where a device is better at that.
+Resampling is linear and separable. Along one axis it is a matrix; several resamplings are the product of their
+matrices. A sample depends only on its neighbours, so the matrix has few bands. The implementation "taps" uses these
+bands: `spread` (coarse to fine) and its transpose `gather` are weighted sums of shifted samples, computed in one
+elementwise kernel per axis. Each is the gradient of the other. At the edges only the weights differ. The
+implementation "matrix" multiplies by the matrix, which is faster on some devices.
 """
 
 import functools
@@ -23,7 +23,7 @@ Matrix = Float[np.ndarray, "out n"]
 
 IMPLEMENTATIONS = ("taps", "matrix")
 
-# Rules: a matrix for the next halving or doubling of n samples.
+# Rules: each gives the matrix of one halving or doubling of n samples.
 
 
 def _down(n: int) -> Matrix:
@@ -41,7 +41,7 @@ def _up(n: int) -> Matrix:
 
 
 def _bilinear(n: int) -> Matrix:
-    """(2n, n): the same with x[n] = x[n-1]: half-pixel centres."""
+    """(2n, n): as `_up`, but with x[n] = x[n-1]: bilinear, with half-pixel centres."""
     return _two_taps(n, beyond=n - 1)
 
 
@@ -55,12 +55,12 @@ def _two_taps(n: int, beyond: int) -> Matrix:
 
 
 def _mean(n: int) -> Matrix:
-    """(n/2, n): means of pairs."""
+    """(n/2, n): the means of pairs."""
     return np.repeat(np.eye(n // 2), 2, 1) / 2
 
 
 def _aligned(n: int, size: int) -> Matrix:
-    """(size, n): bilinear, the first and last sample where they were."""
+    """(size, n): bilinear, with aligned corners: the first and the last sample keep their positions."""
     at = np.arange(size) * (n - 1) / (size - 1) if size > 1 else np.zeros(1)
     return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(n)[None]))
 
@@ -86,7 +86,13 @@ Rule = Callable[[int], Matrix]
 
 @functools.cache
 def matrix(rule: Rule, n: int, times: int) -> Matrix:
-    """The matrix of `times` halvings or doublings of n samples by a rule; read only."""
+    """The matrix of several halvings or doublings by a rule, (out, n). It is read-only.
+
+    Args:
+      rule: one of the rules in this file.
+      n: the number of samples.
+      times: the number of halvings or doublings.
+    """
     product = np.eye(n)
     for _ in range(times):
         product = rule(len(product)) @ product
@@ -95,16 +101,16 @@ def matrix(rule: Rule, n: int, times: int) -> Matrix:
 
 
 class Bands:
-    """A matrix (s m, m) as weights of neighbours: y[s i + p] = sum over d of weights[d][i, p] x[i + d].
+    """The bands of a matrix (s m, m), with y = matrix x: y[s i + p] = sum over d of weights[d][i, p] x[i + d].
 
-    Compared and hashed by identity: `bands` makes one a resampling.
+    It is compared and hashed by identity. `bands` makes only one for each resampling.
     """
 
     def __init__(self, full: Matrix):
         """Finds the bands.
 
         Args:
-          full: (s m, m).
+          full: the matrix, (s m, m).
         """
         fine, m = full.shape
         self.phases, self.coarse = fine // m, m
@@ -119,13 +125,13 @@ class Bands:
 
 @functools.cache
 def bands(rule: Rule, n: int, times: int) -> Bands:
-    """The bands of doublings by a rule, or of the transpose of its halvings."""
+    """The bands of several doublings by a rule, or of the transpose of halvings. Arguments as in `matrix`."""
     full = matrix(rule, n, times)
     return Bands(full if full.shape[0] >= n else full.T)
 
 
 def _shift(x: Array, axis: int, by: int) -> Array:
-    """x[i - by] along an axis, zeros outside."""
+    """x[i - by] along an axis, with zeros outside."""
     if by == 0:
         return x
     padding = [(0, 0, 0)] * x.ndim
@@ -134,7 +140,7 @@ def _shift(x: Array, axis: int, by: int) -> Array:
 
 
 def _weigh(weights: np.ndarray, x: Array, axis: int) -> Array:
-    """Weights along an axis times x; a number where all are the same."""
+    """Weights along an axis times x. Equal weights become one number."""
     if np.all(weights == weights[0]):
         return jnp.asarray(weights[0], x.dtype) * x
     shape = [1] * x.ndim
@@ -144,7 +150,7 @@ def _weigh(weights: np.ndarray, x: Array, axis: int) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def spread(band: Bands, axis: int, x: Array) -> Array:
-    """m samples to s m along an axis."""
+    """Maps m samples to s m along an axis, by the bands of a matrix (s m, m)."""
     coarse = jnp.expand_dims(x, axis + 1)
     shape = [1] * coarse.ndim
     shape[axis : axis + 2] = band.coarse, band.phases
@@ -154,7 +160,7 @@ def spread(band: Bands, axis: int, x: Array) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def gather(band: Bands, axis: int, x: Array) -> Array:
-    """s m samples to m along an axis: the transpose of `spread`."""
+    """Maps s m samples to m along an axis: the transpose of `spread` with the same bands."""
     grouped = x.reshape(*x.shape[:axis], band.coarse, band.phases, *x.shape[axis + 1 :])
     phases = [jax.lax.index_in_dim(grouped, p, axis + 1, keepdims=False) for p in range(band.phases)]
 
@@ -173,13 +179,13 @@ gather.defvjp(lambda band, axis, x: (gather(band, axis, x), None), lambda band, 
 
 
 def apply(rule: Rule, x: Image, times: int = 1, implementation: str = "taps") -> Resized:
-    """`times` halvings or doublings of both axes by a rule.
+    """Halves or doubles both axes of images by a rule.
 
     Args:
-      rule: one of this file's.
-      x: images.
-      times: how often; 0 gives x itself.
-      implementation: "taps" (elementwise) or "matrix" (products with small matrices).
+      rule: one of the rules in this file.
+      x: images, (b, h, w, c).
+      times: the number of halvings or doublings; 0 gives x itself.
+      implementation: "taps" (elementwise operations) or "matrix" (products with small matrices).
     """
     if times == 0:
         return x
@@ -194,7 +200,10 @@ def apply(rule: Rule, x: Image, times: int = 1, implementation: str = "taps") ->
 
 
 def _product(full: Matrix, axis: int, x: Array) -> Array:
-    """A matrix along an axis. In bfloat16 the anti-aliased weights are exact, aligned corners' thirds are rounded."""
+    """The product of a matrix and x along an axis.
+
+    In bfloat16 the weights of anti-aliased resampling are exact; those of aligned corners are rounded.
+    """
     letters = "bhwc"
     made = letters.replace(letters[axis], "i")
     return jnp.einsum(f"i{letters[axis]},{letters}->{made}", jnp.asarray(full, x.dtype), x)
@@ -211,24 +220,24 @@ decoder_double = partial(apply, _decoder_double)
 
 
 def aligned(x: Image, size: int) -> Resized:
-    """Bilinear to size x size with aligned corners."""
+    """Bilinear resampling to size x size with aligned corners."""
     for axis in (1, 2):
         x = _product(_aligned(x.shape[axis], size), axis, x)
     return x
 
 
 def doubled_moments(x: Image, times: int) -> tuple[Array, Array]:
-    """Mean and sum of squared deviations that `coupling_double(x, times)` would have, without doubling.
+    """The mean and the sum of squared deviations of `coupling_double(x, times)`, computed without doubling.
 
-    With U the matrix of an axis, the mean is that of x weighted by U's column sums, and the sum of squares of the
-    centred x is <x, G x G> with G = U^T U, five bands wide.
+    Let U be the matrix of an axis. The mean is the mean of x weighted by the column sums of U. The sum of squares of
+    the centred x is <x, G x G> with G = U^T U, which has five bands.
 
     Args:
-      x: (b, h, w, c) float32.
-      times: number of doublings.
+      x: (b, h, w, c), float32.
+      times: the number of doublings.
 
     Returns:
-      Mean and sum of squares over the doubled positions, (b, 1, 1, c).
+      The mean and the sum of squared deviations over the doubled positions, (b, 1, 1, c) each.
     """
     sides = [matrix(_coupling_double, n, times) for n in x.shape[1:3]]
     count = np.prod([len(side) for side in sides])

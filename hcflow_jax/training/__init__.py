@@ -1,1 +1,1 @@
-"""Training: optimizer, state, step, metrics and the loop that drives them."""
+"""Training: optimizer, state, training step, metrics and the loop."""

@@ -22,11 +22,12 @@ from hcflow_jax.errors import HcflowError
 from hcflow_jax.training import sharding, waiting
 
 FLAGS = ("coordinator_address", "num_processes", "process_id")
-CONNECT_SECONDS = 300  # because a queue may start the last process minutes after the first
-# After this many silent seconds a process counts as dead and the others end. A separate thread sends the heartbeats.
+CONNECT_SECONDS = 300  # a queue may start the last process minutes after the first
+# A process that is silent for this many seconds counts as dead, and the others end. A separate thread of each process
+# sends the heartbeats.
 HEARTBEAT_SECONDS = 60
-_LONGER = 60  # seconds: jax's own limit, which would abort, comes after that of `waiting`
-SHUTDOWN_SECONDS = 60  # that a process which is done waits for the others
+_LONGER = 60  # seconds: jax's own limit is longer than that of `waiting` by this, because at its limit jax aborts
+SHUTDOWN_SECONDS = 60  # a process that has finished waits this long for the others
 
 
 class AloneError(HcflowError):
@@ -34,9 +35,12 @@ class AloneError(HcflowError):
 
 
 def cluster(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Finds by the environment which cluster started this process together with others; None: none did.
+    """The name of the cluster that started this process together with others, from the environment; None if none did.
 
-    Call it after jax is imported, because jax itself says if there are no TPU chips.
+    Call it after jax is imported: jax sets TPU_SKIP_MDS_QUERY if there are no TPU chips.
+
+    Args:
+      environment: the environment variables.
 
     Raises:
       ConfigError: SLURM_NTASKS is not a number.
@@ -59,10 +63,10 @@ def cluster(environment: Mapping[str, str] = os.environ) -> str | None:
 
 
 def _own_devices(environment: Mapping[str, str] = os.environ) -> list[int] | None:
-    """Which of their visible devices SLURM's tasks use: None for one each, by their number on the node; [] for all.
+    """The devices that a task of SLURM uses: None for one device, by the task's number on the node; [] for all.
 
-    One each is jax's rule. With it a node with a single task would use one device, and tasks that see only their own
-    device would use none.
+    By default jax uses one device per task. Then a task that is alone on its node would use only one device, and a
+    task that sees only its own device might use none.
     """
     alone = re.fullmatch(r"1(\(x\d+\))?", environment.get("SLURM_STEP_TASKS_PER_NODE", "")) is not None
     one_visible = len(environment.get("CUDA_VISIBLE_DEVICES", ",").split(",")) == 1
@@ -77,14 +81,14 @@ def start(
 ) -> None:
     """Joins the other processes of the run, if there are any. Call it before any other use of jax.
 
+    If the first three arguments are None, they come from the cluster (SLURM, a TPU pod or Kubernetes). Without a
+    cluster, this process is the only one.
+
     Args:
       coordinator_address: HOST:PORT of process 0.
       num_processes: the number of processes.
       process_id: the number of this process, from 0.
       heartbeat_seconds: see `HEARTBEAT_SECONDS`.
-
-    If the first three are None, the cluster decides (SLURM, TPU pods, Kubernetes). Without one, this process is
-    alone.
 
     Raises:
       ConfigError: some flags are missing or wrong, or the other processes could not be reached.
@@ -134,10 +138,10 @@ def from_first(value: bool) -> bool:
 
 
 def lost(error: Exception) -> str | None:
-    """The message for an error of a collective operation whose other processes are gone; None for other errors.
+    """The message for an error of a collective operation, if another process is gone; None for other errors.
 
-    On CPUs a broken connection shows at once that a process is gone. Elsewhere only the heartbeat shows it. Then jax
-    itself ends the process, with its own message and SIGABRT.
+    On CPUs a broken connection shows at once that a process is gone. On other devices only the missing heartbeat
+    shows it, and then jax itself ends the process, with its own message and SIGABRT.
     """
     text = " ".join(str(error).split())
     if jax.process_count() == 1 or "Gloo" not in text:
@@ -149,25 +153,33 @@ def lost(error: Exception) -> str | None:
 
 
 def leave(status: int) -> NoReturn:
-    """Ends this process at once. In an ordinary end jax would wait for the other processes."""
+    """Ends this process at once. If it ended normally, jax would wait for the other processes."""
     streams.flush()
     os._exit(status)
 
 
 class Votes:
-    """Tells all processes at the same call that any of them wants to end, and for which signal.
+    """A vote of all processes. In the same call, all of them learn that one must end, and because of which signal.
 
-    A vote is dispatched by one call and read by the next. By then the device has finished it, so no call waits for
-    long. All processes know of a request at most two calls after it.
+    One call dispatches a vote, and the next call reads it. By then the device has finished it, so no call waits for
+    long. All processes learn of a request at most two calls after it.
     """
 
     def __init__(self, mesh: Mesh):
-        """Starts without a vote."""
+        """At first there is no vote.
+
+        Args:
+          mesh: the mesh of all devices.
+        """
         self._mesh, self._pending = mesh, None
         self._most = jax.jit(jnp.max, out_shardings=sharding.replicated(mesh))
 
     def __call__(self, wish: int) -> int:
-        """Votes with a signal's number, or 0. Returns the highest vote of the previous call, or 0."""
+        """Votes. Returns the highest vote of the previous call.
+
+        Args:
+          wish: the number of a signal, or 0 to continue.
+        """
         outcome = 0 if self._pending is None else int(self._pending)
         own = np.full(len(self._mesh.local_devices), wish, np.int32)
         self._pending = self._most(sharding.spread(self._mesh, own))

@@ -1,4 +1,4 @@
-"""`--mode=eval`: measures the newest checkpoint of a workdir: the held-out bound and `eval.metrics`."""
+"""`--mode=eval`: measures the newest checkpoint of a workdir by the metrics in `eval.metrics`."""
 
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -21,12 +21,11 @@ EVAL = "eval.json"
 
 @settings.own()
 def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, Any]:
-    """Evaluates the parameters of the EMA. Writes `eval.json`, sheets as PNGs, and numbers for TensorBoard.
+    """Evaluates the EMA parameters. Writes `eval.json`, sheets as PNGs, and numbers for TensorBoard.
 
     Args:
       path: a workdir.
-      config: the whole config; only `data` and `eval` may differ from that of the checkpoint. None: that of the
-        checkpoint.
+      config: the whole config; the group `model` must be that of the checkpoint. None: the config of the checkpoint.
 
     Returns:
       The contents of `eval.json`: `step`, the bound (`Bound.as_dict`) if `eval.metrics` has "bits", and the other
@@ -34,17 +33,17 @@ def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, An
 
     Raises:
       CheckpointError: there is no checkpoint.
-      ConfigError: the model is another one than the checkpoint's; `eval.batch_size` does not split over the devices;
-        or the workdir cannot be written.
+      ConfigError: the model differs from that of the checkpoint; `eval.batch_size` cannot be divided over the
+        devices; or the workdir cannot be written.
       DataError: the held-out images are missing.
       EnvironmentSettingError: JAX cannot start with these environment variables.
-      Stopped: one of several processes got a signal. A single process is stopped by it in the usual way.
+      Stopped: there are several processes, and one of them got a signal. A single process is stopped as usual.
     """
     if config is not None:
         check_paths(config)
     devices.start()
     termination = Termination()
-    # A signal stops a single process at once. Several processes would wait for each other, so they vote.
+    # A signal stops a single process at once. Several processes vote, because otherwise one would wait for another.
     with termination.noticed() if jax.process_count() > 1 else nullcontext():
         try:
             return _evaluate(path, config, termination)

@@ -1,11 +1,11 @@
-"""The rate groups of a model's parameters, and a parameter tree packed into a few vectors of one group each.
+"""The rate groups of a model's parameters, and the packing of a parameter tree into a few vectors per group.
 
-A model names its groups by patterns over the paths of its parameters (`ImageModel.rate_groups`). The patterns must
-cover every parameter exactly once, so a module that is added or renamed cannot learn at a wrong rate unnoticed.
+A model defines its groups by regular expressions for the paths of its parameters (`ImageModel.rate_groups`). Each
+parameter must match exactly one, so a module that is added or renamed cannot get a wrong learning rate unnoticed.
 
-Clipping, Adam, the EMA and the check for non-finite steps do the same elementwise work on every tensor. Done tensor
-by tensor that takes thousands of kernels, and half the time of a training step. So the step works on packed trees:
-{group: {chunk: vector}}. A chunk holds one part of the model; no tensor is cut from a vector of the whole model.
+Clipping, Adam, the EMA and the check for non-finite steps are the same elementwise operations for every tensor. One
+tensor at a time, this takes thousands of kernels, and half the time of a training step. So the step works on packed
+trees: {group: {chunk: vector}}. A chunk has tensors of only one part of the model.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from hcflow_jax.parameters import path_name
 RateGroups = tuple[tuple[str, str], ...]
 Packed = dict[str, dict[str, Float[Array, " n"]]]
 
-CHUNK = 2_000_000  # about how many elements a vector has; further elements go into the next one
+CHUNK = 2_000_000  # the approximate number of elements of a vector; further elements go into the next one
 
 
 def names(rate_groups: RateGroups) -> tuple[str, ...]:
@@ -35,11 +35,11 @@ def labels(params: Any, rate_groups: RateGroups) -> Any:
     """The group of every parameter.
 
     Args:
-      params: tree of arrays or shapes.
-      rate_groups: (group, regular expression) rows; each parameter's path must match exactly one.
+      params: a tree of arrays or shapes.
+      rate_groups: rows of (group, regular expression). The path of each parameter must match exactly one row.
 
     Returns:
-      A tree like `params` with a group's name at every leaf.
+      A tree like `params`, whose leaves are the names of groups.
 
     Raises:
       ConfigError: a path matches no row, or several; the message names it.
@@ -64,7 +64,7 @@ def labels(params: Any, rate_groups: RateGroups) -> Any:
 
 
 def count_by_group(params: Any, rate_groups: RateGroups) -> dict[str, int]:
-    """Number of parameters in every group."""
+    """The number of parameters in every group."""
     counts = dict.fromkeys(names(rate_groups), 0)
     for group, leaf in zip(jax.tree.leaves(labels(params, rate_groups)), jax.tree.leaves(params), strict=True):
         counts[group] += leaf.size
@@ -76,11 +76,11 @@ class Packing:
     """Packs trees of one structure into vectors.
 
     Attributes:
-      groups: the rate groups' names; a group without parameters has no chunk.
+      groups: the names of the rate groups. A group without parameters has no chunk.
       structure: the structure of the tree.
       shapes: the shapes of the leaves, in order.
-      places: (group, chunk) of its leaves, in order; a chunk is the first two names of a path and a number, e.g.
-        "flows/128/0".
+      places: (group, chunk) of the leaves, in order. The name of a chunk is the first two names of a path and a
+        number, such as "flows/128/0".
     """
 
     groups: tuple[str, ...]
@@ -90,12 +90,12 @@ class Packing:
 
     @classmethod
     def of(cls, tree: Any, rate_groups: RateGroups, chunk: int | None = None) -> "Packing":
-        """Makes the packing for trees like this one.
+        """Makes the packing for trees like the given one.
 
         Args:
-          tree: the tree of arrays or shapes.
+          tree: a tree of arrays or shapes.
           rate_groups: the rate groups of the model.
-          chunk: about how many elements a vector has; `CHUNK` by default.
+          chunk: the approximate number of elements of a vector; None: `CHUNK`.
 
         Raises:
           ConfigError: a parameter belongs to no group or to several.
@@ -111,7 +111,7 @@ class Packing:
         return cls(names(rate_groups), structure, tuple(leaf.shape for leaf in leaves), tuple(places))
 
     def pack(self, tree: Any) -> Packed:
-        """Packs a tree: {group: {chunk: its leaves, flattened and joined}}."""
+        """Packs a tree: {group: {chunk: the leaves, flattened and concatenated}}."""
         held: dict[str, dict[str, list[Array]]] = {group: {} for group in self.groups}
         for leaf, (group, part) in zip(self.structure.flatten_up_to(tree), self.places, strict=True):
             held[group].setdefault(part, []).append(leaf.reshape(-1))

@@ -1,6 +1,6 @@
 """The held-out bound over a mesh. Each process reads its share of the images; all get the bound of the whole set.
 
-It also measures, on held-out images, the statistics that are stored with the weights for bits/dim of single images.
+The module also measures the statistics that are stored with the weights, for the bits/dim of single images.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +22,7 @@ STATISTICS_IMAGES = 64  # the least number of held-out images for a checkpoint's
 
 
 class HeldOut:
-    """The bound, compiled once for all evaluations."""
+    """Computes the bound on held-out images. The programs are compiled only once."""
 
     def __init__(self, model: ImageModel, config: ConfigDict, programs: Programs, mesh: Mesh):
         """Args:
@@ -40,15 +40,15 @@ class HeldOut:
         self._whole = jax.jit(lambda valid: valid, out_shardings=everywhere)
 
     def prepare(self, params: Any) -> Any:
-        """Prepared parameters, on every device."""
+        """Prepares parameters (`ImageModel.prepare`), on every device."""
         return self._programs("the mixings' kernels", self._prepare, params)
 
     def bound(self, params: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> bits_per_dim.Bound:
-        """The bound, bits per dimension of the image.
+        """The bound, in bits per dimension of the image.
 
         Args:
-          params: prepared.
-          batches: this process's share, see `data.pipeline.eval_batches`.
+          params: prepared parameters.
+          batches: the batches of this process, from `data.pipeline.eval_batches`.
         """
         return bits_per_dim.bound(
             self._model,
@@ -59,22 +59,22 @@ class HeldOut:
         )
 
     def statistics(self, params: Any, source: Source) -> dict[str, float]:
-        """Measures the statistics that images of a batch unit share in the objective: means over held-out units.
+        """Measures the statistics that images of a batch unit share in the objective, averaged over held-out units.
 
-        They are needed for the bits/dim of a single image (`ImageModel.batch_statistics`).
+        The bits/dim of a single image needs them (`ImageModel.batch_statistics`).
 
         Args:
-          params: the params of the EMA.
-          source: the held-out images; the first `STATISTICS_IMAGES` are used, the same in every process.
+          params: the EMA parameters.
+          source: the held-out images. The first `STATISTICS_IMAGES` are used, the same in every process.
 
         Returns:
-          {name: mean}; empty if images share nothing, or if the images do not fill a unit.
+          {name: mean}; empty if the images of the model share nothing, or if there are fewer images than a unit.
         """
         unit = self._model.batch_unit
         units = min(STATISTICS_IMAGES, len(source)) // unit
         if unit == 1 or units == 0:
             return {}
-        if self._units is None:  # read in advance, so that saving cannot fail because an image cannot be read
+        if self._units is None:  # images are read in the first call, before training, so that no save can fail later
             images = pipeline.images_at(self._config, source, np.arange(units * unit))
             indices = np.arange(units * unit, dtype=np.int32).reshape(units, unit)
             given = (images.reshape(units, unit, *images.shape[1:]), indices)
@@ -84,6 +84,6 @@ class HeldOut:
 
     def _placed(self, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[Mapping[str, Any]]:
         for batch in batches:
-            # fold_in accepts 32 bits
+            # `fold_in` takes 32 bits
             placed = sharding.spread(self._mesh, {**batch, "indices": batch["indices"].astype(np.int32)})
             yield {**placed, "valid": self._whole(placed["valid"])}

@@ -29,12 +29,12 @@ def initialise(
 ) -> state.TrainState:
     """Makes a fresh state on every device, from its own random stream.
 
-    The images are split over as many devices as can each have whole batch units, and the compiler adds up their
+    The images are divided over as many devices as get whole batch units, and the compiler adds up the devices'
     statistics. So the state is the same for any number of devices, up to the rounding of sums.
 
     Args:
       model: the model.
-      optimizer: whose state it gets.
+      optimizer: the optimizer of the run.
       config: the whole config.
       images: from `data.pipeline.init_images`; every process has all of them.
       programs: compiles the programs.
@@ -46,7 +46,7 @@ def initialise(
 
     def calibrate(
         params: Any, images: Any, seed: Any
-    ) -> Any:  # the seed is an argument: another compiles nothing anew
+    ) -> Any:  # the seed is an argument, so that another seed uses the same program
         _, images_key = streams(seed)
         data_keys, noise_keys = likelihood.split_keys(sample_keys(images_key, images.shape[0]))
         x = likelihood.dequantised(images, data_keys, config.data, config.data.flip)
@@ -63,18 +63,27 @@ def initialise(
 
 
 def from_checkpoint(optimizer: Optimizer, config: ConfigDict, mesh: Mesh) -> state.TrainState:
-    """Makes a state on every device whose parameters and EMA are the EMA of a checkpoint; the rest is fresh.
+    """Makes a state on every device from a trained model: parameters and EMA are its EMA; the rest is fresh.
 
     The actnorms keep their learned values.
 
     Args:
-      optimizer: whose state it gets.
-      config: the whole config; `train.init_from` is an argument of `checkpoint.load`.
+      optimizer: the optimizer of the run.
+      config: the whole config; `train.init_from` names the model.
       mesh: from `sharding.make_mesh`.
 
     Raises:
-      ConfigError: the checkpoint cannot be read, or its model differs from the config's; naming the fields.
+      ConfigError: the checkpoint cannot be read, or its model differs from that of the config; the message names the
+        fields.
     """
+    found = find(config)
+    placed = sharding.place(sharding.replicated(mesh), found.arrays["ema"])
+    say(f"starting from the EMA of {config.train.init_from}, step {found.step}")
+    return _create(placed, optimizer, mesh)
+
+
+def find(config: ConfigDict) -> checkpoint.Checkpoint:
+    """Reads the checkpoint that `train.init_from` names; raises as `from_checkpoint` does."""
     path = config.train.init_from
     try:
         found = checkpoint.load(box.find(path))
@@ -86,15 +95,14 @@ def from_checkpoint(optimizer: Optimizer, config: ConfigDict, mesh: Mesh) -> sta
             f"train.init_from={path}: its model differs from that of this config: {'; '.join(others)}; set it back, "
             "or name another checkpoint"
         )
-    placed = sharding.place(sharding.replicated(mesh), found.arrays["ema"])
-    say(f"starting from the EMA of {path}, step {found.step}")
-    return _create(placed, optimizer, mesh)
+    return found
 
 
 def _create(params: Any, optimizer: Optimizer, mesh: Mesh) -> state.TrainState:
-    """Places the state like a restored state, so that a resumed run finds the programs of this one in the cache.
+    """The state at step 0, on every device.
 
-    Parameters become float32, even if 64 bits are enabled and the model makes float64.
+    It is placed like a restored state, so that a resumed run finds the programs of this one in the cache. Parameters
+    become float32, even if 64 bits are enabled and the model makes float64.
     """
 
     def create(params: Any) -> state.TrainState:

@@ -1,4 +1,4 @@
-"""What a run computes at intervals: the bound, the other metrics, the scales of the flows, sample sheets."""
+"""The work of a run at intervals: the bound, the other metrics, the scales of the flows, and sample sheets."""
 
 from contextlib import closing, suppress
 from pathlib import Path
@@ -19,7 +19,7 @@ from hcflow_jax.training.termination import Interrupted, Termination
 
 
 class Looks:
-    """Evaluates, measures, watches and samples at intervals. The programs are compiled only once.
+    """Evaluates, measures, monitors the flows and samples at intervals. The programs are compiled only once.
 
     Attributes:
       bound: the held-out bound.
@@ -39,17 +39,17 @@ class Looks:
         """Does not compile anything yet.
 
         Args:
-          config: the whole config; `train` has the intervals, `eval` and `sample` the rest.
+          config: the whole config; `train` has the intervals, `eval` and `sample` the other settings.
           directory: the workdir.
           model: the model.
           mesh: from `sharding.make_mesh`.
           programs: compiles the programs.
           clock: counts "evaluating" and "sampling".
-          termination: a signal interrupts the work.
+          termination: says whether a signal interrupts the work.
           held_out: the held-out images.
 
         Raises:
-          ConfigError: `eval.metrics` names no metric.
+          ConfigError: `eval.metrics` has an unknown metric, or none.
         """
         self._config, self._directory, self._model, self._programs = config, directory, model, programs
         self._clock, self._termination, self._source = clock, termination, held_out
@@ -59,15 +59,15 @@ class Looks:
         self._sampler = samples.Sampler(model, config, programs, mesh)
 
     def due(self, step: int) -> bool:
-        """Whether something is computed after a step that is not the last."""
+        """Whether there is work after a step that is not the last."""
         train = self._config.train
         intervals = (train.eval_every, train.sample_every, train.watch_every, train.measure_every)
         return any(every > 0 and step % every == 0 for every in intervals)
 
     def __call__(self, step: int, state: TrainState, reporter: Reporter) -> None:
-        """Does what is due after a step, unless a process that was killed has already done it.
+        """Does the work that is due after a step, except work that an earlier process of the run has already done.
 
-        A signal interrupts it; the run that resumes does it again.
+        A signal interrupts the work. Then the run that resumes does it again.
 
         Args:
           step: the number of finished steps.
@@ -101,7 +101,7 @@ class Looks:
             reporter.images(step, {"samples": sheet})
 
     def _watch(self, step: int, state: TrainState, reporter: Reporter) -> None:
-        """Reports the scales and condition numbers of the flows, for the learning parameters."""
+        """Reports the scales and condition numbers of the flows, for the parameters that learn, not for the EMA."""
         with self._clock.section("evaluating"):
             flows = self._model.flow_params(self.bound.prepare(state.params))
             watched = jax.device_get(self._programs("the look at the flows", self._watched, flows))
@@ -109,7 +109,7 @@ class Looks:
             reporter.watch(step, watched)
 
     def _measure(self, step: int, state: TrainState, reporter: Reporter) -> None:
-        """Measures `eval.metrics` except the bound, with the parameters of the EMA."""
+        """Measures `eval.metrics` except the bound, with the EMA parameters."""
         alone = jax.process_count() == 1  # with several processes, all must finish it
         with self._clock.section("evaluating"):
             found = self._measuring(state.ema, lambda *_: self._termination.check() if alone else None)
@@ -119,7 +119,7 @@ class Looks:
             say(f"step {step}  {line}")
 
     def _evaluate(self, step: int, state: TrainState, reporter: Reporter) -> None:
-        """Measures the bound, with the parameters of the EMA."""
+        """Measures the bound, with the EMA parameters."""
         batches = pipeline.eval_batches(
             self._config,
             **distributed.share(),

@@ -1,4 +1,4 @@
-"""The training run: initialise or resume, train, evaluate, save (Section 6)."""
+"""The training run: initialise or resume, train, evaluate, save (docs/training.md)."""
 
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
@@ -29,7 +29,7 @@ from hcflow_jax.training.trace import Trace
 
 
 class _Run:
-    """The share of one process in a run."""
+    """A run, in one of its processes."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class _Run:
         }
         self.looks.bound.statistics(
             self.state.ema, self.held_out
-        )  # reads what every save needs, before any long work
+        )  # reads the images that every save needs, before any long work
         self.done = self.start
         self.trace = Trace(profile, directory, start=self.start, num_steps=config.train.num_steps)
         lengths = {"num_steps": config.train.num_steps, "batch_size": config.train.batch_size}
@@ -70,7 +70,7 @@ class _Run:
         self.skipped = Skipped(directory, self.start, config, self.images, self.next_index)
 
     def _take_up(self, allow_config_change: bool) -> tuple[state.TrainState, int, int]:
-        """State, step and number of used images, from the newest checkpoint, `train.init_from` or a fresh start."""
+        """State, step and number of used images, from the newest checkpoint, from `train.init_from`, or fresh."""
         with self.clock.section("initialising"):
             found = resumption.resume(self.checkpoints, self.storage, self.config, self.images, allow_config_change)
             if found is not None:
@@ -85,11 +85,11 @@ class _Run:
         return fresh, 0, 0
 
     def next_index(self, step: int) -> int:
-        """The first place in the data order that `step` steps have not used. Batch sizes may have changed."""
+        """The number of images of the data order that `step` steps use. Earlier steps may have other batch sizes."""
         return self.used + (step - self.start) * self.config.train.batch_size
 
     def describe(self) -> None:
-        """Prints what will be trained."""
+        """Prints the number of parameters and of images, and writes the config and a table of the parameters."""
         counts = count_by_group(self.state.params, self.model.rate_groups)
         by_group = ", ".join(f"{group} {count:,}" for group, count in counts.items())
         say(f"{sum(counts.values()):,} parameters: {by_group}")
@@ -99,7 +99,7 @@ class _Run:
         say(f"{len(self.images):,} training images, {len(self.held_out):,} held out; on {device.device_kind}")
 
     def occasionally(self, step: int) -> None:
-        """Does what is due at intervals, see `Looks`."""
+        """Does the work at intervals, see `Looks`."""
         self.looks(step, self.state, self.reporter)
 
     def save(self, step: int) -> None:
@@ -113,7 +113,7 @@ class _Run:
             self.checkpoints.save(step, self.storage.stored(self.state), self.config, about)
 
     def train(self) -> None:
-        """Trains to the end of the run. If images fail, saves the finished steps."""
+        """Trains to the end of the run. If images cannot be read, it saves the finished steps."""
         try:
             self.occasionally(self.start)
             if self.termination.requested:
@@ -131,7 +131,7 @@ class _Run:
         except data.DataError as error:
             if (
                 jax.process_count() > 1
-            ):  # saving needs all processes, and the others wait for this one's share of a step
+            ):  # saving needs all processes, and the others wait for this one in the next step
                 raise distributed.AloneError(
                     f"{error} (this process's share of the run; the other processes end, too)"
                 ) from error
@@ -145,7 +145,7 @@ class _Run:
             raise
 
     def _steps(self, batches: Iterator[Any]) -> None:
-        """Runs the steps. Reads metrics after the next step was dispatched, so the device never waits."""
+        """Runs the steps. Metrics of a step are read after the next step is dispatched, so the device never waits."""
         train = self.config.train
         pending: tuple[int, Any] | None = None
         for step in range(self.start, train.num_steps):
@@ -187,7 +187,7 @@ class _Run:
                 self.reporter.train(step, metrics)
 
     def stop(self, step: int) -> NoReturn:
-        """Saves and ends the process."""
+        """Saves the state and ends the process."""
         self.save(step)
         self.close()
         say(f"{self.termination.name}: saved step {step}; the same command resumes there")
@@ -217,8 +217,9 @@ def train(
 
     Args:
       config: the whole config.
-      path: the workdir: `checkpoints/`, `samples/`, `tensorboard/`, `history.jsonl`, `result.json`.
-      profile: the first and the last step of a trace, written to `profile/`.
+      path: the workdir. It gets `checkpoints/`, `samples/`, `tensorboard/`, `history.jsonl`, `result.json` and
+        others.
+      profile: the first and the last step of a trace, which is written to `profile/`.
       allow_config_change: whether to continue from a checkpoint of another config, see `resumption`.
 
     Returns:
@@ -240,7 +241,7 @@ def train(
     with workdir.only_run(directory), termination.noticed() if jax.process_count() > 1 else nullcontext():
         run = _Run(config, directory, termination, profile, allow_config_change)
         run.describe()
-        with termination.noticed():  # until everything is on disk; a signal does not change the end of the run
+        with termination.noticed():  # until everything is on disk: after the last step, signals change nothing
             with run.clock.section("training"):
                 run.train()
             made = result.describe(

@@ -1,4 +1,4 @@
-"""Measures the EMA of a run every `train.measure_every` steps: distances, neighbours, exactness; not the bound."""
+"""Measures the EMA of a run: distances, neighbours and exactness, but not the bound."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -19,10 +19,10 @@ class Measuring:
         """Does not compile or read anything yet.
 
         Args:
-          config: the whole config; `eval` says what to measure and how.
+          config: the whole config; `eval` defines the metrics.
 
         Raises:
-          ConfigError: `eval.metrics` names no metric.
+          ConfigError: `eval.metrics` has an unknown metric, or none.
         """
         self._config = config
         self.metrics, self._options, self._extractor = measure.wanted(config)
@@ -40,8 +40,8 @@ class Measuring:
         """Measures `eval.metrics` except the bound, which a run evaluates separately.
 
         Args:
-          ema: the parameters, on any devices, the same in all processes.
-          tell: is called as the work proceeds. If it raises, the measuring ends.
+          ema: the EMA parameters, on any devices, the same in all processes.
+          tell: is called as the work proceeds. If it raises an exception, the measurement ends.
         """
         held_out = measured_set.open_data(self._config, None, None)
         split = self._options.protocol.split
@@ -60,7 +60,7 @@ def scalars(values: Mapping[str, Any]) -> dict[str, float | int]:
     """Selects the numbers from measured values, for histories and TensorBoard: {"kid": ..., "pixels/memorised": ...}.
 
     Args:
-      values: by metric, from `Measured.values`; protocols are left out.
+      values: by metric, from `Measured.values`. Numbers in a "protocol" are not selected.
     """
     found: dict[str, float | int] = {}
     for metric in values.values():

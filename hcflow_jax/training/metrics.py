@@ -19,7 +19,7 @@ from hcflow_jax.training import watch
 
 HISTORY = "history.jsonl"
 TENSORBOARD = "tensorboard"
-WAITED_LONG = 0.05  # fraction of the time; more is reported
+WAITED_LONG = 0.05  # a larger fraction of the time spent waiting for images is reported on stdout
 
 
 def say(line: str) -> None:
@@ -46,7 +46,11 @@ class Clock:
     """Measures the seconds spent on each kind of work. A section inside another does not count for the outer one."""
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
-        """Starts without a section; `now` returns seconds."""
+        """Starts without a section.
+
+        Args:
+          now: returns the time in seconds.
+        """
         self._now = now
         self._seconds: dict[str, float] = {}
         self._open: list[str] = []
@@ -70,7 +74,7 @@ class Clock:
             self._open.pop()
 
     def seconds(self, name: str) -> float:
-        """Seconds spent in `name` until now."""
+        """The seconds spent in `name` until now."""
         self._credit()
         return self._seconds.get(name, 0.0)
 
@@ -83,22 +87,31 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
             value = np.asarray(value).item()
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    # a list, because jax would sort the names alphabetically
+    # A list keeps the order; jax would sort the names of a dict.
     fetched = jax.device_get(list(values.values()))
     return {name: number(value) for name, value in zip(values, fetched, strict=True)}
 
 
 class History:
-    """`history.jsonl`: one row for each logged step (kind "train"), evaluation (kind "eval") and watching of the
-    flows (kind "watch"), in order of step.
+    """`history.jsonl`: the logged rows of a run, in order of step.
 
-    The `step` of a row is the number of finished steps, so an evaluation at step N follows training row N.
+    The kinds of rows are "train" (the metrics of a step), "eval" (the bound), "measure" (other metrics) and "watch"
+    (the scales of the flows). The `step` of a row is the number of finished steps, so an evaluation at step N follows
+    the training row N.
+
+    Attributes:
+      rows: the rows, as dicts.
     """
 
     def __init__(self, workdir: Path, step: int, name: str = HISTORY):
-        """Continues the file of a run restored at `step`. Later rows and half-written rows are dropped.
+        """Continues the file of a run that resumes at `step`. Later rows and incomplete rows are removed.
 
-        With several processes, the first writes.
+        With several processes, only the first writes.
+
+        Args:
+          workdir: the folder of the file.
+          step: the number of finished steps.
+          name: the name of the file.
         """
         self._path = workdir / name
         self.rows: list[dict[str, Any]] = []
@@ -137,14 +150,14 @@ class Reporter:
 
     def __init__(self, workdir: Path, step: int, *, num_steps: int, batch_size: int, clock: Clock):
         """Args:
-        workdir: where the files go.
-        step: finished steps when this process started; later rows are dropped.
-        num_steps: number of steps of the whole run.
-        batch_size: images per step.
-        clock: images/s come from its sections "training" and, inside it, "waiting" (for images).
+        workdir: the folder of the files.
+        step: the number of finished steps when this process started; later rows are removed.
+        num_steps: the number of steps of the whole run.
+        batch_size: the number of images per step.
+        clock: its sections "training" and, inside it, "waiting" (for images) give the images per second.
         """
         self.history = History(workdir, step)
-        # Not clu's writers, which need TensorFlow. This writer has its own thread, so training does not wait.
+        # The writers of clu need TensorFlow. This writer has its own thread, so training does not wait.
         self._writer = tensorboardX.SummaryWriter(
             str(workdir / TENSORBOARD),
             purge_step=step + 1 if step else None,
@@ -156,7 +169,7 @@ class Reporter:
         self._skipped = 0
 
     def _seconds(self) -> tuple[float, float]:
-        """Seconds of training, and how many of them training waited for images."""
+        """The seconds of training, and the part of them that was spent waiting for images."""
         waiting = self._clock.seconds("waiting")
         return self._clock.seconds("training") + waiting, waiting
 
@@ -168,11 +181,11 @@ class Reporter:
                 self._writer.add_scalar(f"{kind}/{name}", float(value), step)
 
     def train(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Writes the metrics of one step; waits until the device has computed them.
+        """Writes the metrics of one step. Waits until the device has computed them.
 
-        Since the last call: `images_per_second`, `images_per_second_per_device`, and `input_wait`, the fraction of
-        the time in which a batch was waited for. `peak_memory`, bytes, is of the fullest device of this process and
-        of all the time until now, where the backend tells.
+        It adds `images_per_second`, `images_per_second_per_device` and `input_wait`, the fraction of the time spent
+        waiting for a batch, all since the last call. It also adds `peak_memory`, if the backend reports it: the
+        largest peak among the devices of this process since its start, bytes.
         """
         values = plain(metrics)
         last_step, last_seconds, last_waiting = self._last
@@ -198,16 +211,16 @@ class Reporter:
         say(line)
 
     def evaluation(self, step: int, values: Mapping[str, Any]) -> None:
-        """Writes one evaluation: `Bound.as_dict`, its levels as bits/LEVEL like those of a training step."""
+        """Writes an evaluation, `Bound.as_dict`. The bits of levels are named bits/LEVEL, as in a training step."""
         by_level = {f"bits/{level}": bits for level, bits in values["by_level"].items()}
         self._write("eval", step, plain({k: v for k, v in values.items() if k != "by_level"} | by_level))
 
     def measured(self, step: int, values: Mapping[str, Any]) -> None:
-        """Writes what was measured besides the bound, `measuring.scalars`."""
+        """Writes the other metrics, `measuring.scalars`."""
         self._write("measure", step, plain(values))
 
     def watch(self, step: int, values: Mapping[str, Any]) -> None:
-        """Writes one look at the flows, `evaluation.flow_scales`."""
+        """Writes the scales of the flows, `evaluation.flow_scales`."""
         self._write("watch", step, plain(values))
 
     def images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
@@ -216,6 +229,6 @@ class Reporter:
             self._writer.add_images(name, np.asarray(image)[None], step, dataformats="NHWC")
 
     def close(self) -> None:
-        """Writes out everything."""
+        """Writes everything to disk, and closes the files."""
         self._writer.flush()
         self._writer.close()

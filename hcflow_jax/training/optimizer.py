@@ -1,7 +1,7 @@
-"""The optimizer: clipping by the global norm, then Adam or Adamax for each rate group (Section 6, Table 2).
+"""The optimizer: clipping by the global norm, and then Adam or Adamax for each rate group (Table 2).
 
-Its state is packed on the device (`groups.Packing`), but stored in the shape of the parameter tree. So checkpoints do
-not depend on how the optimizer is made fast.
+Its state is packed on the device (`groups.Packing`), but stored in the structure of the parameter tree. So
+checkpoints do not depend on the packing.
 """
 
 import dataclasses
@@ -26,12 +26,12 @@ OPTIMIZERS = {"adam": optax.scale_by_adam, "adamax": optax.scale_by_adamax}
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """Clipping, and one transformation per rate group, over packed trees.
+    """Clips gradients and updates parameters, by rate group, on packed trees.
 
     Attributes:
       packing: the packing of the parameter tree.
-      inner: optax's transformation, without the learning rate; every group has its own state.
-      clip_norm: largest global norm of the gradients.
+      inner: the transformation of optax, without the learning rate. Every group has its own state.
+      clip_norm: the largest global norm of the gradients.
     """
 
     packing: Packing
@@ -43,8 +43,8 @@ class Optimizer:
         """Makes the optimizer of a model.
 
         Args:
-          model: its `shapes` and `rate_groups` are read.
-          config: the whole config; `train` says which optimizer.
+          model: the model; its `shapes` and `rate_groups` are used.
+          config: the whole config; `train` is used.
         """
         train = config.train
         inner = OPTIMIZERS[train.optimizer](b1=train.adam_b1, b2=train.adam_b2, eps=train.adam_eps)
@@ -52,33 +52,33 @@ class Optimizer:
 
     @property
     def shapes(self) -> Params:
-        """The parameter tree's shapes."""
+        """The shapes of the parameter tree, float32."""
         leaves = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in self.packing.shapes]
         return jax.tree.unflatten(self.packing.structure, leaves)
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The rate groups' names."""
+        """The names of the rate groups."""
         return self.packing.groups
 
     def init(self, params: Params) -> State:
-        """The state at step 0, of a parameter tree."""
+        """The state at step 0, for a parameter tree."""
         return {group: self.inner.init(parts) for group, parts in self.packing.pack(params).items()}
 
     def update(
         self, grads: Packed, state: State, params: Packed, rates: Mapping[str, Float[Array, ""]]
     ) -> tuple[Packed, State]:
-        """One update.
+        """One update of all parameters.
 
         Args:
-          grads: packed gradients; zero for parameters that do not learn, so that they do not count in the norm.
+          grads: the packed gradients; zero for parameters that do not learn, so that they do not count in the norm.
           state: from `init` or the previous update.
-          params: packed parameters.
-          rates: learning rates by group. They are not computed from a count of updates, because a skipped update
-            advances the schedule, too.
+          params: the packed parameters.
+          rates: the learning rates by group. They do not come from a count of updates, because a skipped update also
+            advances the schedule.
 
         Returns:
-          The new parameters and state, packed.
+          The new parameters and the new state, packed.
         """
         clipped, _ = optax.clip_by_global_norm(self.clip_norm).update(grads, optax.EmptyState())
         new_params, new_state = {}, {}
@@ -92,8 +92,8 @@ class Optimizer:
         """Converts the state to the form of a checkpoint.
 
         Returns:
-          {name: tree} for each field of optax's state: moments ("mu", "nu") in the shape of the parameter tree; a
-          field with one number per group ("count") as {group: number}.
+          {name: tree} for each field of optax's state: moments ("mu", "nu") in the structure of the parameter tree,
+          and "count", which has one number per group, as {group: number}.
         """
 
         fields: dict[str, dict[str, Any]] = {}
@@ -119,7 +119,7 @@ class Optimizer:
         return state
 
     def updates_done(self, state: State, frozen_group: str | None = None) -> Int[Array, ""]:
-        """The number of applied updates, without skipped ones: the count of a group that never freezes."""
+        """The number of applied updates, without skipped ones. It is the count of a group that never freezes."""
         group = next(group for group in self.groups if group != frozen_group)
         return optax.tree.get(state[group], "count")
 
@@ -129,12 +129,12 @@ def _is_packed(node: Any) -> bool:
 
 
 def select(which: Bool[Array, ""] | bool, new: Any, old: Any) -> Any:
-    """`new` where `which`, else `old`, leaf by leaf."""
+    """`new` if `which` is True, else `old`, for each leaf."""
     if isinstance(which, bool):
         return new if which else old
     return jax.tree.map(lambda n, o: jnp.where(which, n, o), new, old)
 
 
 def ema_update(ema: Params, params: Params, decay: Float[Array, ""]) -> Params:
-    """decay * ema + (1 - decay) * params; exactly `params` if the decay is 0."""
+    """decay * ema + (1 - decay) * params. If the decay is 0, the result is exactly `params`."""
     return optax.incremental_update(params, ema, 1.0 - decay)

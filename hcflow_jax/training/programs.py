@@ -1,4 +1,4 @@
-"""Compiles the programs of a run and reports the time, because compiling is most of a short run."""
+"""Compiles the programs of a run and reports the time, because compiling takes most of a short run."""
 
 from typing import Any
 
@@ -9,10 +9,12 @@ from hcflow_jax.training.metrics import Clock, say
 
 
 class Programs:
-    """Compiled programs by name. Each is compiled when it is first needed; the time is counted and printed."""
+    """Compiled programs by name. Each is compiled when it is first needed. The time is counted and printed."""
 
     def __init__(self, clock: Clock):
-        """Counts the time on `clock`, as "compiling"."""
+        """Args:
+        clock: counts the time, as "compiling".
+        """
         self._clock = clock
         if jax.config.values["jax_disable_jit"]:
             say("JAX_DISABLE_JIT is set: the programs of a run are compiled anyway")
@@ -22,10 +24,10 @@ class Programs:
         """Runs a jitted function as one compiled program, even if JAX_DISABLE_JIT is set.
 
         Args:
-          name: a description in words, which is also its key.
-          jitted: from jax.jit; used only the first time.
-          *args: always of the same shapes.
-          once: whether it runs only once, so that it is compiled quickly rather than well.
+          name: the name of the program, a description in words.
+          jitted: a function from jax.jit. It is used only in the first call with this name.
+          *args: the arguments, always of the same shapes.
+          once: whether it runs only once, so that it should compile fast.
         """
         with jax.disable_jit(False):
             if name not in self._compiled:

@@ -26,12 +26,12 @@ def describe(
 
     Args:
       config: the whole config.
-      history: the history of the run, with the bounds before and after.
-      clock: its sections.
-      params: the parameters, to count them.
+      history: the history of the run, with the bounds at the start and at the end.
+      clock: the clock of the run.
+      params: the parameters; they are counted.
       rate_groups: the rate groups of the model.
       start: the step at which this process started.
-      images: how many images of the training order were used by the end.
+      images: the number of images of the data order that the whole run used.
     """
     train = config.train
     seconds = {kind: round(clock.seconds(kind), 3) for kind in _KINDS}

@@ -1,4 +1,4 @@
-"""Resumes from a checkpoint, and checks which fields of the config and which images differ."""
+"""Resumes from a checkpoint. Checks that the config and the training images have not changed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,18 +20,18 @@ def resume(
 
     Args:
       checkpoints: the checkpoints of the run.
-      storage: reads the state.
+      storage: converts the stored state.
       config: the whole config of the run that resumes.
-      images: its training images.
+      images: the training images of the run that resumes.
       allow_config_change: whether any field of the config may differ.
 
     Returns:
-      The state, the finished steps, and the used images; None if there is no checkpoint yet.
+      The state, the number of finished steps, and the number of used images; None if there is no checkpoint yet.
 
     Raises:
       CheckpointError: no step can be read, or the newest belongs to another model.
-      ConfigError: a field of the config differs that may not.
-      DataError: the training images are others.
+      ConfigError: a field of the config differs and must not.
+      DataError: the training images are not those of the checkpoint.
     """
     if not checkpoints.steps():
         return None
@@ -57,11 +57,10 @@ def changes(before: ConfigDict, now: ConfigDict) -> list[str]:
 def check(before: ConfigDict, now: ConfigDict, allow: bool = False) -> None:
     """Compares the config of a checkpoint with that of the run that resumes it.
 
-    Fields that do not affect what is learned may differ (`Field.resume`). The images themselves
-    are compared in `check_images`.
+    Fields that do not affect what is learned may differ (`Field.resume`). `check_images` compares the images.
 
     Args:
-      before: the config it was saved with.
+      before: the config of the checkpoint.
       now: the config of the run.
       allow: whether any field may differ.
 
@@ -77,25 +76,25 @@ def check(before: ConfigDict, now: ConfigDict, allow: bool = False) -> None:
 
 
 def describe_images(source: Source) -> dict[str, Any]:
-    """Describes a training set for the metadata of a checkpoint. Sets with different `identity` are different."""
+    """Describes a training set for the metadata of a checkpoint. Different sets have different `identity`."""
     return {"name": source.name, "count": len(source), "identity": source.identity}
 
 
 def check_images(stored: Mapping[str, Any] | None, source: Source, data: ConfigDict) -> str | None:
     """Compares the training set of a checkpoint with that of the run that resumes it.
 
-    Other images would make it another run. So they are refused, unless `data.allow_other_images` is set.
+    Other images are refused, because the run would no longer be the same, unless `data.allow_other_images` is set.
 
     Args:
-      stored: from `describe_images` when it was saved; None in a checkpoint of an earlier version.
-      source: the training images now.
-      data: the config's group; `allow_other_images` is read.
+      stored: the result of `describe_images` in the checkpoint; None in a checkpoint of an earlier version.
+      source: the training images of the run.
+      data: the config's group `data`; `allow_other_images` is used.
 
     Returns:
       A message about a difference that is allowed; None if there is no difference.
 
     Raises:
-      DataError: the images are others.
+      DataError: the images differ.
     """
     if stored is None or stored["identity"] == source.identity:
         return None

@@ -1,4 +1,4 @@
-"""Sample sheets that always show the same latents, so that the sheets of a run can be compared (Figure 4)."""
+"""Sample sheets of a run. All are decoded from the same latents, so that they can be compared (Figure 4)."""
 
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,14 @@ def sheet_path(workdir: Path, step: int) -> Path:
 
 
 class Sampler:
-    """Decodes fixed latents in chunks of `eval.batch_size` images, one program for all of them."""
+    """Decodes fixed latents in chunks of `eval.batch_size` images, with one program."""
 
     def __init__(self, model: ImageModel, config: ConfigDict, programs: Programs, mesh: Mesh):
         """Does not draw anything yet.
 
         Args:
           model: the model.
-          config: the whole config; `sample` has the number of samples, the columns and the seed.
+          config: the whole config; `sample` has the number of samples, sigma and the seed.
           programs: compiles the programs.
           mesh: from `sharding.make_mesh`. Each device decodes a part of a chunk.
         """
@@ -41,28 +41,32 @@ class Sampler:
         self._to_uint8 = jax.jit(preprocessing.to_uint8)
 
     def decode(self, params: Any, z: dict[str, np.ndarray]) -> Float[np.ndarray, "N R R 3"]:
-        """x of any number of latents, under prepared parameters."""
+        """Decodes any number of latents to x, with prepared parameters."""
         chunk, count = self._config.eval.batch_size, len(next(iter(z.values())))
         x = []
         for start in range(0, count, chunk):
-            # the last chunk is filled with the first latents, so that one program fits all chunks
+            # The last chunk is filled with the first latents, so that all chunks have the same size.
             rows = np.arange(start, start + chunk) % count
             part = sharding.place(sharding.split(self._mesh), {n: latents[rows] for n, latents in z.items()})
             x.append(sharding.fetch(self._programs("the sampler", self._decode, params, part)))
         return np.concatenate(x)[:count]
 
     def to_uint8(self, x: Float[np.ndarray, "N R R 3"]) -> UInt8[np.ndarray, "N R R 3"]:
-        """x as pixel values."""
+        """Converts x to pixel values (docs/model.md, Eq. O)."""
         return np.asarray(self._to_uint8(x))
 
     def images(self, params: Any) -> UInt8[np.ndarray, "N R R 3"]:
-        """Samples from the fixed latents."""
+        """The samples, from the fixed latents, with prepared parameters."""
         sample = self._config.sample
         z = jax.device_get(self._model.draw(root_key(sample.seed), sample.count, sample.sigma))
         return self.to_uint8(self.decode(params, z))
 
     def sheet(self, params: Any, path: Path) -> pictures.Sheet:
         """Writes a sheet. With several processes, all must call it, and only the first writes.
+
+        Args:
+          params: prepared parameters.
+          path: the path of the file.
 
         Returns:
           The sheet, (H, W, 3) uint8.

@@ -1,8 +1,8 @@
-"""Everything that depends on the step number: epochs, learning rates, freeze, EMA decay (Section 6 of the paper).
+"""Values that depend on the step number: epochs, learning rates, freeze and EMA decay (docs/training.md, Schedules).
 
-An epoch is a fixed number of images; the first has the number 0. Python integers turn the start of an epoch into the
-number of its first step. So step numbers on the device are only compared, never multiplied: int32 products of steps
-and images would overflow in a long run.
+An epoch is a fixed number of images; the first has the number 0. The host computes the first step of an epoch, with
+Python integers. On the device, step numbers are only compared, because int32 products of steps and images would
+overflow in a long run.
 """
 
 from dataclasses import dataclass
@@ -17,27 +17,28 @@ Step = int | Int[Array, ""]
 
 _Array = Array | np.ndarray
 _NEVER = 2**31 - 1  # a step that no run reaches
-_DECAYS = 64  # least length of `Numbers.decay_steps`
+_DECAYS = 64  # the smallest length of `Numbers.decay_steps`
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Numbers:
-    """The numbers of a schedule. They are an argument of the training step, so another rate compiles nothing anew.
+    """The numbers of a schedule, an argument of the training step, so that other numbers use the same program.
 
     Attributes:
-      rates: base learning rate by group, float32.
-      decays: by group, float32: what the rate is multiplied with at each of `decay_steps`.
-      decay_steps: int32, in order; filled up with the greatest number, so that few lengths, and programs, come up.
-      warmup_steps: int32.
-      warmup_images: float32, in batches.
-      used_before: float32: the share of the warm-up in images that steps of another batch size used, see
+      rates: the base learning rates by group, float32.
+      decays: the factors of the learning rates at each of `decay_steps`, by group, float32.
+      decay_steps: steps in increasing order, int32. Padded with the largest int32, so that only few lengths, and
+        therefore few programs, occur.
+      warmup_steps: the length of the warm-up, int32.
+      warmup_images: the length of the warm-up in images, divided by the batch size, float32.
+      used_before: the fraction of the warm-up in images that steps of another batch size have used, float32; see
         `Schedule.offset`.
-      num_steps: int32.
-      final_steps: float32, of the final decay.
-      freeze_step: int32; the greatest number if nothing freezes.
-      ema_from: int32, the first step of the average.
-      ema_decay: float32.
+      num_steps: the length of the run, int32.
+      final_steps: the length of the final decay in steps, float32.
+      freeze_step: the first step in which the frozen group does not learn, int32; the largest int32 if there is none.
+      ema_from: the first step in which the EMA is an average, int32.
+      ema_decay: the decay of the EMA, float32.
     """
 
     rates: dict[str, Float[_Array, ""]]
@@ -55,13 +56,14 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rates and EMA decay as functions of the number of steps done.
+    """Learning rates and EMA decay as functions of the number of finished steps.
 
     Attributes:
-      train: the config's `train` group.
-      images_per_epoch: images; an epoch is floor((step * batch_size + offset) / images_per_epoch).
-      offset: correction for earlier steps that used another batch size, in images.
-      frozen_group: the rate group that does not learn from `train.freeze_epoch` on; None: every group always learns.
+      train: the config's group `train`.
+      images_per_epoch: the length of an epoch, images. The epoch of a step is
+        floor((step * batch_size + offset) / images_per_epoch).
+      offset: a correction for earlier steps that used another batch size, images.
+      frozen_group: the rate group that does not learn from `train.freeze_epoch` on; None: all groups always learn.
     """
 
     train: ConfigDict
@@ -84,13 +86,19 @@ class Schedule:
         return self.freeze_step is not None and step >= self.freeze_step
 
     def learns(self, step: Step, group: str, numbers: Numbers | None = None) -> Bool[Array, ""] | bool:
-        """Whether a group learns in a step. Step and numbers may be on the device."""
+        """Whether a group learns in a step.
+
+        Args:
+          step: the number of finished steps before it; may be on the device.
+          group: the rate group.
+          numbers: as in `rates`.
+        """
         if self.freeze_step is None or group != self.frozen_group:
             return True
         return step < (self.freeze_step if numbers is None else jnp.asarray(numbers.freeze_step))
 
     def numbers(self) -> Numbers:
-        """The schedule's numbers, on the host."""
+        """The numbers of the schedule, on the host."""
         train, freeze, steps = self.train, self.freeze_step, self._decay_steps()
         length = max(_DECAYS, 1 << (len(steps) - 1).bit_length() if len(steps) else 0)
         return Numbers(
@@ -108,7 +116,7 @@ class Schedule:
         )
 
     def _decay_steps(self) -> np.ndarray:
-        """Steps at which the rates decay: the first of each even epoch above `decay_after` in the run."""
+        """The steps at which the rates decay: the first step of each even epoch above `decay_after` in the run."""
         epoch = self.train.decay_after + 2 - self.train.decay_after % 2
         steps = []
         while (first := self.first_step(epoch)) < self.train.num_steps:
@@ -117,15 +125,19 @@ class Schedule:
         return np.asarray(steps, np.int32)
 
     def rates(self, step: Step, numbers: Numbers | None = None) -> dict[str, Float[Array, ""]]:
-        """Learning rates of every group in `step` (the number of steps done before it).
+        """The learning rates of all groups in a step (Table 2).
 
-        base * decay^(even epochs above `decay_after` that were reached), times the warm-up (linear from 0 at
-        step 0 to 1 at step `warmup_steps`, or when `warmup_images` images were used), times the final decay (linear
-        to 0 at step `num_steps`). It is 0 for a group that does not learn.
+        A rate is base * decay^n, times the warm-up, times the final decay. n is the number of even epochs above
+        `decay_after` that have begun. The warm-up is linear, from 0 at step 0 to 1 at step `warmup_steps`, or when
+        `warmup_images` images have been used. The final decay is linear, to 0 at step `num_steps`. A group that does
+        not learn has rate 0.
 
         Args:
-          step: may be on the device.
-          numbers: this schedule's own, where they are an argument of a program.
+          step: the number of finished steps before it; may be on the device.
+          numbers: the result of `numbers`, if it is an argument of the program; None: it is computed here.
+
+        Returns:
+          {group: rate}, float32.
         """
         train, own = self.train, self.numbers() if numbers is None else numbers
         step = jnp.asarray(step, jnp.int32)
@@ -134,7 +146,7 @@ class Schedule:
         if train.warmup_steps > 0:
             factor = factor * jnp.minimum(1.0, step / own.warmup_steps)
         if train.warmup_images > 0:
-            # Divide steps instead of multiplying, because a number of images may not fit into 32 bits.
+            # Steps are divided, because the product of steps and batch size may not fit into 32 bits.
             factor = factor * jnp.minimum(1.0, step / own.warmup_images + own.used_before)
         if train.final_decay > 0:
             factor = factor * jnp.clip((own.num_steps - step) / own.final_steps, 0.0, 1.0)
@@ -145,7 +157,7 @@ class Schedule:
         return rates
 
     def ema_decay(self, step: Step, numbers: Numbers | None = None) -> Float[Array, ""]:
-        """Decay of the EMA in `step`: 0 (a copy) during epoch 0, `ema_decay` after it. Arguments as of `rates`."""
+        """The decay of the EMA in a step: 0 (a copy) during epoch 0, then `ema_decay`. Arguments as in `rates`."""
         own = self.numbers() if numbers is None else numbers
         step = jnp.asarray(step, jnp.int32)
         return jnp.where(step < own.ema_from, 0.0, own.ema_decay).astype(jnp.float32)
@@ -156,8 +168,8 @@ def schedule(config: ConfigDict, train_images: int, offset: int = 0, frozen_grou
 
     Args:
       config: the whole config.
-      train_images: images in the training set; the length of an epoch, unless `train.images_per_epoch` is set.
-      offset: see `Schedule`; valid from the step at which the run was resumed.
+      train_images: the number of training images: the length of an epoch, unless `train.images_per_epoch` is set.
+      offset: see `Schedule`. It is valid from the step at which the run resumes.
       frozen_group: see `ImageModel`.
     """
     return Schedule(config.train, config.train.images_per_epoch or train_images, offset, frozen_group)

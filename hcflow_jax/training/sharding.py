@@ -1,4 +1,4 @@
-"""How work is split over devices: every device has all parameters and computes a part of the batch."""
+"""How training is divided over devices: every device has all parameters and computes a part of the batch."""
 
 import jax
 from jax.sharding import Mesh
@@ -11,16 +11,16 @@ __all__ = ["BATCH", "fetch", "make_mesh", "over", "place", "replicated", "split"
 
 
 def make_mesh(config: ConfigDict, batch_unit: int, batches: tuple[str, ...] = ("train", "eval")) -> Mesh:
-    """A mesh of all devices. Those of one process are neighbours, so its share of a batch is contiguous.
+    """A mesh of all devices. The devices of a process are neighbours, so its part of a batch is contiguous.
 
     Args:
       config: the whole config.
-      batch_unit: the batch unit of the model; every device takes whole units.
-      batches: the groups of the config whose `batch_size` is split over the mesh.
+      batch_unit: the batch unit of the model; every device gets whole units.
+      batches: the groups of the config whose `batch_size` is divided over the mesh.
 
     Raises:
-      ConfigError: a batch does not split into whole batch units on every device, or the share of a device does not
-        split into the micro-batches; the message names the field.
+      ConfigError: a batch cannot be divided into whole batch units on every device, or a device's part cannot be
+        divided into the micro-batches; the message names the field.
     """
     devices = jax.device_count()
     for name in batches:

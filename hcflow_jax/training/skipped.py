@@ -14,37 +14,37 @@ from hcflow_jax.training.metrics import History
 
 SKIPPED = "skipped.jsonl"
 
-_LEVEL = "bits/"  # the names of the metrics of a level's loss
+_LEVEL = "bits/"  # the prefix of the metrics that are bits of a level
 
 
 class NotFiniteError(HcflowError):
-    """Losses or gradients stayed infinite or NaN. The message is one line that says where this began."""
+    """Losses or gradients were infinite or NaN in too many steps. The message is one line that says where first."""
 
 
 class Skipped:
-    """`skipped.jsonl`: one row for each skipped step, with the places of its images in the training set.
+    """`skipped.jsonl`: one row for each skipped step, with the indices of its images in the training set.
 
-    A row is {"step": finished steps with this one, "indices": [...], "not_finite": [names of metrics]}. A run that
-    resumes also continues to count the skipped steps in a row.
+    A row is {"step": number of the step, from 1, "indices": [...], "not_finite": [names of metrics]}. A run that
+    resumes continues the count of consecutive skipped steps.
     """
 
     def __init__(
         self, workdir: Path, step: int, config: ConfigDict, source: Source, next_index: Callable[[int], int]
     ) -> None:
-        """Continues the file of a run restored at `step`.
+        """Continues the file of a run that resumes at `step`.
 
         Args:
           workdir: the folder of the file.
-          step: finished steps; later rows are dropped.
-          config: `seed`, `train.batch_size` and `train.max_skipped` are read.
+          step: the number of finished steps; later rows are removed.
+          config: the whole config; `seed`, `train.batch_size` and `train.max_skipped` are used.
           source: the training images.
-          next_index: function from finished steps to used images of the training order.
+          next_index: number of finished steps -> number of images of the data order that they used.
         """
         self._path = workdir / SKIPPED
         self._history = History(workdir, step, SKIPPED)
         self._train = config.train
         self._order, self._next_index = pipeline.training_order(source, config.seed), next_index
-        self._row: list[dict[str, Any]] = []  # skipped steps in a row, up to the last step
+        self._row: list[dict[str, Any]] = []  # the consecutive skipped steps up to the last step
         for row in reversed(self._history.rows):
             if row["step"] == step - len(self._row):
                 self._row.insert(0, row)
@@ -53,8 +53,8 @@ class Skipped:
         """Records a step if it was skipped.
 
         Args:
-          step: its number, from 1 on.
-          metrics: the metrics of the training step; this waits until they are computed.
+          step: the number of the step, from 1.
+          metrics: the metrics of the step. The call waits until they are computed.
 
         Raises:
           NotFiniteError: too many steps in a row were skipped.

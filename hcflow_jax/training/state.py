@@ -1,4 +1,4 @@
-"""The state of a training run, which goes from one step to the next."""
+"""The state of a training run."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from hcflow_jax.training.optimizer import Optimizer
 
 @flax.struct.dataclass
 class TrainState:
-    """A pytree of arrays; the same tree before and after the freeze.
+    """The state after a step: a pytree of arrays. Its structure is the same before and after the freeze.
 
     Attributes:
-      step: number of finished steps, with skipped ones.
-      params: the parameters that learn.
+      step: the number of finished steps, including skipped steps.
+      params: the parameters.
       opt_state: counts and moments by rate group, packed (`groups.Packing`).
-      ema: exponential moving average of `params`, which evaluation and sampling use.
+      ema: the exponential moving average of `params`, which evaluation and sampling use.
     """
 
     step: Int[Array, ""]
@@ -28,7 +28,7 @@ class TrainState:
 
 
 def create(params: Any, optimizer: Optimizer) -> TrainState:
-    """The state at step 0. Its EMA is a copy with its own buffers, because the step donates both."""
+    """The state at step 0. The EMA is a copy with its own buffers, because the training step donates both."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,

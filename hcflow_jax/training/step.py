@@ -1,4 +1,4 @@
-"""One training step: a jitted function of state and global batch that draws all its noise on the device."""
+"""The training step: a jitted function of the state and the global batch. It draws all its noise on the device."""
 
 import dataclasses
 from collections.abc import Callable
@@ -26,18 +26,18 @@ Metrics = dict[str, Float[Array, ""]]
 
 T = TypeVar("T")
 
-# The random stream of the initialisation: a step number that no run reaches, so nothing else uses its draws.
+# The random stream of the initialisation. It is a step number that no run reaches, so no step has the same draws.
 INIT_STREAM = 2**32 - 1
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Numbers:
-    """What a training step takes besides state and images.
+    """The arguments of a training step besides state and images.
 
     Attributes:
-      seed: uint32.
-      schedule: its numbers.
+      seed: the seed of the run, uint32.
+      schedule: the numbers of the schedule.
     """
 
     seed: Array | np.ndarray
@@ -48,13 +48,19 @@ TrainStep = Callable[[TrainState, UInt8[Array, "B R R 3"], Numbers], tuple[Train
 
 
 def numbers_of(config: ConfigDict, schedule: Schedule, mesh: Mesh) -> Numbers:
-    """The numbers of a run, on every device of the mesh."""
+    """The numbers of a run, on every device of the mesh.
+
+    Args:
+      config: the whole config; `seed` is used.
+      schedule: the schedule of the run.
+      mesh: from `sharding.make_mesh`.
+    """
     own = Numbers(np.asarray(config.seed % 2**32, np.uint32), schedule.numbers())
     return sharding.place(sharding.replicated(mesh), own)
 
 
 def sample_keys(key: Key[Array, ""], batch_size: int, first: int | Array = 0) -> Key[Array, " B"]:
-    """Keys of the samples of one step, by position in the global batch. Everything random in a sample uses its key.
+    """The keys of the samples of a step, by position in the global batch. All random draws for a sample use its key.
 
     Args:
       key: fold_in(key(seed), step).
@@ -65,18 +71,18 @@ def sample_keys(key: Key[Array, ""], batch_size: int, first: int | Array = 0) ->
 
 
 def mean_over_runs(compute: Callable[[Array | int, Array], T], batch: Shaped[Array, "b ..."], runs: int) -> T:
-    """Computes equal parts of a batch one after another and returns the mean, for a batch that is too large at once.
+    """Computes equal parts of a batch one after another, to save memory, and returns the mean.
 
-    The parts keep the order of the samples. If each part is a multiple of the batch unit, no unit is split.
+    The parts keep the order of the samples. If the size of a part is a multiple of the batch unit, no unit is split.
 
     Args:
-      compute: (first, part): the place of the part in the batch, and its b / runs samples. It returns a tree of
-        float arrays that are means over the samples.
-      batch: b a multiple of `runs`.
-      runs: at least 1.
+      compute: (first, part) -> a tree of float arrays that are means over the samples of the part. `first` is the
+        position of the part in the batch; the part has b / runs samples.
+      batch: the batch; b is a multiple of `runs`.
+      runs: the number of parts, at least 1.
 
     Returns:
-      A tree like that of `compute`, equal to compute(0, batch) up to the rounding of sums.
+      A tree like that of `compute`. It equals compute(0, batch) up to the rounding of sums.
     """
     if runs == 1:
         return compute(0, batch)
@@ -94,7 +100,13 @@ def mean_over_runs(compute: Callable[[Array | int, Array], T], batch: Shaped[Arr
 
 
 def without_gradient(params: Any, model: ImageModel, group: str | None) -> Any:
-    """The parameters, where those of one rate group get no gradient."""
+    """The parameters; those of one rate group get no gradient.
+
+    Args:
+      params: the parameters.
+      model: the model; its `rate_groups` are used.
+      group: the name of the group; None: all parameters get gradients.
+    """
 
     def cut(leaf: Array, label: str) -> Array:
         return jax.lax.stop_gradient(leaf) if label == group else leaf
@@ -111,13 +123,13 @@ def make_train_step(
     *,
     frozen: bool = False,
 ) -> TrainStep:
-    """Makes the training step: the loss of Section 5 with the optimizer of Section 6, jitted; it donates the state.
+    """Makes the training step, a jitted function. It minimises the loss (docs/model.md, Eq. N) and donates the state.
 
     Each device of the mesh computes a part of the batch, in `train.accumulate` micro-batches one after another.
-    Gradients and metrics are averaged over all.
+    Gradients and metrics are averaged over all devices and micro-batches.
 
-    A step whose loss or gradient norm is not finite only changes the step number. A group that does not learn
-    (`Schedule.learns`) keeps its parameters and moments, and does not count in the norm of the gradient.
+    If the loss or the gradient norm is not finite, the step only increases the step number. A group that does not
+    learn (`Schedule.learns`) keeps its parameters and moments, and does not count in the norm of the gradient.
 
     Args:
       model: the model.
@@ -129,11 +141,11 @@ def make_train_step(
         compiling in a long run. The group stops learning at the freeze epoch in both cases.
 
     Returns:
-      (state, images (B, R, R, 3) uint8, numbers) -> (state, metrics): scalars on the device. `numbers` are those of
-      `numbers_of`: seed, rates and all other numbers of the schedule are no part of the program, so that runs that
-      differ in them alone share it. `loss` (bits, weighted),
-      `bits_per_dim` and `bits/LEVEL` (bits per dim of the image), `grad_norm` (before clipping, of what
-      learns) and `grad_norm/GROUP`, `rate/GROUP`, `skipped` (steps of the whole run so far whose update was skipped).
+      (state, images (B, R, R, 3) uint8, numbers) -> (state, metrics). `numbers` come from `numbers_of`. They are not
+      part of the program, so runs that differ only in seed or schedule share it. The metrics are scalars on the
+      device: `loss` (bits, weighted), `bits_per_dim` and `bits/LEVEL` (bits per dimension of the image), `grad_norm`
+      (before clipping, of the parameters that learn), `grad_norm/GROUP`, `rate/GROUP`, and `skipped` (the number of
+      skipped updates in the whole run so far).
     """
     packing, groups = optimizer.packing, optimizer.groups
 
@@ -144,13 +156,13 @@ def make_train_step(
         return jnp.mean(result.loss), likelihood.by_name(result)
 
     def of_run(params: Any, step_key: Array, first: Array, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:
-        """Loss, metrics and gradients of the images at [first, first + b) of the batch."""
+        """Gradients and metrics of the images [first, first + b) of the batch."""
         keys = sample_keys(step_key, images.shape[0], first)
         (_, result), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, images, keys)
         return packing.pack(grads), {name: jnp.mean(values) for name, values in result.items()}
 
     def gradients(params: Any, step: Array, seed: Any, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:
-        """The same for one device's part of the batch, averaged over all devices."""
+        """Gradients and metrics of a device's part of the batch, averaged over all devices."""
         step_key = jax.random.fold_in(root_key(seed), step)
         first = jax.lax.axis_index(sharding.BATCH) * images.shape[0]
         mean = mean_over_runs(
@@ -159,7 +171,7 @@ def make_train_step(
         return jax.lax.pmean(mean, sharding.BATCH)
 
     one, run = PartitionSpec(), PartitionSpec(sharding.BATCH)
-    # Tracking which values vary over the mesh is useless: the only collective operation is the average at the end.
+    # check_vma is not needed: the only collective operation is the average at the end.
     gradients = jax.shard_map(
         gradients, mesh=mesh, in_specs=(one, one, one, run), out_specs=(one, one), check_vma=False
     )

@@ -1,6 +1,6 @@
-"""The form of a training state in a checkpoint: `step`, `params`, `opt_state`, `ema`, in the shape of the parameters.
+"""The form of a training state in a checkpoint: `step`, `params`, `opt_state` and `ema`, as trees of parameters.
 
-Version 0.1 stored the optimizer state as vectors that contain many tensors. Such checkpoints can be read, too.
+Version 0.1 stored the state of the optimizer as vectors that contain many tensors. Such checkpoints can be read, too.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from hcflow_jax.training.groups import Packing, RateGroups
 from hcflow_jax.training.optimizer import Optimizer
 from hcflow_jax.training.state import TrainState
 
-_CHUNK_0_1 = 2_000_000  # number of elements of a vector in version 0.1
+_CHUNK_0_1 = 2_000_000  # the approximate number of elements of a vector in version 0.1
 
 
 class Storage:
@@ -24,7 +24,7 @@ class Storage:
         """Args:
         optimizer: the optimizer of the run.
         rate_groups: the rate groups of the model.
-        where: the devices of a state.
+        where: the sharding of a state.
         """
         self._optimizer, self._where = optimizer, where
         self._shapes = optimizer.shapes
@@ -34,10 +34,10 @@ class Storage:
         self._state_0_1 = jax.jit(self._read_0_1, out_shardings=where)
 
     def template(self, stored: Mapping[str, Any]) -> Any:
-        """Shapes and devices of the stored arrays, for Orbax, in the form of the given checkpoint.
+        """Shapes and shardings of the stored arrays, for Orbax, in the form that the checkpoint has.
 
         Args:
-          stored: the tree that the checkpoint describes.
+          stored: the tree in the checkpoint's description.
         """
         rest = {"step": jax.ShapeDtypeStruct((), jnp.int32), "params": self._shapes, "ema": self._shapes}
         if _is_0_1(stored.get("opt_state")):
@@ -48,7 +48,7 @@ class Storage:
         return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=self._where), template)
 
     def state(self, arrays: Mapping[str, Any]) -> TrainState:
-        """Makes the state from arrays in either form."""
+        """Makes the state from stored arrays, in this version's form or that of version 0.1."""
         return (self._state_0_1 if _is_0_1(arrays["opt_state"]) else self._state)(arrays)
 
     def _stored(self, state: TrainState) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class Storage:
         opt_state = self._optimizer.from_stored(arrays["opt_state"])
         return TrainState(arrays["step"], arrays["params"], opt_state, arrays["ema"])
 
-    # Version 0.1: optax's chain of clipping and of Adam by group, as Orbax describes it
+    # Version 0.1 stored the state of an optax chain of clipping and Adam by group, in the form that Orbax describes.
 
     def _opt_state_0_1(self) -> Any:
         packed = jax.eval_shape(self._packing_0_1.pack, self._shapes)

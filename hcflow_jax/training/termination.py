@@ -1,7 +1,7 @@
-"""A signal that ends a run. It is noted, so that the current step is finished and saved.
+"""Signals that end a run. A signal is noted, so that the current step is finished and saved.
 
-A cluster sends SIGTERM when it needs the machine, SIGINT is Ctrl-C, and SIGHUP means that the terminal is gone. With
-several processes, only some may get the signal. All must end after the same step, so they vote.
+A cluster sends SIGTERM when it needs the machine; Ctrl-C sends SIGINT; SIGHUP means that the terminal is gone. If
+there are several processes, perhaps only some get the signal. All must end after the same step, so they vote.
 """
 
 import signal
@@ -15,19 +15,19 @@ T = TypeVar("T")
 
 
 class Interrupted(Exception):
-    """Work was interrupted because the process must end."""
+    """Work is interrupted because the process must end."""
 
 
 class Termination:
-    """Whether a signal came. It is only noted, so that a step is finished and saved first.
+    """Says whether a signal has come, and ends the run.
 
     Attributes:
-      votes: for several processes: returns the number of a signal that any of them got, or 0; see
-        `distributed.Votes`.
+      votes: for several processes: a `distributed.Votes`, which returns the number of a signal that one of them got,
+        or 0.
     """
 
     def __init__(self, votes: Callable[[int], int] | None = None) -> None:
-        """Starts without a signal."""
+        """At first there is no signal."""
         self.votes = votes
         self._came, self._agreed = 0, 0
 
@@ -42,7 +42,7 @@ class Termination:
         return self.number > 0
 
     def vote(self) -> None:
-        """Votes with the other processes, which must call it equally often."""
+        """Votes with the other processes. All processes must call it equally often."""
         if self.votes is not None:
             agreed = int(self.votes(self._came))
             self._agreed = self._agreed or agreed
@@ -52,7 +52,7 @@ class Termination:
 
     @contextmanager
     def noticed(self) -> Iterator[None]:
-        """Inside, the first signal sets `requested`, see `stopping.noted`."""
+        """Inside the block, the first signal sets `requested`; see `stopping.noted`."""
         with stopping.noted(self._note):
             yield
 
@@ -78,11 +78,11 @@ class Termination:
 
     @property
     def name(self) -> str:
-        """The signal's name."""
+        """The name of the signal, such as "SIGTERM"."""
         return signal.Signals(self.number).name
 
     def end(self) -> NoReturn:
-        """Ends the process, after everything is saved and printed, with status 128 + the number of the signal.
+        """Ends the process with status 128 + the number of the signal. Save and print everything before.
 
         Raises:
           Stopped: always.

@@ -1,4 +1,4 @@
-"""A profiler's trace of chosen steps of a run, for XProf or Perfetto."""
+"""A profiler trace of some steps of a run, for XProf or Perfetto."""
 
 import contextlib
 import re
@@ -16,7 +16,7 @@ PROFILE = "profile"
 
 
 def parse_steps(text: str | None) -> tuple[int, int] | None:
-    """Reads the first and the last step from "FIRST:LAST". Steps count from 1, as in the history. None for None.
+    """Reads the first and the last step from "FIRST:LAST", counted from 1 as in the history. None for None.
 
     Raises:
       ConfigError: the text does not have this form.
@@ -31,17 +31,17 @@ def parse_steps(text: str | None) -> tuple[int, int] | None:
 
 
 class Trace:
-    """Traces the steps from first to last, if the run reaches them."""
+    """Traces the steps from the first to the last of a range."""
 
     def __init__(self, steps: tuple[int, int] | None, workdir: Path, *, start: int, num_steps: int):
         """Args:
-        steps: first and last, None to trace nothing.
-        workdir: where `profile/` goes.
-        start: number of finished steps.
-        num_steps: steps of the whole run.
+        steps: the first and the last step; None to trace nothing.
+        workdir: the folder in which `profile/` is made.
+        start: the number of finished steps.
+        num_steps: the number of steps of the whole run.
 
         Raises:
-          ConfigError: the run ends before the last step, or the first step is already done.
+          ConfigError: the run ends before the last step, or the first step is already finished.
         """
         self._steps, self._directory, self._running = steps, workdir / PROFILE, False
         if steps is None:
@@ -54,7 +54,7 @@ class Trace:
 
     @contextlib.contextmanager
     def step(self, number: int) -> Iterator[None]:
-        """Surrounds the dispatch of a step; `number` counts the finished steps with this one."""
+        """A context for the dispatch of a step. `number` is the number of the step, from 1."""
         if self._steps is None or not self._steps[0] <= number <= self._steps[1]:
             yield
             return
@@ -65,13 +65,13 @@ class Trace:
             yield
 
     def after(self, number: int, metrics: Any) -> None:
-        """Ends the trace when the metrics of the last step are there."""
+        """Ends the trace after its last step, when the metrics of that step are computed."""
         if self._running and self._steps is not None and number == self._steps[1]:
             jax.block_until_ready(metrics)
             self.stop()
 
     def stop(self) -> None:
-        """Writes the trace, if one is running, even if the run ends during the trace."""
+        """Writes the trace if it is running, also if the run ends before the trace's last step."""
         if self._running:
             jax.profiler.stop_trace()
             self._running = False

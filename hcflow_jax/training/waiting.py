@@ -1,4 +1,4 @@
-"""Says for whom a process waits while the processes of a run find each other."""
+"""Prints what a process waits for while the processes of a run connect to each other."""
 
 import os
 import socket
@@ -13,13 +13,13 @@ from jax._src.distributed import global_state
 from hcflow_jax import streams
 from hcflow_jax.commands import USAGE_ERROR
 
-EVERY_SECONDS = 15.0  # between two lines
+EVERY_SECONDS = 15.0  # the time between two lines
 NOT_REACHED = "the other processes were not reached: check that all are started and that the port is open"
 _PROBE_SECONDS = 2.0
 
 
 def reachable(address: str) -> str:
-    """Tries to connect to HOST:PORT. Returns "", or why it cannot be reached."""
+    """Tries to connect to HOST:PORT. Returns "" if that succeeds, otherwise the reason why it fails."""
     host, _, port = address.rpartition(":")
     try:
         found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
@@ -34,7 +34,7 @@ def reachable(address: str) -> str:
 
 
 def missing() -> str:
-    """Describes for whom this process waits, as far as JAX knows its place in the run."""
+    """Describes what this process waits for, with the information that JAX has."""
     address, process = global_state.coordinator_address, global_state.process_id
     if address is None:
         return "the address of process 0, from the cluster"
@@ -51,13 +51,13 @@ def missing() -> str:
 
 @contextmanager
 def told(limit: float, every: float = EVERY_SECONDS) -> Iterator[None]:
-    """Says every few seconds for whom the block waits. After `limit` seconds it ends the process, with one line.
+    """Prints a line every few seconds while the block waits. After `limit` seconds it ends the process with one line.
 
-    JAX itself would abort with a C++ stack. So give JAX a longer limit.
+    At its own limit, JAX aborts and prints a C++ stack. So give JAX a longer limit.
 
     Args:
-      limit: seconds.
-      every: seconds between two lines.
+      limit: the longest time to wait, seconds.
+      every: the time between two lines, seconds.
     """
     done, start = threading.Event(), time.monotonic()
 

@@ -1,10 +1,10 @@
-"""Watches the memory of the devices during training; `evaluation.flow_scales` watches the flows."""
+"""Monitors the memory of the devices during training. (`evaluation.flow_scales` monitors the flows.)"""
 
 import jax
 
 
 def peak_memory() -> int | None:
-    """The peak memory in bytes of this process's devices, the largest of them; None if the backend does not tell."""
+    """The largest peak memory among the devices of this process, bytes; None if the backend does not report it."""
     stats = [device.memory_stats() or {} for device in jax.local_devices()]
     peaks = [each["peak_bytes_in_use"] for each in stats if "peak_bytes_in_use" in each]
     return max(peaks, default=None)

@@ -1,4 +1,4 @@
-"""The directory of a run: checks that it can be written, locks it, and writes complete files."""
+"""The workdir of a run: checks that it can be written, locks it, and writes complete files."""
 
 import json
 import os
@@ -27,10 +27,10 @@ def open_workdir(path: str | Path, config: ConfigDict | None = None) -> Path:
       config: the config of a run in it. Its paths are checked before the directory is made.
 
     Returns:
-      Its absolute path.
+      The absolute path of the directory.
 
     Raises:
-      ConfigError: it cannot be written.
+      ConfigError: the directory cannot be written.
       InputError: the path, or a field of the config, is not a path on this machine (see `paths.local`).
     """
     if config is not None:
@@ -48,10 +48,10 @@ def open_workdir(path: str | Path, config: ConfigDict | None = None) -> Path:
 
 @contextmanager
 def only_run(workdir: Path) -> Iterator[None]:
-    """Holds WORKDIR/.lock (see `files.locked`). With several processes, the first holds it for all.
+    """Holds the lock WORKDIR/.lock (see `files.locked`). If a run has several processes, the first holds it for all.
 
     Raises:
-      ConfigError: another process holds it; the message names the process.
+      ConfigError: another process holds the lock; the message names the process.
     """
     if jax.process_index() != 0:
         yield
@@ -66,10 +66,7 @@ def only_run(workdir: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Writes JSON. A reader finds either the old file or the new file, never a part.
-
-    With several processes, only the first writes.
-    """
+    """Writes a JSON file completely or not at all. With several processes, only the first writes."""
     if jax.process_index() > 0:
         return
     write(path, lambda file: file.write(f"{json.dumps(value, indent=2)}\n".encode()))

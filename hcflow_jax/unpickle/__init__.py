@@ -1,8 +1,8 @@
-"""PyTorch's two file formats, read without PyTorch: tensors and plain values, nothing run.
+"""Reads PyTorch's two file formats without PyTorch: tensors and plain values. No code in a file is run.
 
-A pickle is a program. Its instructions are checked first, then Python's unpickler runs it (`restricted`) and makes
-plain and inert values alone (`values`): nothing that a file names is imported or called. What a file claims is held
-against what it has: lengths, numbers of elements, places in a storage.
+A pickle is a program. First its instructions are checked, and then Python's unpickler executes it (`restricted`), but
+it can make only plain and inert values (`values`): nothing that a file names is imported or called. All lengths,
+numbers of elements and positions that a file states are checked against its size.
 """
 
 from hcflow_jax.unpickle.archive import read_archive

@@ -1,6 +1,6 @@
-"""PyTorch's zip format, read without PyTorch: one pickle, and an uncompressed member for every storage.
+"""Reads PyTorch's zip format without PyTorch: it has one pickle, and an uncompressed member for every storage.
 
-NAME/data.pkl    the object, of tensors and plain values
+NAME/data.pkl    the object: tensors and plain values
 NAME/data/KEY    the storage KEY: its elements, little-endian
 NAME/code/...    only in TorchScript programs, which are refused
 """
@@ -13,7 +13,7 @@ from hcflow_jax.unpickle import restricted
 from hcflow_jax.unpickle.source import Source, UnpickleError, shown
 from hcflow_jax.unpickle.stream import Found, Stream
 
-MEMBERS = 100_000  # of an archive; a network has some thousand
+MEMBERS = 100_000  # the largest number of members; a network has a few thousand
 
 _PICKLE = "data.pkl"
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, ..., lengths of the name and of the extra field
@@ -23,9 +23,9 @@ def read_archive(path: str | Path) -> Stream:
     """Reads a file that `torch.save` wrote.
 
     Raises:
-      OSError: it cannot be read.
-      UnpickleError: it is cut short or damaged, is a TorchScript program, or has more than tensors and plain
-        values.
+      OSError: the file cannot be read.
+      UnpickleError: the file is cut short or damaged, is a TorchScript program, or contains other things than tensors
+        and plain values.
     """
     source = Source(path)
     members = _members(path)
@@ -57,7 +57,7 @@ def _members(path: str | Path) -> dict[str, zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(path) as archive:
             listed = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:  # the second: a newer kind of zip
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:  # NotImplementedError: a newer zip format
         raise UnpickleError(f"it is not a complete zip file ({error}): it is cut short or damaged") from None
     if len(listed) > MEMBERS:
         raise UnpickleError(f"it has {len(listed)} members, more than any network")
@@ -65,7 +65,7 @@ def _members(path: str | Path) -> dict[str, zipfile.ZipInfo]:
 
 
 def _span(source: Source, member: zipfile.ZipInfo) -> tuple[int, int]:
-    """Where a member's bytes begin and end in the file."""
+    """The positions in the file where the bytes of a member begin and end."""
     what = shown(member.filename)
     if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
         raise UnpickleError(f"{what} is compressed or encrypted, which PyTorch's files are not")

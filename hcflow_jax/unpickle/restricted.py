@@ -1,8 +1,9 @@
-"""Python's own unpickler, restricted to what a model is made of.
+"""Python's own unpickler, restricted to the values in a model.
 
-A pickle is a program, so it is checked before it runs. `pickletools` splits it into instructions and says what each
-takes from the stack and puts there; `_Kinds` follows that on the kinds of the values alone. Then `pickle.Unpickler`
-runs it, and gets every name and every reference to the outside from `values` and from the caller.
+A pickle is a program, so it is checked before it is executed. `pickletools` splits it into instructions, and says
+which values each instruction takes from the stack and puts there. `_Kinds` follows the instructions with the kinds of
+the values instead of the values. Then `pickle.Unpickler` executes the pickle. It gets every name from `values`, and
+every reference to something outside the pickle from the caller.
 """
 
 import io
@@ -14,14 +15,14 @@ from typing import Any
 from hcflow_jax.unpickle.source import Source, UnpickleError, shown
 from hcflow_jax.unpickle.values import Names
 
-# A model of 1,000 tensors takes some 120,000 instructions in 0.4 MB.
-BYTES = 2**26  # of a pickle
-INSTRUCTIONS = 2**22  # of a pickle
-WAITING = 10_000  # values on the stack
-MARKS = 500  # containers begun within each other
-PROTOCOL = 2  # PyTorch's
+# Limits. The pickle of a model of 1,000 tensors has about 120,000 instructions in 0.4 MB.
+BYTES = 2**26  # the size of a pickle
+INSTRUCTIONS = 2**22  # the number of instructions of a pickle
+WAITING = 10_000  # the number of values on the stack
+MARKS = 500  # the depth of nested containers
+PROTOCOL = 2  # the version that PyTorch writes
 
-_KEYS = 2**31  # numbers up to it may be keys; larger ones can be chosen to collide
+_KEYS = 2**31  # keys of dicts must be below it: larger numbers can be chosen so that their hashes collide
 _VALUES = "NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE EMPTY_DICT EMPTY_LIST EMPTY_TUPLE"
 _CONTAINERS = "MARK POP POP_MARK TUPLE TUPLE1 TUPLE2 TUPLE3 APPEND APPENDS SETITEM SETITEMS"
 _REST = "PROTO STOP BINPUT LONG_BINPUT BINGET LONG_BINGET GLOBAL NEWOBJ REDUCE BUILD BINPERSID"
@@ -32,20 +33,20 @@ Persistent = Callable[[Any], Any]
 
 
 def load(source: Source, persistent: Persistent | None = None) -> Any:
-    """Reads the pickle at which a source is, and leaves the source after it.
+    """Reads a pickle, and moves the source to the byte after it.
 
     Args:
-      source: at the pickle's first byte.
-      persistent: makes a value of what the pickle refers to by a persistent id; None: it must not.
+      source: the file, at the first byte of the pickle.
+      persistent: gives the value for a persistent id. None: the pickle must not have persistent ids.
 
     Returns:
-      What it makes: dicts, lists, tuples, sets, strings, bytes, numbers, and what `values` has.
+      The value of the pickle: dicts, lists, tuples, sets, strings, bytes, numbers, and the classes of `values`.
 
     Raises:
-      UnpickleError: it is cut short, damaged, too large, or wants anything else.
+      UnpickleError: the pickle is cut short, damaged or too large, or contains anything else.
     """
     start = source.tell()
-    content = io.BytesIO(source.bytes[start : start + BYTES])  # nothing in it can claim more than there is
+    content = io.BytesIO(source.bytes[start : start + BYTES])  # this limits the size of everything in it
     kinds = _Kinds()
     try:
         for instruction, argument, _ in pickletools.genops(content):
@@ -76,7 +77,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _Kinds:
-    """The unpickler's stack and memo, with the kinds of the values in place of the values."""
+    """The unpickler's stack and memo, with the kinds of values instead of the values."""
 
     def __init__(self) -> None:
         self._stack: list[str] = []
@@ -85,10 +86,14 @@ class _Kinds:
         self._done = 0
 
     def follow(self, instruction: pickletools.OpcodeInfo, argument: Any) -> None:
-        """Does to the stack what an instruction does.
+        """Applies an instruction to the stack.
+
+        Args:
+          instruction: the instruction.
+          argument: its argument.
 
         Raises:
-          UnpickleError: it may not be there.
+          UnpickleError: the instruction is not allowed here.
         """
         name, takes = instruction.name, instruction.stack_before
         self._done += 1
@@ -144,7 +149,7 @@ class _Kinds:
         return items
 
     def _put(self, place: int) -> None:
-        if place > self._done:  # the unpickler makes room for all places up to it
+        if place > self._done:  # the unpickler would allocate memory for all places up to this one
             raise UnpickleError(f"it keeps a value in place {place} of {self._done}")
         kept = self._pop(1)
         self._memo[place] = kept[0]
@@ -157,7 +162,13 @@ class _Kinds:
 
 
 def _check_added(wanted: str, target: str, keys: list[str]) -> None:
-    """What is added to a list or dict; a key could be chosen to take forever, or to be nested too deep to hash."""
+    """Checks what is added to a list or dict. Keys could be chosen so that hashing them takes forever or fails.
+
+    Args:
+      wanted: the kind of the container that the instruction needs.
+      target: the kind of the value that it finds.
+      keys: the kinds of the keys.
+    """
     if target not in (wanted, "any"):
         raise UnpickleError(f"it adds to a {wanted}, but finds {target}")
     for key in keys if wanted == "dict" else ():

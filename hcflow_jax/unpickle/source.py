@@ -1,4 +1,4 @@
-"""A file as a memory map that is read from front to back: nothing is taken that is not there."""
+"""A file as a memory map that is read from front to back, and never beyond its end."""
 
 import mmap
 import os
@@ -7,15 +7,15 @@ from pathlib import Path
 from hcflow_jax.errors import InputError
 from hcflow_jax.files import refuse_special
 
-SHOWN = 80  # characters of what a file says that an error repeats
+SHOWN = 80  # characters: the longest text from a file in an error message
 
 
 class UnpickleError(InputError):
-    """A file that is cut short, damaged or asks for more than tensors and plain values; one line."""
+    """A file is cut short or damaged, or contains other things than tensors and plain values. One line."""
 
 
 def shown(value: object) -> str:
-    """What a file says, for an error: quoted, on one line, printable on any terminal, and short."""
+    """A text from a file for an error message: quoted, on one line, in ASCII and short. Other values: their type."""
     text = ascii(value) if isinstance(value, str) else type(value).__name__
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
@@ -24,15 +24,15 @@ class Source:
     """The bytes of a file, read in order.
 
     Attributes:
-      bytes: the whole file, mapped; a view of it costs no memory.
+      bytes: the whole file, as a memory map.
     """
 
     def __init__(self, path: str | Path) -> None:
         """Maps a file.
 
         Raises:
-          OSError: it cannot be read.
-          UnpickleError: it is empty.
+          OSError: the file cannot be read.
+          UnpickleError: the file is empty.
         """
         refuse_special(os.stat(path))
         with open(path, "rb") as file:
@@ -43,22 +43,22 @@ class Source:
 
     @property
     def left(self) -> int:
-        """How many bytes come yet."""
+        """The number of bytes that are left."""
         return len(self.bytes) - self._at
 
     def tell(self) -> int:
-        """Where the next byte is."""
+        """The position of the next byte."""
         return self._at
 
     def seek(self, place: int) -> None:
-        """Goes to a byte, which is in the file."""
+        """Moves to a position in the file."""
         self._at = place
 
     def skip(self, count: int) -> int:
-        """Passes over bytes; returns where the first of them is.
+        """Skips bytes. Returns the position of the first of them.
 
         Raises:
-          UnpickleError: so many are not there.
+          UnpickleError: fewer bytes are left.
         """
         if count > self.left:
             problem = f"{count} bytes are claimed at byte {self._at}, {self.left} are there"
@@ -67,14 +67,14 @@ class Source:
         return start
 
     def read(self, count: int) -> bytes:
-        """The next bytes.
+        """Reads the next bytes.
 
         Raises:
-          UnpickleError: so many are not there.
+          UnpickleError: fewer bytes are left.
         """
         start = self.skip(count)
         return self.bytes[start : self._at]
 
     def number(self, size: int) -> int:
-        """The next little-endian number of `size` bytes, unsigned."""
+        """Reads an unsigned little-endian number of `size` bytes."""
         return int.from_bytes(self.read(size), "little")

@@ -1,7 +1,7 @@
-"""One stream of PyTorch's older serialisation: five pickles, then the numbers of every storage, in order.
+"""Reads a stream of PyTorch's older format: five pickles, and then the storages.
 
-The pickles are a magic number, the protocol, what machine wrote it, the object, and the storages' keys; after them
-comes each storage: how many elements (8 bytes), then the elements. All little-endian.
+The pickles are a magic number, the protocol, a description of the machine that wrote it, the object, and the keys of
+the storages. Each storage is its number of elements (8 bytes) and then the elements. All numbers are little-endian.
 """
 
 import dataclasses
@@ -19,11 +19,11 @@ PROTOCOL = 1001
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
-    """What a stream holds.
+    """The contents of a stream.
 
     Attributes:
       object: dicts, lists, plain values, `Tensor`s, and a `Module` for every module.
-      places: storage key -> where in the file its first element is.
+      places: storage key -> the position of its first element in the file.
       source: the file.
     """
 
@@ -32,7 +32,7 @@ class Stream:
     source: Source
 
     def array(self, tensor: Tensor) -> np.ndarray:
-        """A tensor's elements, in the file itself: read only, maybe not aligned, no memory of its own."""
+        """The elements of a tensor, as a read-only view of the file. It may not be aligned."""
         storage = tensor.storage
         whole = np.frombuffer(self.source.bytes, storage.dtype, storage.count, self.places[storage.key])
         strides = [stride * storage.dtype.itemsize for stride in tensor.strides]
@@ -41,10 +41,11 @@ class Stream:
 
 
 def read_stream(source: Source) -> Stream:
-    """Reads the stream at which a source is, and leaves the source after it.
+    """Reads a stream from the position of the source, and moves the source to the byte after it.
 
     Raises:
-      UnpickleError: it is none, is cut short or damaged, or has anything but tensors, plain values and modules.
+      UnpickleError: it is not a stream, is cut short or damaged, or contains other things than tensors, plain values
+        and modules.
     """
     if restricted.load(source) != MAGIC:
         raise UnpickleError("it does not begin with PyTorch's magic number: it is of another format, or damaged")
@@ -60,24 +61,27 @@ def read_stream(source: Source) -> Stream:
 
 
 class Found:
-    """What an object refers to by persistent ids: storages, and the classes of its modules."""
+    """The things that an object refers to by persistent ids: storages, and the classes of its modules."""
 
     def __init__(self, source: Source, views: bool = True) -> None:
-        """Nothing is found yet.
+        """At first it is empty.
 
         Args:
           source: the file.
-          views: whether a storage's id ends with a view, as in the older format; of it only None is taken.
+          views: whether the id of a storage ends with a view, as in the older format. The view must be None.
         """
         self.storages: dict[str, Storage] = {}
         self._source, self._views = source, views
 
     def persistent(self, identity: Any) -> Storage | type[Module]:
-        """What an id stands for.
+        """The storage or the class of a persistent id.
 
         Args:
-          identity: ("storage", type, key, location, count, None), or ("module", class, file, source) where PyTorch
-            keeps a class's source text beside the class.
+          identity: ("storage", type, key, location, count, None), or ("module", class, file, source) if PyTorch has
+            stored the source text of the class.
+
+        Raises:
+          UnpickleError: it is neither.
         """
         kind, *rest = identity if isinstance(identity, tuple) and identity else (None,)
         if kind == "storage" and len(rest) == (5 if self._views else 4):
@@ -100,7 +104,7 @@ class Found:
 
 
 def _places(source: Source, keys: Any, storages: dict[str, Storage]) -> dict[str, int]:
-    """Where each storage's elements are; passes over them."""
+    """The position of the elements of each storage. Skips all storages."""
     if not isinstance(keys, list) or not all(type(key) is str for key in keys):
         raise UnpickleError("its list of storages is not a list of names")
     places: dict[str, int] = {}

@@ -1,7 +1,7 @@
-"""What a pickle can make here: plain values, tensors that point into storages, and stand-ins of the authors' modules.
+"""The values that a pickle can make: plain values, tensors that refer to storages, and stand-ins for modules.
 
-`Names` says what may be named at all, `_CALLS` what a call makes. An unpickler that gets every name from here reaches
-no object of Python's but the ones in this file, and each of them refuses to be called or changed in other ways.
+`Names` defines which names a pickle may use, and `_CALLS` what a call makes. An unpickler that gets all names from
+here can reach only the objects in this file, and each of them refuses all other calls and changes.
 """
 
 import dataclasses
@@ -24,24 +24,24 @@ DTYPES = {
     "ByteStorage": "|u1",
     "BoolStorage": "|b1",
 }
-_PACKAGES = ("hflow", "torch.nn")  # whose classes are kept as stand-ins
+_PACKAGES = ("hflow", "torch.nn")  # packages whose classes get stand-ins
 _SCALARS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 _DIMENSIONS = 8
 
 
-MOST_CLASSES = 1_000  # that a pickle names
+MOST_CLASSES = 1_000  # the largest number of classes that a pickle may name
 
 
 class Value:
-    """Whatever a pickle makes that is no plain value: its state cannot be set from a pickle."""
+    """The base class of values that are not plain. A pickle cannot set their state."""
 
     def __setstate__(self, state: Any) -> None:
-        """Refuses."""
+        """Raises an UnpickleError."""
         raise UnpickleError(f"it gives a {shown(self)} a state that does not fit")
 
 
 class _Kind(type):
-    """The type of the stand-ins' classes: they cannot be called."""
+    """The metaclass of stand-ins. Their classes cannot be called."""
 
     kind: str
 
@@ -50,18 +50,22 @@ class _Kind(type):
 
 
 class Module(metaclass=_Kind):
-    """Stand-in of an object: the attributes it was saved with. Every class that a pickle names is a subclass.
+    """The stand-in for an object of a module's class. Every class that a pickle names is a subclass.
 
     Attributes:
-      kind: the class that the pickle names, "hflow.network.Actnorm".
-      state: the attributes; None before they are there.
+      kind: the name of the class in the pickle, such as "hflow.network.Actnorm".
+      state: the attributes with which the object was saved; None before they are set.
     """
 
     kind = ""
     state: dict[Any, Any] | None = None
 
     def __new__(cls, *arguments: Any) -> "Module":
-        """Makes one; a pickle gives no arguments."""
+        """Makes a stand-in.
+
+        Raises:
+          UnpickleError: the pickle gives arguments.
+        """
         if arguments:
             raise UnpickleError(
                 f"it makes an object of {shown(cls.kind)} with arguments; refused, and nothing was run"
@@ -69,7 +73,11 @@ class Module(metaclass=_Kind):
         return super().__new__(cls)
 
     def __setstate__(self, state: Any) -> None:
-        """Takes the attributes, once."""
+        """Sets the attributes.
+
+        Raises:
+          UnpickleError: they are already set, or they are not a dict.
+        """
         if self.state is not None or not isinstance(state, dict):
             raise UnpickleError(f"it gives a {shown(self)} a state that does not fit")
         self.state = state
@@ -77,14 +85,20 @@ class Module(metaclass=_Kind):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Numbers(Value):
-    """What a storage is made of."""
+    """The dtype of a storage."""
 
     dtype: np.dtype
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Storage(Value):
-    """A run of numbers that the stream holds after its pickles: under which key, of what kind, how many."""
+    """An array of numbers in the file, outside the pickle.
+
+    Attributes:
+      key: its name.
+      dtype: the dtype of its elements.
+      count: the number of its elements.
+    """
 
     key: str
     dtype: np.dtype
@@ -93,7 +107,14 @@ class Storage(Value):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tensor(Value):
-    """Part of a storage; offset and strides count elements."""
+    """A part of a storage.
+
+    Attributes:
+      storage: the storage.
+      offset: the position of the first element in the storage.
+      shape: the shape of the tensor.
+      strides: the strides of its axes, in elements.
+    """
 
     storage: Storage
     offset: int
@@ -102,32 +123,36 @@ class Tensor(Value):
 
     @property
     def bytes(self) -> int:
-        """Of its elements."""
+        """The size of its elements, bytes."""
         return math.prod(self.shape) * self.storage.dtype.itemsize
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Method(Value):
-    """A bound method; nothing is done with it."""
+    """The stand-in for a bound method. It does nothing."""
 
     name: str
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Dtype(Value):
-    """A dtype of numpy's, by its code."""
+    """A dtype of numpy, by its code."""
 
     code: str
 
     def __setstate__(self, state: Any) -> None:
-        """Passes over numpy's own, if the byte order is ours."""
+        """Ignores the state of a numpy dtype, if its byte order is little-endian.
+
+        Raises:
+          UnpickleError: it has another byte order, or is not such a state.
+        """
         if not isinstance(state, tuple) or state[1:2] not in (("<",), ("|",)):
             super().__setstate__(state)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Function(Value):
-    """One of `_CALLS`."""
+    """A function of `_CALLS`."""
 
     name: str
     make: Callable[..., Any]
@@ -135,21 +160,21 @@ class _Function(Value):
     def __call__(self, *arguments: Any) -> Any:
         try:
             return self.make(*arguments)
-        except TypeError:  # another number of them
+        except TypeError:  # the number of arguments is wrong
             raise UnpickleError(f"it calls {shown(self.name)} with other arguments than PyTorch does") from None
 
 
 class Names:
-    """What one pickle may name; nothing is imported."""
+    """The names that a pickle may use. Nothing is imported."""
 
     def __init__(self) -> None:
         self._classes: dict[str, type[Module]] = {}
 
     def named(self, module: str, name: str) -> type[Module] | Value:
-        """What a name stands for.
+        """The value of a name.
 
         Raises:
-          UnpickleError: it is none of the few names that a model is made of.
+          UnpickleError: it is not one of the few names that models need.
         """
         full = f"{module}.{name}"
         if (module, name) in _CALLS:
@@ -168,15 +193,19 @@ class Names:
 
 
 def is_count(value: Any) -> bool:
-    """Whether a value is a whole number from 0 on, as sizes and places are."""
+    """Whether a value is a whole number of at least 0."""
     return type(value) is int and value >= 0
 
 
 class Ordered(dict[Any, Any]):
-    """Stand-in of an OrderedDict. PyTorch hangs versions of layers on a state_dict; nothing here needs them."""
+    """The stand-in for an OrderedDict. PyTorch adds the versions of layers to a state_dict; they are not needed."""
 
     def __setstate__(self, state: Any) -> None:
-        """Passes over them."""
+        """Ignores the versions.
+
+        Raises:
+          UnpickleError: the state is not a dict.
+        """
         if not isinstance(state, dict):
             raise UnpickleError("it gives a dictionary a state that does not fit")
 

@@ -1,7 +1,7 @@
-"""Glow (Kingma and Dhariwal, 2018), family "glow": one flow over the pixels, half of which leaves at each level.
+"""Glow (Kingma and Dhariwal, 2018), family "glow": one flow over pixels; half of the channels leave at each level.
 
-`family` declares the fields of its config and builds it, `nets` has the networks of its couplings and priors, `model`
-is the `ImageModel`. It is what the paper compares with (Section 3.3, Table 5).
+`family` declares the fields of the config, `build` makes the model, `nets` has the networks of couplings and priors,
+and `model` is the `ImageModel`. The paper compares its model with Glow (Section 3.3, Table 5).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ __all__ = ["Glow"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the model when it is asked for: a config's defaults need not wait for JAX."""
+    """Imports the model when it is first used. So the defaults of a config can be read without importing JAX."""
     if name not in __all__:
         raise AttributeError(f"module {__name__} has no attribute {name}")
     from hcflow_jax.models.glow import model

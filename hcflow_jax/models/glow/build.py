@@ -1,4 +1,4 @@
-"""Config -> model, for Glow."""
+"""Makes a Glow model from a config."""
 
 from ml_collections import ConfigDict
 
@@ -10,7 +10,7 @@ from hcflow_jax.models.glow.nets import LOG_FACTOR, CouplingNetwork, SplitPrior,
 
 
 def build(config: ConfigDict) -> Glow:
-    """The model of a config that was checked: use `hcflow_jax.models.build`."""
+    """Makes the model of a config, without checks. Use `hcflow_jax.models.build`, which checks the config first."""
     model, resolution = config.model, config.data.resolution
     networks, repeat = execution.parts(config.execution)
     openai = model.variant == family.OPENAI

@@ -1,4 +1,7 @@
-"""The family "glow", a `config.registry.Family`: its fields, and how its model is built. JAX is imported inside."""
+"""The family "glow", a `config.registry.Family`: the fields of its config, and its model.
+
+Functions import JAX when they need it, so the fields can be read without it.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +43,8 @@ FIELDS = {
 
 RATES = {"all": Rate(1e-3)}
 
-# One noise-free flow learns everything: nothing is frozen, and images are dequantised by uniform noise alone.
-# A level's steps are alike and many, so they run in a loop: unrolled, they take long to compile.
+# No part is frozen, and images get only the uniform noise of dequantisation. A level has many equal steps, so they
+# run in a loop: straight-line code would take long to compile.
 DEFAULTS: dict[str, Any] = {
     "train.optimizer": "adamax",
     "train.freeze_epoch": 0,
@@ -53,7 +56,7 @@ IMAGE_CHANNELS = 3
 
 
 def check(config: ConfigDict) -> None:
-    """Checks that the images can be halved as often as there are levels.
+    """Checks that the resolution of the images can be halved once per level.
 
     Raises:
       ConfigError: one line that names the field and says what it must be.
@@ -64,14 +67,14 @@ def check(config: ConfigDict) -> None:
 
 
 def build(config: ConfigDict) -> "Glow":
-    """The model of a config that was checked: use `hcflow_jax.models.build`."""
+    """Makes the model of a config, without checks. Use `hcflow_jax.models.build`, which checks the config first."""
     from hcflow_jax.models.glow import build as own
 
     return own.build(config)
 
 
 def outline(model: "Glow") -> "GlowOutline":
-    """See `Family`."""
+    """The outline of a model; see `Family`."""
     from hcflow_jax.models.glow.outline import GlowOutline
 
     return GlowOutline(model)

@@ -1,8 +1,9 @@
 """Glow as an `ImageModel`: an exact likelihood, and whitened latents of each level.
 
-Level names run coarse to fine and are resolutions: at 32 pixels with 3 levels "4", "8" and "16". The latent "4" goes
-all the way; "8" and "16" are the halves that leave there. All are in use as eps = (z - mean) exp(-logs), which the
-model makes standard normal; what a level's log-determinant counts includes -sum(logs).
+The levels are named by their resolutions, coarse to fine: "4", "8" and "16" for images of 32 pixels and 3 levels. The
+latents of "16" and "8" are the halves of the channels that leave at these levels; the latent of "4" is the last one.
+All latents are whitened, eps = (z - mean) exp(-logs), so that their prior is standard normal. The log-determinant of
+a level includes -sum(logs).
 """
 
 import dataclasses
@@ -34,14 +35,14 @@ _SQUEEZE = flows.Squeeze()
 
 @dataclasses.dataclass(frozen=True)
 class Glow(ImageModel):
-    """The flow of a config; `build` makes it.
+    """The Glow model. `build` makes it from a config.
 
     Attributes:
       resolution: R, pixels.
-      levels: (name, flow) coarse to fine. A flow starts after the level's squeeze. That of the coarsest level gives
-        its latent; the others give the latent that leaves, and what goes on.
+      levels: (name, flow) pairs, coarse to fine. A flow starts after the squeeze of its level. The coarsest flow
+        gives its latent; the others give the latent that leaves, and the input of the next level.
       bits: the bits of the images, `data.bits`.
-      norm_factor: what the log-scales that actnorms store are multiplied by.
+      norm_factor: the factor of the log-scales that actnorms store (3 in OpenAI's Glow, else 1).
     """
 
     resolution: int
@@ -58,12 +59,12 @@ class Glow(ImageModel):
 
     @property
     def level_names(self) -> tuple[str, ...]:
-        """Coarse to fine: R / 2^L, ..., R / 2."""
+        """The levels, coarse to fine: R / 2^L, ..., R / 2."""
         return tuple(name for name, _ in self.levels)
 
     @property
     def scaled_levels(self) -> tuple[str, ...]:
-        """All of them."""
+        """All levels."""
         return self.level_names
 
     @property
@@ -78,15 +79,15 @@ class Glow(ImageModel):
     # Parameters
 
     def create(self, key: Key[Array, ""]) -> Params:
-        """Fresh parameters, before any data is seen: numpy arrays, all random ones from one draw."""
+        """Fresh parameters that do not depend on data yet, as numpy arrays; one draw gives all random ones."""
         return jax.device_get(parameters.draw(key, self._create))
 
     def shapes(self) -> Params:
-        """Shapes of the parameters; nothing is allocated."""
+        """The shapes of the parameters; nothing is allocated."""
         return parameters.unbox(jax.eval_shape(self._create, jax.random.key(0)))
 
     def _create(self, key: Key[Array, ""]) -> Params:
-        """Fresh parameters, the random ones boxed with how each is drawn."""
+        """Fresh parameters; the random ones are in boxes (`parameters.Drawn`)."""
         made, h = {}, jnp.zeros((1, *self.image_shape))
         for (name, flow), own in zip(reversed(self.levels), jax.random.split(key, len(self.levels)), strict=True):
             h = _SQUEEZE.forward({}, h)[0]
@@ -95,7 +96,7 @@ class Glow(ImageModel):
         return {"flows": made}
 
     def calibrate(self, params: Params, x: Float[Array, "b r r 3"], keys: Key[Array, " b"]) -> Params:
-        """Initialises every actnorm from the images, front to back, those inside the couplings' networks too."""
+        """Initialises all actnorms from the images, also those inside the couplings' networks, in `forward` order."""
         del keys
         done, h = {}, x
         for name, flow in reversed(self.levels):
@@ -105,11 +106,11 @@ class Glow(ImageModel):
         return {"flows": done}
 
     def prepare(self, params: Params) -> Params:
-        """Parameters with the matrix of every 1x1 convolution, its inverse and its log-det."""
+        """Computes the matrix of every 1x1 convolution, its inverse and its log-det."""
         return {"flows": {name: flow.prepare(params["flows"][name]) for name, flow in self.levels}}
 
     def flow_params(self, prepared: Params) -> dict[str, Params]:
-        """The prepared parameters of each level, actnorms with their effective log-scales."""
+        """The prepared parameters of each level; actnorms have their effective log-scales."""
 
         def effective(path: Any, leaf: Array) -> Array:
             return self.norm_factor * leaf if parameters.path_name(path).endswith("actnorm/scale") else leaf
@@ -125,12 +126,12 @@ class Glow(ImageModel):
         keys: Key[Array, " b"],
         statistics: dict[str, Float[Array, ""]] | None = None,
     ) -> Objective:
-        """-log2 p(x) of each image in bits a dimension, at the scale of the image's own values; also the loss.
+        """-log2 p(x) of each image, in bits per dimension, for pixel values in steps of 1 (Eq. 1); also the loss.
 
         Args:
           params: raw or prepared.
           x: dequantised images.
-          keys: not used: the model has no noise of its own.
+          keys: not used: the model has no noise.
           statistics: not used.
         """
         del keys, statistics
@@ -150,14 +151,14 @@ class Glow(ImageModel):
     # Latents
 
     def encode(self, params: Params, x: Float[Array, "b r r 3"]) -> tuple[ByLevel, ByLevel]:
-        """Images to latents.
+        """Encodes images to latents.
 
         Returns:
-          eps by level, coarse to fine, and each level's log-determinant, (b,), nats: of its steps, and -sum(logs) of
-          its latent's prior. Their sum is log|det d eps / d x|.
+          eps by level, coarse to fine, and the log-determinant of each level, (b,), nats: that of its steps, plus
+          -sum(logs) of its prior. The sum over the levels is log|det d eps / d x|.
 
         Raises:
-          InputError: for images of another shape.
+          InputError: the images have another shape.
         """
         if x.shape[1:] != self.image_shape:
             raise InputError(f"x has shape {tuple(x.shape)}; the model expects {('batch', *self.image_shape)}")
@@ -169,7 +170,10 @@ class Glow(ImageModel):
         return {n: z[n] for n in self.level_names}, {n: log_dets[n] for n in self.level_names}
 
     def level_maps(self, params: Params, x: Float[Array, "b r r 3"]) -> dict[str, LevelMap]:
-        """Each level behind its squeeze, to its latent and what goes on, side by side by channel."""
+        """The map of each level, after its squeeze.
+
+        Its result is the latent and the input of the next level, concatenated over channels.
+        """
         maps, h = {}, x
         for name, flow in reversed(self.levels):
             y, own = _SQUEEZE.forward({}, h)[0], params["flows"][name]
@@ -178,7 +182,7 @@ class Glow(ImageModel):
         return {name: maps[name] for name in self.level_names}
 
     def decode_coarse(self, params: Params, z: ByLevel, level: str) -> State:
-        """Decodes the levels coarser than `level`: the half that stayed there, {} at the coarsest level."""
+        """Decodes the levels coarser than `level`: {"h": the half that stayed at `level`}, or {} if there is none."""
         return self._invert(params, {}, z, self.levels[: self._place(level)])
 
     def decode_from(self, params: Params, state: State, z: ByLevel, level: str) -> Float[Array, "b r r 3"]:
@@ -199,15 +203,15 @@ class Glow(ImageModel):
         return self.level_names.index(name)
 
     def draw(self, key: Key[Array, ""], count: int, sigma: Sigma = 1.0) -> ByLevel:
-        """Latents eps ~ N(0, sigma^2).
+        """Draws latents eps ~ N(0, sigma^2).
 
         Args:
-          key: typed key.
-          count: number of images.
-          sigma: the sigma of all levels, or by level name (absent: 1).
+          key: a typed key.
+          count: the number of images.
+          sigma: one value for all levels, or a dict by level name (levels that are not named have 1).
 
         Raises:
-          InputError: `sigma` names no level.
+          InputError: `sigma` names a level that the model does not have.
         """
         sigmas = sigma if isinstance(sigma, dict) else dict.fromkeys(self.level_names, sigma)
         for name in sigmas:
@@ -221,7 +225,7 @@ class Glow(ImageModel):
         }
 
     def finest_score(self, params: Params, x: Float[Array, "b r r 3"], state: State) -> Float[Array, "b r r 3"]:
-        """The gradient in x of all of log p(x), nats: a level of Glow has no image that it is conditioned on."""
+        """The gradient of log p(x) with respect to x, nats. Nothing is held fixed: Glow is one flow over pixels."""
         del state
         return jax.grad(lambda x: sum(jnp.sum(share) for share in self._log_density(params, x).values()))(x)
 

@@ -1,7 +1,8 @@
-"""The networks of Glow: of its couplings, and of the priors of its latents.
+"""The networks of Glow, for its couplings and for the priors of its latents.
 
-All are made of one layer, (conv(x, w) + b) exp(m logs). With m = 1 (in OpenAI's code 3) it is a convolution and the
-actnorm behind it, and data sets b and logs. With m = 3 and everything zero at first it is Glow's zero convolution.
+All consist of one kind of layer, (conv(x, w) + b) exp(m logs). With m = 1 (3 in OpenAI's code) it is a convolution
+followed by actnorm: b and logs are initialised from data. With m = 3, and all parameters zero at first, it is Glow's
+zero convolution.
 """
 
 from functools import partial
@@ -16,21 +17,23 @@ from hcflow_jax.nets.convolution import convolve
 from hcflow_jax.nets.layers import Execution, add_bias, stored
 
 LOG_FACTOR = 3.0  # m of the zero convolutions
-WEIGHT_STD = 0.05  # of the other convolutions' weights at first
+WEIGHT_STD = 0.05  # initial std of the weights of the other convolutions
 NORM_EPSILON = 1e-6
 
 Pair = tuple[Array, Array]
 
 
 class Layer(nn.Module):
-    """(conv(x, w) + b) exp(m logs), zero padding: (b, h, w, c) -> (b, h, w, features).
+    """(conv(x, w) + b) exp(m logs), with zero padding: (b, h, w, c) -> (b, h, w, features).
 
     Attributes:
-      features: channels of the result.
-      kernel: side of the kernel, pixels; odd.
-      factor: m, what the stored `logs` are multiplied by.
-      zero: w starts at zero, and data does not set b and logs. Else w starts as N(0, 0.05^2).
-      indicator: the convolution has a channel more of input, behind the others: 1 in the padding, 0 in the image.
+      features: the number of output channels.
+      kernel: the side of the kernel, pixels; odd.
+      factor: m, the factor of the stored `logs`.
+      zero: whether w starts at zero, and b and logs are not initialised from data. If False, w ~ N(0, 0.05^2) at
+        first.
+      indicator: whether the convolution has one more input channel, the last: it is 1 in the padding and 0 in the
+        image. A 1x1 convolution has no padding, and never has it.
       execution: how it is computed.
     """
 
@@ -43,7 +46,12 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], first: bool = False) -> Float[Array, "b h w {self.features}"]:
-        """The result; with `first`, b and logs are set so that it has mean 0 and std 1 a channel, over b, h and w."""
+        """The output of the layer.
+
+        Args:
+          x: the input.
+          first: whether to set b and logs so that the output has mean 0 and std 1 in every channel, over b, h and w.
+        """
         channels, indicator = x.shape[-1], self.indicator and self.kernel > 1
         shape = (self.kernel, self.kernel, channels + indicator, self.features)
         w = self.param("w", stored(1 / WEIGHT_STD, self.zero), shape)
@@ -61,13 +69,18 @@ class Layer(nn.Module):
             logs = -jnp.log(jnp.std(y, (0, 1, 2)) + NORM_EPSILON) / self.factor
             self.put_variable("params", "b", b)
             self.put_variable("params", "logs", logs)
-        # The factor goes on the weights: the result needs no product of its own, and its gradient no sum of its own.
+        # The weights are scaled, not the result. This saves a product over the result, and a sum in the gradient.
         scale = jnp.exp(self.factor * logs)
         return add_bias(run((w * scale).astype(dtype)), b * scale)
 
 
 def in_padding(w: Float[Array, "k k d"], shape: tuple[int, ...]) -> Float[Array, "1 h w d"]:
-    """The convolution of an image that is 1 in the padding and 0 elsewhere, h x w pixels."""
+    """The convolution of a channel that is 1 in the padding and 0 in the image.
+
+    Args:
+      w: the weights of that channel; k is odd.
+      shape: (h, w), the size of the image, pixels.
+    """
     k, (height, width) = w.shape[0], shape
     outside = jnp.pad(jnp.zeros((height, width), w.dtype), k // 2, constant_values=1)
     taps = [outside[i : i + height, j : j + width] for i in range(k) for j in range(k)]
@@ -75,16 +88,16 @@ def in_padding(w: Float[Array, "k k d"], shape: tuple[int, ...]) -> Float[Array,
 
 
 class CouplingNetwork(nn.Module):
-    """The network of a coupling: it sees the first half of the channels and gives the shift of the second.
+    """The network of a coupling: it sees the first half of the channels and gives shift and scale of the second.
 
-    Two layers of `hidden` channels with ReLUs, 3x3 and 1x1, then a zero convolution. With `affine` the even channels
-    of the result are the shift, the odd ones what scales by sigmoid(scale + 2).
+    It has a 3x3 and a 1x1 layer of `hidden` channels with ReLUs, and then a zero convolution. With `affine`, the even
+    channels of the zero convolution are the shift, and the odd channels are the scale of sigmoid(scale + 2).
 
     Attributes:
-      hidden: width, channels.
-      affine: whether it gives a scale, too.
+      hidden: the number of channels of the hidden layers.
+      affine: whether it gives a scale and a shift, or only a shift.
       factor: m of the hidden layers.
-      indicator, execution: of every `Layer`.
+      indicator, execution: as in `Layer`, for all layers.
     """
 
     hidden: int
@@ -95,12 +108,12 @@ class CouplingNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, visible: Float[Array, "b h w c"], cond: None = None, first: bool = False) -> Array | Pair:
-        """(scale, shift), or the shift alone, of the last half of the channels.
+        """(scale, shift), or only the shift, for the second half of the channels.
 
         Args:
           visible: x with zeros in the second half of its channels.
-          cond: there is none.
-          first: sets the hidden layers' b and logs from `visible`.
+          cond: not used.
+          first: whether to initialise b and logs of the hidden layers from `visible`.
         """
         del cond
         layer = partial(Layer, indicator=self.indicator, execution=self.execution)
@@ -114,12 +127,18 @@ class CouplingNetwork(nn.Module):
 
     @nn.nowrap
     def calibrate(self, variables: Any, visible: Array, cond: None = None) -> Any:
-        """The variables with the hidden layers' b and logs set from data, front to back."""
+        """The variables, with b and logs of the hidden layers initialised from data, first layer first."""
         return self.apply(variables, visible, cond, True, mutable=["params"])[1]
 
 
 class SplitPrior(nn.Module):
-    """The prior of the half that leaves, from the half that stays: a zero convolution, even mean and odd logs."""
+    """The prior of the half that leaves, given the half that stays.
+
+    It is a zero convolution: its even channels are the mean, its odd channels are logs.
+
+    Attributes:
+      indicator, execution: as in `Layer`.
+    """
 
     indicator: bool = False
     execution: Execution = Execution()
@@ -134,20 +153,21 @@ class SplitPrior(nn.Module):
 
 
 class TopPrior(nn.Module):
-    """The prior of the last latent: a zero convolution of zeros, first half mean and second half logs.
+    """The prior of the last latent: a zero convolution of an input of zeros.
 
-    Zeros leave the bias and the scale alone, so the weight is left out: it could not learn. Only its part that sees
-    the padding's indicator channel has an effect.
+    The first half of its channels is the mean, the second half is logs. Only bias and scale act on an input of zeros,
+    so there is no weight: it could not learn. The exception is the weight of the indicator channel, which is not zero
+    in the padding.
 
     Attributes:
-      indicator: there is such a channel; see `Layer`.
+      indicator: whether there is an indicator channel; see `Layer`.
     """
 
     indicator: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], cond: None = None) -> Pair:
-        """(logs, mean), each of x's shape; of x only the shape matters."""
+        """(logs, mean), each of x's shape. Only the shape and dtype of x matter."""
         del cond
         features = 2 * x.shape[-1]
         b, logs = (self.param(name, nn.initializers.zeros, (features,)) for name in ("b", "logs"))

@@ -1,4 +1,4 @@
-"""Glow described: its levels one below the other, the steps of a level, and the networks inside."""
+"""The description of a Glow model: its levels, the steps of a level, and the networks of a level."""
 
 from typing import Any
 
@@ -18,12 +18,16 @@ _INDICATOR = "3×3 convolutions have one input channel more: it is 1 in the padd
 
 
 class GlowOutline(Outline):
-    """From top to bottom: the image, then the levels, fine to coarse: each has a squeeze, a flow and a latent."""
+    """The outline of a Glow model.
+
+    The overview shows, from top to bottom, the image and the levels, fine to coarse. Each level has a squeeze, a flow
+    and a latent.
+    """
 
     model: Glow
 
     def overview(self) -> Graph:
-        """Image, squeezes, flows and latents."""
+        """The diagram of the whole model: image, squeezes, flows and latents."""
         nodes = [Node("image", "image x", (sized(self.model.image_shape),), "data")]
         arrows = []
         for i, (name, flow) in enumerate(reversed(self.model.levels)):
@@ -50,7 +54,7 @@ class GlowOutline(Outline):
         return Graph(self.title, tuple(nodes), tuple(arrows), side="sampling: coarse to fine")
 
     def _shape(self, level: str) -> tuple[int, ...]:
-        """Of what a level's flow maps: behind its squeeze."""
+        """The shape of the input of a level's flow, after the squeeze, without the batch."""
         size, _, channels = self.model.latent_shapes[level]
         leaves = dict(self.model.levels)[level].leaving
         return (size, size, channels * 2 if leaves else channels)
@@ -59,7 +63,7 @@ class GlowOutline(Outline):
         return _MIXINGS[type(bijector(step, tuple(_MIXINGS)))]
 
     def flow(self, level: str) -> Graph:
-        """The steps of a level's flow, and where its latent leaves."""
+        """The diagram of a level's flow: its steps, and where its latent leaves."""
         flow = dict(self.model.levels)[self.check_level(level)]
         shape, shapes = self._shape(level), self.shapes["flows"][level]
         y = Node("y", "h, behind the squeeze", (sized(shape),), "data")
@@ -70,7 +74,7 @@ class GlowOutline(Outline):
         return flow_graph(title, flow, shapes, (y, z), {}, shape, _lines)
 
     def networks(self, level: str) -> Graph:
-        """The network of a coupling, and that of the latent's prior."""
+        """The diagram of a level's networks: that of a coupling, and that of the latent's prior."""
         flow = dict(self.model.levels)[self.check_level(level)]
         own, shapes = steps(flow), self.shapes["flows"][level]
         net = bijector(own[0], flows.Coupling).net
@@ -116,7 +120,7 @@ def _layer(name: str, shapes: Shapes, row: int, column: int, after: str) -> Node
 
 
 def _lines(net: CouplingNetwork | SplitPrior | Any) -> tuple[str, ...]:
-    """What a network of a coupling or a prior is."""
+    """Describes a network of a coupling or a prior in lines of text."""
     if isinstance(net, CouplingNetwork):
         what = "scale, shift" if net.affine else "shift"
         return (f"{what} = network(visible)", f"3×3, 1×1, 3×3 convs, width {net.hidden}")

@@ -1,4 +1,4 @@
-"""Config -> model, for the hierarchy."""
+"""Makes a hierarchy from a config."""
 
 import dataclasses
 import itertools
@@ -21,7 +21,7 @@ __all__ = ["PRESETS", "build", "level_rows", "resolve_execution"]
 
 
 def build(config: ConfigDict) -> Hierarchy:
-    """The model of a config that was checked: use `hcflow_jax.models.build`."""
+    """Makes the model of a config, without checks. Use `hcflow_jax.models.build`, which checks the config first."""
     execution, repeat = execution_parts(config.execution)
     encoder_dtype = config.execution.encoder_dtype
     encoder_dtype = execution.dtype if encoder_dtype == "auto" else encoder_dtype
@@ -52,7 +52,7 @@ def build(config: ConfigDict) -> Hierarchy:
 
 
 def level_rows(config: ConfigDict) -> dict[int, ConfigDict]:
-    """The config's levels by resolution, finest first."""
+    """The groups `config.model.levels.r*` by resolution, finest first."""
     rows = {int(name.removeprefix("r")): row for name, row in config.model.levels.items()}
     return dict(sorted(rows.items(), reverse=True))
 
@@ -97,7 +97,7 @@ def _level(config: ConfigDict, resolution: int, repeat: Any, execution: Executio
 
 
 def _step(row: ConfigDict, split: str, index: int, mixing: flows.Bijector, execution: Execution) -> flows.Bijector:
-    """One step in forward order: actnorm, coupling, mixing; `index` counts from the latent side."""
+    """One step, in `forward` order: actnorm, coupling, mixing. `index` counts steps from the latent side."""
     if split == "channel":
         coupling = flows.Coupling(ConvConditioner(row.hidden, execution), flows.ChannelSplit())
     else:

@@ -1,4 +1,4 @@
-"""What the fields of a config must be together, for the hierarchy; what each may be by itself is declared with it."""
+"""Checks that the fields of a hierarchy's config fit together. `schema` has the rules for single fields."""
 
 from ml_collections import ConfigDict
 
@@ -65,7 +65,7 @@ def _check_level(row: ConfigDict, resolution: int, finest: int) -> None:
 
 
 def _check_loss(config: ConfigDict) -> None:
-    """The bound exists where every level but the finest has flow noise."""
+    """Checks the loss: the bound is defined only if all levels except the finest have flow noise."""
     levels, top = config.model.levels, config.model.top
     finest = f"r{config.data.resolution}"
     noisy = {f"levels.{name}": row.flow_noise for name, row in levels.items() if name != finest}

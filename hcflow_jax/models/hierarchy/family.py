@@ -1,4 +1,4 @@
-"""The family "hierarchy", a `config.registry.Family`. JAX is imported where it is needed."""
+"""The family "hierarchy", a `config.registry.Family`. Its functions import JAX when they need it."""
 
 from typing import TYPE_CHECKING
 
@@ -14,21 +14,21 @@ __all__ = ["DEFAULTS", "FIELDS", "RATES", "build", "check", "outline"]
 
 
 def check(config: ConfigDict) -> None:
-    """See `Family`."""
+    """Checks that the fields of a config fit together; see `checks.check`."""
     from hcflow_jax.models.hierarchy import checks
 
     checks.check(config)
 
 
 def build(config: ConfigDict) -> "Hierarchy":
-    """See `Family`."""
+    """Makes the model of a config; see `build.build`."""
     from hcflow_jax.models.hierarchy import build
 
     return build.build(config)
 
 
 def outline(model: "Hierarchy") -> "HierarchyOutline":
-    """See `Family`."""
+    """The outline of a model; see `Family`."""
     from hcflow_jax.models.hierarchy.outline import HierarchyOutline
 
     return HierarchyOutline(model)

@@ -1,4 +1,4 @@
-"""One level of the hierarchy: its flow, what conditions it, and its numbers."""
+"""One level of the hierarchy: its flow, its decoder and its constants."""
 
 import dataclasses
 import math
@@ -16,16 +16,17 @@ IMAGE_SCALE = 4.0  # y of the finest level is 4 * image
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """One level: its flow, what conditions it, and its numbers.
+    """One level: its flow, its decoder and its constants.
 
     Attributes:
       name: "prior", "y1" or the resolution.
-      shape: the shape of y, without the batch.
-      flow: y -> z.
-      decoder: conditions the flow; None at the unconditional "prior".
-      flow_noise, decoder_noise: alpha and alpha' of Section 5.
-      weight: w, multiplies the level's bits in the loss.
-      prior_std: std of z.
+      shape: the shape of y and z, without the batch.
+      flow: maps y to z.
+      decoder: the network that gives the conditioning of the flow; None for "prior", which is unconditional.
+      flow_noise: alpha, the noise on the flow's input in training, in units of sigma(y).
+      decoder_noise: alpha', the noise on y as input of the next finer decoder in training, in units of sigma(y).
+      weight: w, the factor of the level's bits in the loss.
+      prior_std: the standard deviation of z under the prior.
     """
 
     name: str
@@ -39,16 +40,16 @@ class Level:
 
     @property
     def dims(self) -> int:
-        """Number of dimensions of y."""
+        """The number of dimensions of y."""
         return math.prod(self.shape)
 
     def at(self, params: Params, y: Array, cond: Any) -> LevelMap:
-        """The flow, at y.
+        """The map of the flow, at y.
 
         Args:
-          params: the params of the flow, raw or prepared.
+          params: the parameters of the flow, raw or prepared.
           y: (b, *shape).
-          cond: what the decoder gave for the flow.
+          cond: the conditioning of the flow.
         """
         forward, inverse = (Partial(way, params, cond=cond) for way in (self.flow.forward, self.flow.inverse))
         return LevelMap(y, forward, inverse)

@@ -1,8 +1,8 @@
-"""The paper's model: an image's features y_R, each made Gaussian by its own flow, conditioned on coarser ones.
+"""The paper's model: flows map the features y_R of an image to Gaussian latents, each conditioned on the coarser y.
 
-Level names run coarse to fine: "prior" and "y1", the parts of the 1x1 vector y_top, then "8", ..., the finest,
-whose y is 4 * image. Everything takes and gives x, images in about [-0.5, 0.5], (b, R, R, 3), and never x's noise,
-which `noise` and `objective` add.
+The levels, coarse to fine, are "prior" and "y1" (the parts of the 1x1 vector y_top), then "8", ..., and the finest
+resolution, whose y is 4 * image. All methods take and return images x in about [-0.5, 0.5], (b, R, R, 3). `noise` and
+`objective` add the noise of training.
 """
 
 import dataclasses
@@ -24,7 +24,16 @@ from hcflow_jax.models.hierarchy.rate_groups import RATE_GROUPS
 
 @dataclasses.dataclass(frozen=True)
 class Hierarchy(ImageModel):
-    """Encoder, style network, base and levels, coarse to fine; built from a config by `build`."""
+    """The paper's model. `build` makes it from a config.
+
+    Attributes:
+      encoder, style, base: networks from `nets`.
+      levels: the levels, coarse to fine.
+      style_masked: channels [a, b) of y_top that the style network does not see.
+      statistics_group: the number of images that share sigma(y).
+      bits: the bits of the images, `data.bits`.
+      stop_gradient, loss: as in `config.model`.
+    """
 
     encoder: nn.Module
     style: nn.Module
@@ -42,27 +51,27 @@ class Hierarchy(ImageModel):
 
     @property
     def level_names(self) -> tuple[str, ...]:
-        """Coarse to fine: "prior", "y1", "8", ..., the finest."""
+        """The levels, coarse to fine: "prior", "y1", "8", ..., the finest."""
         return tuple(level.name for level in self.levels)
 
     @property
     def latent_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of z by level, without the batch."""
+        """The shape of z of each level, without the batch."""
         return {level.name: level.shape for level in self.levels}
 
     @property
     def scaled_levels(self) -> tuple[str, ...]:
-        """The levels above 1x1; the top is always drawn with standard deviation 1."""
+        """The levels that are larger than 1x1. The 1x1 levels are drawn with standard deviation 1."""
         return self.level_names[2:]
 
     @property
     def batch_unit(self) -> int:
-        """The statistics group, over which sigma(y) is taken."""
+        """The size of the statistics group, over which sigma(y) is computed."""
         return self.statistics_group
 
     @property
     def noisy_names(self) -> tuple[str, ...]:
-        """All levels but the finest."""
+        """All levels except the finest."""
         return self.level_names[:-1]
 
     @property
@@ -77,16 +86,16 @@ class Hierarchy(ImageModel):
 
     @property
     def latent_size(self) -> int:
-        """Number of latent dimensions of one image."""
+        """The number of latent dimensions of one image."""
         return sum(level.dims for level in self.levels)
 
     @property
     def likelihood(self) -> Likelihood:
-        """An upper bound on bits/dim, if every noisy level has flow noise; else an image's code has no density."""
+        """ "bound" if every level except the finest has flow noise; otherwise the code of an image has no density."""
         return "bound" if all(self.level(n).flow_noise > 0 for n in self.noisy_names) else "undefined"
 
     def level(self, name: str) -> Level:
-        """The level of that name; raises a KeyError that names the levels there are."""
+        """The level of that name. If there is none, a KeyError names the levels."""
         for level in self.levels:
             if level.name == name:
                 return level
@@ -95,15 +104,15 @@ class Hierarchy(ImageModel):
     # Parameters
 
     def create(self, key: Key[Array, ""]) -> Params:
-        """Fresh parameters, before any data is seen: numpy arrays, drawn at once, nothing compiled."""
+        """Fresh parameters that do not depend on data yet, as numpy arrays from one draw. Little is compiled."""
         return parameters.draw_all(key, jax.eval_shape(self._create, key))
 
     def shapes(self) -> Params:
-        """Shapes of the parameters; nothing is allocated."""
+        """The shapes of the parameters; nothing is allocated."""
         return parameters.unbox(jax.eval_shape(self._create, jax.random.key(0)))
 
     def _create(self, key: Key[Array, ""]) -> Params:
-        """Fresh parameters, boxed with how each is drawn."""
+        """Fresh parameters; the random ones are in boxes (`parameters.Drawn`)."""
         keys = iter(jax.random.split(key, 4 + 2 * len(self.levels)))
         params: dict[str, Any] = {"encoder": {}, "style": {}, "decoder": {}, "flows": {}}
 
@@ -123,16 +132,16 @@ class Hierarchy(ImageModel):
         return params
 
     def calibrate(self, params: Params, x: Float[Array, "b r r 3"], keys: Key[Array, " b"]) -> Params:
-        """`calibrate_with_noise`, with noise drawn from a key an image."""
+        """`calibrate_with_noise`, with noise drawn from one key per image."""
         return self.calibrate_with_noise(params, x, noise.draw(self, keys))
 
     def calibrate_with_noise(self, params: Params, x: Float[Array, "b r r 3"], eps: noise.Noise) -> Params:
-        """Initialises the actnorms from data: front to back in forward order, each level on its own.
+        """Initialises the actnorms from data, in `forward` order and separately for each level.
 
         Args:
-          params: raw; everything but the actnorms stays as it is.
+          params: raw; only the actnorms change.
           x: dequantised images.
-          eps: noise on what the flows and the decoders see, as in training.
+          eps: the noise of the inputs of flows and decoders, as in training.
         """
         y = self.features(params, x)
         flow_in, decoder_in, _ = noise.perturb(self, y, eps)
@@ -144,7 +153,7 @@ class Hierarchy(ImageModel):
         return {**params, "flows": flows}
 
     def prepare(self, params: Params) -> Params:
-        """Parameters with every mixing's kernel, inverse and log-det computed, once, batched over like steps."""
+        """Computes the matrix of every mixing, its inverse and its log-det, batched over the steps of a `Repeat`."""
         flows = {level.name: level.flow.prepare(params["flows"][level.name]) for level in self.levels}
         return {**params, "flows": flows}
 
@@ -161,32 +170,29 @@ class Hierarchy(ImageModel):
         keys: Key[Array, " b"],
         statistics: dict[str, Float[Array, ""]] | None = None,
     ) -> Objective:
-        """Loss and bound of each image (Section 5), with noise drawn from a key an image; see `objective`."""
+        """Loss and bound of each image, with noise drawn from one key per image; see `objective.objective`."""
         return objective(self, params, x, noise.draw(self, keys), statistics)
 
     def batch_statistics(self, params: Params, x: Float[Array, "b r r 3"]) -> dict[str, Float[Array, ""]]:
-        """sigma(y) of every noisy level, as a mean over the statistics groups."""
+        """sigma(y) of every noisy level, averaged over the statistics groups."""
         y = self.features(params, x)
         return {n: jnp.mean(noise.sigma(y[n], self.statistics_group)) for n in self.noisy_names}
 
     # Data to latents
 
     def features(self, params: Params, x: Float[Array, "b r r 3"]) -> ByLevel:
-        """y by level, coarse to fine, noiseless.
-
-        Raises:
-          ValueError: for images of another shape.
-        """
+        """y by level, coarse to fine, without noise. Images of another shape raise a ValueError."""
         if x.shape[1:] != self.image_shape:
             raise ValueError(f"x has shape {tuple(x.shape)}; the model expects {('batch', *self.image_shape)}")
         return wiring.features(self, wiring.runner(params), x)
 
     def conditions(self, params: Params, y: ByLevel, noisy: ByLevel | None = None) -> dict[str, Any]:
-        """Conditioning of every level's flow from the y's below it: all levels at once, nothing sequential.
+        """The conditioning of every level's flow, from the y of the coarser levels.
 
         Args:
-          y: by level; y_1 is conditioned on the clean y_prior.
-          noisy: y as the decoders see them in training; y itself where none is given.
+          params: raw or prepared.
+          y: by level; y_1 is conditioned on y_prior without noise.
+          noisy: the noisy y that decoders get in training; None: y.
         """
         seen = y if noisy is None else noisy
         conditions = {}
@@ -199,11 +205,7 @@ class Hierarchy(ImageModel):
         return conditions
 
     def encode(self, params: Params, x: Float[Array, "b r r 3"]) -> tuple[ByLevel, ByLevel]:
-        """Images to latents, no noise.
-
-        Returns:
-          z by level, coarse to fine, and log|det dz/dy| of each flow, (b,), nats.
-        """
+        """Encodes images without noise: z by level, coarse to fine, and log|det dz/dy| of each flow, (b,), nats."""
         return self._latents(params, self.features(params, x))
 
     def encode_noisy(
@@ -213,7 +215,7 @@ class Hierarchy(ImageModel):
         keys: Key[Array, " b"],
         statistics: dict[str, Float[Array, ""]],
     ) -> tuple[ByLevel, ByLevel]:
-        """`encode` of noisy features, y + alpha sigma(y) eps (Eq. 6), for flows and decoders alike."""
+        """`encode` of noisy features, y + alpha sigma(y) eps (Eq. 6). Flows and decoders get the same noisy y."""
         noisy, _, _ = noise.perturb(self, self.features(params, x), noise.draw(self, keys), statistics)
         return self._latents(params, noisy)
 
@@ -222,7 +224,7 @@ class Hierarchy(ImageModel):
         return {n: z for n, (z, _) in found.items()}, {n: log_det for n, (_, log_det) in found.items()}
 
     def level_maps(self, params: Params, x: Float[Array, "b r r 3"]) -> dict[str, LevelMap]:
-        """Each level's flow, y to z, conditioned on the coarser levels of x."""
+        """The flow of each level, from y to z, conditioned on the coarser levels of x."""
         return self._maps(params, self.features(params, x))
 
     def _maps(self, params: Params, y: ByLevel) -> dict[str, LevelMap]:
@@ -232,12 +234,12 @@ class Hierarchy(ImageModel):
     # Latents to data
 
     def generate(self, params: Params, z: ByLevel) -> tuple[ByLevel, ByLevel]:
-        """Latents to the y's of every level, coarse to fine, and log|det dy/dz| of each flow, (b,), nats."""
+        """Maps latents to y of every level, coarse to fine, and log|det dy/dz| of each flow, (b,), nats."""
         _, y, log_dets = self._invert(params, z, self.levels, {})
         return y, log_dets
 
     def decode_coarse(self, params: Params, z: ByLevel, level: str) -> State:
-        """Decodes the levels coarser than `level`: what conditions it and the finer ones."""
+        """Decodes the levels coarser than `level`, to the state that conditions `level` and the finer ones."""
         return self._invert(params, z, self.levels[: self._place(level)], {})[0]
 
     def decode_from(self, params: Params, state: State, z: ByLevel, level: str) -> Float[Array, "b r r 3"]:
@@ -246,7 +248,7 @@ class Hierarchy(ImageModel):
         return y[self.level_names[-1]] / IMAGE_SCALE
 
     def finest_score(self, params: Params, x: Float[Array, "b r r 3"], state: State) -> Float[Array, "b r r 3"]:
-        """The gradient in x of log p(x | coarser levels), nats."""
+        """The gradient of log p(x | coarser levels) with respect to x, nats."""
         level = self.levels[-1]
         cond, _ = wiring.condition(self, wiring.runner(params), level, state)
 
@@ -259,7 +261,7 @@ class Hierarchy(ImageModel):
     def _invert(
         self, params: Params, z: ByLevel, levels: tuple[Level, ...], state: State
     ) -> tuple[State, ByLevel, ByLevel]:
-        """Latents of some levels to their y's and log-dets, from the state of the levels before them."""
+        """Maps the latents of some levels to y and log-dets, given the state of the levels before them."""
         y, log_dets = {}, {}
 
         def visit(level: Level, cond: Any) -> tuple[Array, Array]:
@@ -273,7 +275,7 @@ class Hierarchy(ImageModel):
         return self.level_names.index(self.level(name).name)
 
     def to_space(self, params: Params, z: ByLevel, space: str) -> ByLevel:
-        """ "y_top": the parts of the 1x1 vector itself, in place of their latents."""
+        """For "y_top": the parts of the 1x1 vector y_top, in place of their latents."""
         return top.to_features(self, params, z) if space == "y_top" else super().to_space(params, z, space)
 
     def from_space(self, params: Params, y: ByLevel, space: str) -> ByLevel:
@@ -281,7 +283,7 @@ class Hierarchy(ImageModel):
         return top.to_latents(self, params, y) if space == "y_top" else super().from_space(params, y, space)
 
     def draw(self, key: Key[Array, ""], count: int, sigma: Sigma = 1.0) -> ByLevel:
-        """Latents from the prior: z ~ N(0, (sigma prior_std)^2). The top always has sigma 1, unless it is named."""
+        """Draws z ~ N(0, (sigma prior_std)^2) (docs/model.md, Eq. Q). A single sigma does not apply to 1x1 levels."""
         sigmas = sigma if isinstance(sigma, dict) else dict.fromkeys(self.scaled_levels, sigma)
         for name in sigmas:
             if name not in self.level_names:
@@ -293,5 +295,5 @@ class Hierarchy(ImageModel):
         return drawn
 
     def sample(self, params: Params, key: Key[Array, ""], count: int, sigma: Sigma = 1.0) -> Float[Array, "b r r 3"]:
-        """Images of the model's own making: `decode` of `draw`."""
+        """Samples images: `decode` of `draw`."""
         return self.decode(params, self.draw(key, count, sigma))

@@ -1,4 +1,4 @@
-"""The encoder and the decoder of one level of the hierarchy as a diagram (the paper's Figure 12)."""
+"""A diagram of the encoder and the decoder of one level of the hierarchy (the paper's Figure 12)."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _NORM = "instance norm"
 
 
 class _Column:
-    """Boxes one below the other, over some columns of the grid, with arrows between them."""
+    """A column of boxes, each below the one before, with arrows between them. It may span several grid columns."""
 
     def __init__(self, prefix: str, column: int, columns: int) -> None:
         self.prefix, self.column, self.columns, self.row = prefix, column, columns, 0
@@ -26,7 +26,7 @@ class _Column:
         self.last: str | None = None
 
     def add(self, title: str, kind: str = "layer", lines: Sequence[str] = (), count: int | None = None) -> None:
-        """A box below the last one."""
+        """Adds a box below the last one."""
         name = f"{self.prefix} {self.row}"
         self.nodes.append(
             Node(name, title, tuple(lines), kind, self.row, self.column, 1, self.columns, count, lane=self.lane)
@@ -36,17 +36,17 @@ class _Column:
         self.last, self.row = name, self.row + 1
 
     def layer(self, shapes: Shapes, activation: str = "", before: str = "", after: str = "") -> None:
-        """A layer with parameters."""
+        """Adds a layer that has parameters."""
         self.add(f"{before}{layer_text(shapes, activation)}{after}", "layer", (), counted(shapes))
 
     def group(self, title: str, first: int) -> None:
-        """A frame around the boxes from one on."""
+        """Adds a frame around the boxes from number `first` to the last one."""
         self.groups.append(
             Group(f"{self.prefix} group {len(self.groups)}", title, tuple(n.name for n in self.nodes[first:]))
         )
 
     def fork(self, boxes: Sequence[tuple[str, str, Sequence[str], int | None]]) -> None:
-        """Boxes side by side, all from the last one: title, kind, lines and count."""
+        """Adds boxes side by side, with arrows from the last box. A box is its title, kind, lines and count."""
         above = self.last
         for i, (title, kind, lines, count) in enumerate(boxes):
             name = f"{self.prefix} fork {self.row} {i}"
@@ -59,7 +59,13 @@ class _Column:
 
 
 def networks(model: "Hierarchy", shapes: Shapes, level: str) -> Graph:
-    """The diagram: the encoder on the left, the decoder on the right, where the level has them."""
+    """The diagram of a level: its encoder on the left, its decoder on the right, if it has them.
+
+    Args:
+      model: the model.
+      shapes: the shapes of its parameters.
+      level: the name of the level.
+    """
     parts = []
     if level != model.level_names[-1]:
         parts.append(_encoder(model, shapes["encoder"], level))
@@ -85,7 +91,7 @@ def networks(model: "Hierarchy", shapes: Shapes, level: str) -> Graph:
 
 
 def _encoder(model: "Hierarchy", shapes: Shapes, level: str) -> _Column:
-    """The stages that lead to a level."""
+    """The encoder stages that lead to a level."""
     names = model.level_names
     top = level in ("prior", "y1")
     start = COARSEST if top else int(names[names.index(level) + 1])
@@ -154,7 +160,7 @@ def _decoder(model: "Hierarchy", shapes: Shapes, level: str, column: int) -> _Co
 
 
 def _predict(made: _Column, own: Shapes, decoder: Any, coarser: str, noise: float) -> None:
-    """Step 2: the coarser y, refined with the skip."""
+    """The first part of a decoder: it refines the coarser y with the skip."""
     noisy = f", in training with noise (α′ = {noise:g})" if noise else ""
     unet = own["predict_unet"]
     joined = unet["start"]["w"].shape[-2]
@@ -200,7 +206,7 @@ def _head(shapes: Shapes, title: str, where: str) -> tuple[str, str, Sequence[st
 
 
 def _end(own: Shapes, decoder: Any, name: str, which: str) -> tuple[str, str, Sequence[str], int]:
-    """What the first or last affine map gets: b, perhaps with a U-Net, and s."""
+    """The layers that give b and s of the first or the last affine map; b may have a U-Net."""
     shift, hidden, scale = (own[f"{name}_{part}"] for part in ("shift", "scale_hidden", "scale"))
     parts = [shift, hidden, scale]
     lines = [f"b: {layer_text(shift)}"]
@@ -212,7 +218,7 @@ def _end(own: Shapes, decoder: Any, name: str, which: str) -> tuple[str, str, Se
 
 
 def _widths(unet: Shapes) -> str:
-    """The widths of a decoder's U-Net, fine to coarse."""
+    """The widths of a U-Net of a decoder, fine to coarse."""
     depth = sum(name.startswith("down_") and name.endswith("_b") for name in unet)
     widths = [unet["start"]["w"].shape[-1], *(unet[f"down_{i}_b"]["w"].shape[-1] for i in range(depth))]
     return ", ".join(map(str, widths))

@@ -1,7 +1,7 @@
-"""The noise that y's get in training: its scale, its draws and where it goes (Section 5).
+"""The noise of the features y in training: its scale and its draws (Eq. 6).
 
-Every level but the finest is perturbed twice, independently: once as input of its own flow, once as input of the
-next finer decoder. A draw belongs to a sample alone, so cutting a batch over devices changes nothing.
+Every level except the finest gets two independent noises: one as input of its own flow, one as input of the next
+finer decoder. Each sample has its own draws, so dividing a batch over devices changes nothing.
 """
 
 from typing import TYPE_CHECKING
@@ -19,20 +19,21 @@ USES = ("flow", "decoder")
 
 
 def draw(model: "Hierarchy", keys: Key[Array, " b"]) -> Noise:
-    """Standard normal draws for every noisy level, from one key a sample.
+    """Draws standard normal noise for every noisy level, from one key per sample.
 
     Args:
+      model: the model.
       keys: (b,) typed keys.
 
     Returns:
-      {"flow": {level: eps}, "decoder": {level: eps}}, eps of y's shape (b, ...).
+      {"flow": {level: eps}, "decoder": {level: eps}}; eps has the shape of y, (b, ...).
     """
 
     leaves = [(use, n, model.level(n)) for use in USES for n in model.noisy_names]
     ends = np.cumsum([level.dims for _, _, level in leaves])
 
     def one(key: Key[Array, ""]) -> Noise:
-        # One draw cut into levels: a draw a level would be a dozen generators in every program.
+        # One draw is divided into levels. With one draw per level, every program would contain a dozen generators.
         parts = jnp.split(jax.random.normal(key, (int(ends[-1]),), jnp.float32), ends[:-1])
         drawn: Noise = {use: {} for use in USES}
         for (use, n, level), part in zip(leaves, parts, strict=True):
@@ -43,19 +44,26 @@ def draw(model: "Hierarchy", keys: Key[Array, " b"]) -> Noise:
 
 
 def zeros(model: "Hierarchy", batch: int) -> Noise:
-    """The noise that is none: same tree as `draw`, zeros."""
+    """No noise: the tree of `draw`, with zeros, for `batch` samples."""
     return {
         use: {n: jnp.zeros((batch, *model.level(n).shape), jnp.float32) for n in model.noisy_names} for use in USES
     }
 
 
 def sigma(y: Array, group: int) -> Float[Array, " b"]:
-    """sigma(y): mean over dims of the unbiased std over each statistics group, repeated for its samples.
+    """sigma(y): the unbiased std over each statistics group, averaged over all dimensions (docs/model.md, Eq. J).
 
-    The group is a run of `group` consecutive samples. Its gradient is 0 where a dim does not vary in a group.
+    The gradient is 0 for dimensions that do not vary within a group.
+
+    Args:
+      y: (b, ...).
+      group: the number of consecutive samples in a group.
+
+    Returns:
+      (b,), the same value for all samples of a group, in units of y.
 
     Raises:
-      ValueError: where the group does not divide the batch.
+      ValueError: `group` is below 2 or does not divide b.
     """
     batch = y.shape[0]
     if group < 2 or batch % group:
@@ -72,17 +80,17 @@ def sigma(y: Array, group: int) -> Float[Array, " b"]:
 def perturb(
     model: "Hierarchy", y: dict[str, Array], noise: Noise, sigmas: dict[str, Float[Array, ""]] | None = None
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-    """Noisy y's.
+    """Adds noise to y: y + alpha sigma(y) eps (Eq. 6).
 
     Args:
       model: the model.
-      y: by level.
+      y: by level, without noise.
       noise: from `draw`.
-      sigmas: sigma(y) of every noisy level, for all samples; None takes it over the statistics groups.
+      sigmas: sigma(y) of every noisy level, for all samples; None: it is computed over the statistics groups.
 
     Returns:
-      y as inputs of the flows (stop-gradiented, unless the model says otherwise), y as inputs of the decoders (not),
-      and sigma by noisy level.
+      The inputs of the flows by level, without gradients if `model.stop_gradient`; the inputs of the decoders by
+      level, with gradients; and sigma(y) by noisy level, (b,).
     """
     if sigmas is None:
         by_sample = {n: sigma(y[n], model.statistics_group) for n in model.noisy_names}

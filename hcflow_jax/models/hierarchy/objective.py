@@ -1,7 +1,7 @@
-"""The loss and the bound (Section 5): noise, entropies, stop-gradients, weights. The only place that knows bits.
+"""The loss and the bound on bits/dim (docs/model.md, Eq. K to N): noise, entropies, stop-gradients and weights.
 
-Every value is per sample. A level's L_R = -(log N(z_R; 0, std_R^2) + log_det + entropy) / ln 2 bits, times its
-weight; the finest level's log_det gains log 4 a dim, since its y is 4 * image.
+All values are per sample. The loss of a level is L_R = -(log N(z_R; 0, std_R^2) + log_det + entropy) / ln 2 bits,
+times the weight of the level. The finest level adds log 4 per dimension to log_det, because its y is 4 * image.
 """
 
 import math
@@ -26,14 +26,14 @@ PerSample = Float[Array, " b"]
 
 @struct.dataclass
 class Part:
-    """One level's share, each (b,).
+    """The terms of one level; all are (b,), except z.
 
     Attributes:
       log_prior: log N(z; 0, std^2 I), nats.
-      log_det: the log-determinant of the flow alone, nats.
+      log_det: the log-determinant of the flow, nats.
       entropy: the entropy of the noise on the flow's input, nats; 0 at the finest level.
-      scale: log 4 a dim at the finest level, else 0; nats.
-      z: latents of the noisy y.
+      scale: log 4 per dimension at the finest level, nats; 0 at the others.
+      z: the latents of the noisy y, (b, ...).
       sigma: sigma(y) of the sample's statistics group; 0 at the finest level.
     """
 
@@ -46,16 +46,16 @@ class Part:
 
     @property
     def bits(self) -> PerSample:
-        """-(log_prior + log_det + entropy + scale), bits."""
+        """-(log_prior + log_det + entropy + scale) / ln 2, (b,), bits (docs/model.md, Eq. L)."""
         return -(self.log_prior + self.log_det + self.entropy + self.scale) / math.log(2)
 
 
 @struct.dataclass
 class Objective(base.Objective):
-    """What `objective` gives for each image.
+    """The result of `objective` for each image.
 
     Attributes:
-      parts: what the loss and the bound are made of, by level.
+      parts: the terms of the loss and of the bound, by level.
     """
 
     parts: dict[str, Part]
@@ -68,21 +68,24 @@ def objective(
     noise: Noise,
     sigmas: dict[str, Float[Array, ""]] | None = None,
 ) -> Objective:
-    """Loss and bound of images, with the given noise.
+    """Loss and bound of images, with the given noise (docs/model.md, Eq. M and N).
 
-    The flows' inputs are stop-gradiented, their conditioning is not: the encoder learns through the decoders. It
-    learns through the flows too where `model.stop_gradient` is False, and from the entropies where `model.loss` is
-    "bound".
+    The inputs of the flows pass no gradients to the encoder, but their conditioning does: the encoder learns through
+    the decoders. If `model.stop_gradient` is False, it also learns through the inputs of the flows. If `model.loss`
+    is "bound", it also learns from the entropies.
 
     Args:
       model: the model.
       params: raw or prepared.
       x: dequantised images, about [-0.5, 0.5].
-      noise: from `draw_noise`, or any of its shape.
-      sigmas: sigma(y) of every noisy level, in place of that of the images' own statistics groups.
+      noise: from `draw_noise`, or other values of the same shapes.
+      sigmas: sigma(y) of every noisy level, instead of that of the images' own statistics groups.
+
+    Returns:
+      The loss, bits; the bound, bits/dim; and their terms.
 
     Raises:
-      ValueError: where the batch is no multiple of the statistics group, or x has another resolution.
+      ValueError: the batch is not a multiple of the statistics group, or x has another resolution.
     """
     params = model.prepare(params)
     y = model.features(params, x)
@@ -116,18 +119,21 @@ def objective(
 
 
 def log_normal(z: Array, std: float) -> PerSample:
-    """log N(z; 0, std^2 I) over all dims, (b,), nats."""
+    """log N(z; 0, std^2 I), summed over all dimensions, (b,), nats."""
     square = jnp.sum(jnp.square(z / std), tuple(range(1, z.ndim)))
     return -0.5 * square - math.prod(z.shape[1:]) * (0.5 * math.log(2 * math.pi) + math.log(std))
 
 
 def noise_entropy(level: Level, sigma: PerSample, learns: bool = False) -> PerSample:
-    """Entropy of N(0, (alpha sigma)^2) in all dims, (b,), nats; 0 where alpha is 0.
+    """The entropy of the noise on a flow's input, N(0, (alpha sigma)^2) in all dimensions (docs/model.md, Eq. K).
 
     Args:
-      level: the level.
-      sigma: sigma(y) of each sample's group.
-      learns: whether sigma gets a gradient; it is 0 where sigma is 0.
+      level: the level; alpha is its `flow_noise`.
+      sigma: sigma(y) of each sample's group, (b,).
+      learns: whether sigma gets a gradient. The gradient is 0 where sigma is 0.
+
+    Returns:
+      (b,), nats; 0 if alpha is 0.
     """
     if level.flow_noise == 0:
         return jnp.zeros_like(sigma)

@@ -1,4 +1,4 @@
-"""The hierarchy described: its overview (the paper's Figure 2), and by `flow` and `networks` its insides."""
+"""The description of a hierarchy: the diagrams of the model (the paper's Figure 2), its flows and its networks."""
 
 import math
 import textwrap
@@ -14,19 +14,29 @@ from hcflow_jax.models.outline import Outline, counted, latent_lines, sized
 from hcflow_jax.nets.coupling_nets import ConvConditioner, UNetConditioner
 from hcflow_jax.nets.encoder import BASE
 
-_WRAP = 36  # characters of a line in a flow's box
+_WRAP = 36  # the number of characters in a line of a flow's box
 NOISE = "In training, y gets noise: α for its flow, α′ for the next finer decoder, in units of σ(y)."
 STOPPED = "No gradient passes from a flow into its y: the encoder learns through the conditions alone."
 FREE = "Given all y, the levels do not depend on one another: training computes them side by side."
 
 
 class HierarchyOutline(Outline):
-    """Columns: the encoder, y, the decoder, the flows, z. Rows: the levels, fine to coarse."""
+    """The outline of a hierarchy.
+
+    The columns of the overview are the encoder, y, the decoder, the flows and z. Its rows are the levels, fine to
+    coarse.
+
+    Attributes:
+      model: the model.
+    """
 
     model: Hierarchy
 
     def level_of(self, path: tuple[str, ...]) -> str:
-        """The level; of an encoder stage the one that it leads to, empty for those that lead to y_top."""
+        """The level that a parameter belongs to; "" if none.
+
+        An encoder stage belongs to the level that it leads to. The stages that lead to y_top belong to none.
+        """
         if path[0] != "encoder":
             return super().level_of(path)
         half = int(path[1].removeprefix("from_")) // 2
@@ -34,7 +44,7 @@ class HierarchyOutline(Outline):
         return found[-1] if found else ""
 
     def overview(self) -> Graph:
-        """Image, encoder, y and z of each level, the flows between them and the decoders that condition them."""
+        """The diagram of the whole model: image, encoder, y, flows, z, and the decoders that condition the flows."""
         names = self.model.level_names[:1:-1]  # the resolutions, fine to coarse
         nodes, arrows = [self._image()], [Arrow("image", f"y_{names[0]}", "encode")]
         for i, name in enumerate(names):
@@ -61,7 +71,7 @@ class HierarchyOutline(Outline):
         )
 
     def _level(self, level: Level, row: int) -> list[Node]:
-        """y, flow and z."""
+        """The boxes of y, flow and z of a level."""
         symbol, spatial = _symbol(level.name), len(level.shape) > 1
         noisy = level.flow_noise or level.decoder_noise
         noise = (f"α = {level.flow_noise:g}, α′ = {level.decoder_noise:g}" if noisy else "no noise",)
@@ -111,7 +121,12 @@ class HierarchyOutline(Outline):
         return names[names.index(name) - 1]
 
     def _encoder(self, names: tuple[str, ...], row: int) -> Node:
-        """The stages from a level on to the next one, or from the coarsest to y_top."""
+        """The box of the encoder stages from a level to the next coarser one, or from the coarsest to y_top.
+
+        Args:
+          names: the level, and the next coarser one if there is one.
+          row: the row of the box.
+        """
         size, end = int(names[0]), int(names[1]) if names[1:] else 1
         widths, path, count = [], [size], 0
         while size > end:
@@ -124,7 +139,14 @@ class HierarchyOutline(Outline):
         return Node(f"encoder {names[0]}", "encoder", lines, "encoder", row, 0, parameters=count)
 
     def _with_top(self, nodes: list[Node], arrows: list[Arrow], coarsest: str, row: int) -> Graph:
-        """The style vector, the base and the 1x1 levels, from a row on."""
+        """The diagram, after adding the style network, the base and the 1x1 levels.
+
+        Args:
+          nodes: the boxes so far.
+          arrows: the arrows so far.
+          coarsest: the coarsest level above 1x1.
+          row: the first free row.
+        """
         model, shapes = self.model, self.shapes
         prior, y1 = model.level("prior"), model.level("y1")
         top = prior.dims + y1.dims
@@ -183,7 +205,7 @@ class HierarchyOutline(Outline):
         return (*([NOISE] if noisy else []), *([STOPPED] if self.model.stop_gradient else []), FREE)
 
     def flow(self, level: str) -> Graph:
-        """The steps of a level's flow (Figure 3)."""
+        """The diagram of a level's flow: its steps (Figure 3)."""
         own = self.model.level(self.check_level(level))
         symbol = _symbol(level)
         noisy = ("in training with noise, " + f"α = {own.flow_noise:g}",) if own.flow_noise else ()
@@ -194,7 +216,7 @@ class HierarchyOutline(Outline):
         return flow_graph(title, own.flow, shapes, (y, z), self._given(own), own.shape, conditioner_lines)
 
     def _given(self, level: Level) -> dict[str | None, Node]:
-        """What conditions a level's flow, by part."""
+        """The boxes of the conditioning of a level's flow, by part."""
         decoder: Any = level.decoder
         if decoder is None:
             return {}
@@ -209,12 +231,12 @@ class HierarchyOutline(Outline):
         return {**ends, "steps": steps}
 
     def networks(self, level: str) -> Graph:
-        """The encoder and the decoder of a level (Figure 12)."""
+        """The diagram of the encoder and the decoder of a level (Figure 12)."""
         return networks_graph.networks(self.model, self.shapes, self.check_level(level))
 
 
 def conditioner_lines(net: ConvConditioner | UNetConditioner) -> tuple[str, ...]:
-    """What a coupling's network is."""
+    """Describes the network of a coupling in lines of text."""
     if isinstance(net, ConvConditioner):
         return ("s, b = network(√2 visible,", "condition)", f"plain, width {net.hidden}")
     scale = f"{2**net.halvings}× smaller at each"
@@ -222,7 +244,7 @@ def conditioner_lines(net: ConvConditioner | UNetConditioner) -> tuple[str, ...]
 
 
 def _widths(net: UNetConditioner) -> str:
-    """The widths of a U-Net, fine to coarse."""
+    """The widths of the U-Net of a coupling, fine to coarse."""
     return ", ".join(str(math.floor(net.hidden * net.growth**i)) for i in range(net.scales + 1))
 
 
@@ -238,7 +260,12 @@ def _symbol(name: str) -> str:
 
 
 def _without(masked: tuple[int, int], top: int) -> str:
-    """The channels of y_top that are left, in words."""
+    """Text that says which channels of y_top are masked; "" if none.
+
+    Args:
+      masked: the masked channels, [a, b).
+      top: the number of channels of y_top.
+    """
     first, end = max(0, masked[0]), min(top, masked[1])
     if first >= end:
         return ""

@@ -1,4 +1,4 @@
-"""The fields of the hierarchy: its levels (a row of Tables 2 and 3 each), the 1x1 top, and its rate groups."""
+"""The fields of a hierarchy's config: its levels (each a row of Tables 2 and 3), the 1x1 top, and the rate groups."""
 
 from typing import Any
 
@@ -39,7 +39,13 @@ ROW: Tree = {
 
 
 def _part(own: Tree, *, steps: int, hidden: int) -> Tree:
-    """The fields of y_prior or y_1."""
+    """The fields of y_prior or y_1.
+
+    Args:
+      own: the fields that only this part has.
+      steps: the default number of flow steps.
+      hidden: the default width of the coupling networks.
+    """
     return {
         **own,
         "steps": Field(steps, "flow steps", rule=COUNT),
@@ -87,7 +93,7 @@ FIELDS: Tree = {
     ),
 }
 
-# Table 2's "Learning rate" and its decay.
+# Learning rates and decay factors of Table 2.
 RATES = {"encoder": Rate(5e-4, 0.92), "decoder": Rate(2e-3, 0.95), "flows": Rate(5e-3, 0.95)}
 
 DEFAULTS: dict[str, Any] = {}
@@ -103,22 +109,22 @@ def level(
     decoder: int,
     **overrides: Any,
 ) -> ConfigDict:
-    """One level of the hierarchy: a row of Tables 2 and 3.
+    """The fields of one level of the hierarchy: a row of Tables 2 and 3.
 
     Args:
-      channels: c, channels of y_R (3 at the finest level: the image).
-      steps: coupling splits, nearest the data first: "channel", "checker2", "checker4" or "checker8".
-      hidden: h, width of the coupling networks; even.
-      condition: e, width of what the couplings are conditioned on.
-      encoder: width of the encoder stages that start at this resolution.
-      decoder: d, width of the decoder that conditions this level.
-      **overrides: any other field of `ROW`.
+      channels: c, the number of channels of y_R (3 at the finest level, where y_R is the image).
+      steps: the split of each coupling, in `forward` order: "channel", "checker2", "checker4" or "checker8".
+      hidden: h, the width of the coupling networks; even.
+      condition: e, the number of channels of the couplings' conditioning.
+      encoder: the width of the encoder stages that start at this resolution.
+      decoder: d, the width of the decoder that conditions this level.
+      **overrides: any other fields of `ROW`.
 
     Returns:
-      The level's fields, locked.
+      The fields of the level, locked.
 
     Raises:
-      ConfigError: for a misspelt override.
+      ConfigError: an override is not a field of `ROW`.
     """
     required = dict(
         channels=channels,

@@ -1,4 +1,4 @@
-"""The 1x1 vector by itself: between its latents and y_top = [y_prior | y_1], without any of the levels above."""
+"""Maps between the 1x1 vector y_top = [y_prior | y_1] and its latents. The other levels are not needed."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,8 @@ def to_features(model: "Hierarchy", params: Params, z: ByLevel) -> ByLevel:
 
     Args:
       model: the model.
-      params: prepared, or not.
-      z: latents of the two (others are not looked at), (b, dims) each.
+      params: raw or prepared.
+      z: the latents of "prior" and "y1", (b, dims) each; other levels are not used.
     """
     prior, y1 = (model.level(n).flow for n in TOP)
     y_prior, _ = prior.inverse(params["flows"]["prior"], z["prior"])
@@ -27,7 +27,7 @@ def to_features(model: "Hierarchy", params: Params, z: ByLevel) -> ByLevel:
 
 
 def to_latents(model: "Hierarchy", params: Params, y: ByLevel) -> ByLevel:
-    """Latents of "prior" and "y1" from their y: the inverse of `to_features`."""
+    """The latents of "prior" and "y1" from their y: the inverse of `to_features`."""
     prior, y1 = (model.level(n).flow for n in TOP)
     z_prior, _ = prior.forward(params["flows"]["prior"], y["prior"])
     z_1, _ = y1.forward(params["flows"]["y1"], y["y1"], _condition(model, params, y["prior"]))
@@ -35,6 +35,6 @@ def to_latents(model: "Hierarchy", params: Params, y: ByLevel) -> ByLevel:
 
 
 def _condition(model: "Hierarchy", params: Params, y_prior: Float[Array, "b p"]) -> Array:
-    """What the flow over y_1 is conditioned on."""
+    """The conditioning of the flow over y_1."""
     decoder: Any = model.level("y1").decoder
     return decoder.apply({"params": params["decoder"]["y1"]}, y_prior)

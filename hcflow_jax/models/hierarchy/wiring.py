@@ -1,4 +1,4 @@
-"""How the levels of the hierarchy hang together: features from the encoder, conditioning from the coarser levels."""
+"""How the levels of the hierarchy are connected: features from the encoder, conditioning from the coarser levels."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,17 @@ if TYPE_CHECKING:
     from hcflow_jax.models.hierarchy.model import Hierarchy
 
 Run = Callable[..., Any]  # (network, path of its parameters, *inputs) -> its output
-Visit = Callable[[Level, Any], tuple[Array, Array]]
+Visit = Callable[[Level, Any], tuple[Array, Array]]  # (level, cond) -> its y, and its y for the next decoder
 
 
 def features(model: "Hierarchy", run: Run, x: Array) -> ByLevel:
-    """y by level, coarse to fine, float32, of images x (b, R, R, 3): the encoder's, and 4 * x."""
+    """y by level, coarse to fine, float32: the outputs of the encoder, and 4 * x.
+
+    Args:
+      model: the model.
+      run: applies a network.
+      x: images, (b, R, R, 3).
+    """
     finest = IMAGE_SCALE * x.astype(jnp.float32)
     targets, top = run(model.encoder, ("encoder",), finest)
     split = model.level("prior").dims
@@ -29,17 +35,17 @@ def features(model: "Hierarchy", run: Run, x: Array) -> ByLevel:
 
 
 def walk(model: "Hierarchy", run: Run, visit: Visit, levels: tuple[Level, ...], state: State) -> State:
-    """Coarse to fine: each level's conditioning, from what `visit` gave for the levels before it.
+    """Visits levels from coarse to fine, each with its conditioning, which comes from the levels before it.
 
     Args:
       model: the model.
       run: applies a network.
-      visit: (level, cond) -> the level's y, clean and as the next decoder sees it.
-      levels: a run of the levels.
-      state: what the levels before them left; {} at the first.
+      visit: (level, cond) -> y of the level without noise, and y as the input of the next decoder.
+      levels: consecutive levels.
+      state: the state after the levels before them; {} at the first level.
 
     Returns:
-      What the levels after them need.
+      The state after the levels.
     """
     for level in levels:
         cond, state = condition(model, run, level, state)
@@ -54,7 +60,14 @@ def walk(model: "Hierarchy", run: Run, visit: Visit, levels: tuple[Level, ...], 
 
 
 def condition(model: "Hierarchy", run: Run, level: Level, state: State) -> tuple[Any, State]:
-    """A level's conditioning, and the state with what its decoder hands on."""
+    """The conditioning of a level's flow, and the new state, which includes the skip of the level's decoder.
+
+    Args:
+      model: the model.
+      run: applies a network.
+      level: the level.
+      state: the state after the levels before it.
+    """
     if level.decoder is None:
         return None, state
     if level.name == "y1":
@@ -68,7 +81,7 @@ def condition(model: "Hierarchy", run: Run, level: Level, state: State) -> tuple
 
 
 def runner(params: Params) -> Run:
-    """Applies a network with its part of the parameters."""
+    """A function that applies a network with its part of the parameters."""
 
     def run(module: nn.Module, path: tuple[str, ...], *inputs: Any) -> Any:
         own = params

@@ -1,0 +1,154 @@
+"""`--mode=check`: says what a run would be, and finds what would end it, without training or writing anything."""
+
+import hashlib
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from hcflow_jax import checkpoint, data, devices, likelihood, models, paths, settings
+from hcflow_jax.checkpoint.files import CHECKPOINTS
+from hcflow_jax.config import ConfigError, check_paths, flat
+from hcflow_jax.data import pipeline
+from hcflow_jax.evaluation import measure
+from hcflow_jax.models import ImageModel
+from hcflow_jax.training import initialise, resumption, sharding, state
+from hcflow_jax.training.groups import count_by_group
+from hcflow_jax.training.metrics import say
+from hcflow_jax.training.optimizer import Optimizer
+from hcflow_jax.training.schedule import schedule
+from hcflow_jax.training.step import sample_keys
+from hcflow_jax.training.trace import Trace
+
+_GIGA = 1e9
+_LARGEST = 1 << 16  # devices
+
+
+@settings.own()
+def check(
+    config: ConfigDict,
+    path: str | Path,
+    *,
+    profile: tuple[int, int] | None = None,
+    allow_config_change: bool = False,
+) -> None:
+    """Prints the resolved config, the model, the images, the memory and the workdir of a run.
+
+    It does what a run does before its first step, in the same order, except compiling: so it raises the same errors.
+
+    Args:
+      config, path, profile, allow_config_change: as in `loop.train`.
+
+    Raises:
+      ConfigError, CheckpointError, DataError, InputError: as in `loop.train`.
+    """
+    check_paths(config)
+    for name, value in flat(config).items():
+        say(f"config.{name} = {value!r}")
+    devices.start()
+    model = models.build(config)
+    _say_model(model)
+    mesh = sharding.make_mesh(config, model.batch_unit)
+    optimizer = Optimizer.of(model, config)
+    images, held_out = data.open_source(config, "train"), data.open_source(config, "eval")
+    for split, source in (("training", images), ("held-out", held_out)):
+        first = hashlib.sha256(source[0].tobytes()).hexdigest()[:16]
+        say(f"{split} images: {len(source):,} of {source.name}, the first with digest {first}")
+    _check_measuring(config)
+    start = _say_workdir(config, path, images, allow_config_change)
+    pipeline.init_images(config, images)
+    plan = schedule(config, len(images), 0, model.frozen_group)
+    plan.numbers()
+    Trace(profile, Path(path), start=start, num_steps=config.train.num_steps)
+    _say_length(config, model, len(images), start)
+    _say_memory(config, model, optimizer, config.train.batch_size // config.train.accumulate // mesh.size)
+    say("nothing in this config would be refused on this machine")
+
+
+def _say_model(model: ImageModel) -> None:
+    counts = count_by_group(model.shapes(), model.rate_groups)
+    by_group = ", ".join(f"{group} {count:,}" for group, count in counts.items())
+    say(f"parameters: {sum(counts.values()):,} ({by_group})")
+    shapes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in model.latent_shapes.items())
+    say(f"latents, coarse to fine: {shapes}")
+
+
+def _check_measuring(config: ConfigDict) -> None:
+    """Finds unknown metrics; and weights that are missing, if the run measures while it trains."""
+    names, _, extractor = measure.wanted(config)
+    if config.train.measure_every > 0 and any(name != "bits" for name in names):
+        extractor()
+
+
+def _say_workdir(config: ConfigDict, path: str | Path, images: data.Source, allow: bool) -> int:
+    """Says whether the run would begin, resume, or start from other weights. Returns the finished steps."""
+    directory = paths.local(path, "--workdir").absolute()
+    there = next(parent for parent in (directory, *directory.parents) if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"--workdir={path} cannot be written ({there} is no folder that you may write): name another"
+        )
+    if (directory / CHECKPOINTS).is_dir() and any((directory / CHECKPOINTS).iterdir()):
+        found = checkpoint.load(directory)
+        resumption.check(found.config, config, allow)
+        resumption.check_images(found.metadata.get("data"), images, config.data)
+        say(f"workdir: {directory} has step {found.step}, and the run would resume there")
+        for change in resumption.changes(found.config, config):
+            say(f"  a field changed since it was saved: {change}")
+        return found.step
+    if config.train.init_from:
+        found = initialise.find(config)
+        say(f"workdir: {directory} has no checkpoint; the run would start from {config.train.init_from}")
+    else:
+        say(f"workdir: {directory} has no checkpoint; the run would start with fresh parameters")
+    return 0
+
+
+def _say_length(config: ConfigDict, model: ImageModel, count: int, start: int) -> None:
+    train = config.train
+    steps, shared = max(0, train.num_steps - start), math.gcd(train.batch_size, config.eval.batch_size)
+    fits = [n for n in range(1, min(shared, _LARGEST) + 1) if shared % (n * model.batch_unit) == 0]
+    seen = steps * train.batch_size
+    say(f"steps: {steps:,} of {train.batch_size} images, which see each training image {seen / count:.1f} times")
+    say(f"devices: these batches can be split over {', '.join(map(str, fits))}; here {jax.device_count()}")
+
+
+def _say_memory(config: ConfigDict, model: ImageModel, optimizer: Optimizer, share: int) -> None:
+    kept = jax.eval_shape(lambda params: state.create(params, optimizer), optimizer.shapes)
+    fixed = (_size(kept) + _size(optimizer.shapes)) / _GIGA
+    most = _size(activations(config, share)) / _GIGA
+    say(f"memory on each device: {fixed:.2f} GB for parameters, EMA, optimizer and gradients")
+    say(f"  at most {most:.1f} GB for the activations of {share} images; the compiled program needs less")
+
+
+def activations(config: ConfigDict, count: int) -> Any:
+    """The arrays that the backward pass of `count` images keeps, in the arithmetic of a GPU; nothing is computed.
+
+    Returns:
+      A tree of `jax.ShapeDtypeStruct`.
+    """
+    config = config.copy_and_resolve_references()
+    if "preset" in config.execution and config.execution.preset == "auto":
+        with config.unlocked():
+            config.execution.preset = "gpu"
+    model = models.build(config)
+    keys = jax.eval_shape(lambda: sample_keys(jax.random.key(0), count))
+    images = jax.ShapeDtypeStruct((count, *model.image_shape), jnp.uint8)
+
+    def backward(params: Any, images: Any, keys: Any) -> Callable[..., Any]:
+        loss = lambda params: jnp.mean(likelihood.objective(model, params, images, keys, config.data).loss)  # noqa: E731
+        return jax.vjp(loss, params)[1]
+
+    return jax.eval_shape(backward, model.shapes(), images, keys)
+
+
+def _size(tree: Any) -> int:
+    """Bytes of the arrays of a tree."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)]
+    return sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in leaves)

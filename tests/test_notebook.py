@@ -1,11 +1,14 @@
-"""The notebook runs from its first cell to its last, with a small model in place of the bundled one."""
+"""The notebooks run from their first cell to their last, with a small model in place of the bundled one."""
 
 from pathlib import Path
+from typing import Any
 
 import api_model
 import nbformat
 import pytest
 from nbclient import NotebookClient
+
+from hcflow_jax import checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "colabs" / "quickstart.ipynb"
@@ -34,3 +37,49 @@ def test_the_quickstart_runs_from_top_to_bottom(tmp_path, monkeypatch):
     assert "images of 16 pixels, levels prior, y1, 8, 16" in outputs[1]
     assert "changed 8-bit values: 0 of 6144" in outputs[3]
     assert all("image/png" in shown for shown in outputs[2:])
+
+
+def run(name: str, folder: Path, weights: Path, smaller: dict[str, str]) -> list[Any]:
+    """Runs a notebook of `colabs/` with a model of the test; returns its code cells.
+
+    The cell that installs the package is left out: it has tests of its own.
+
+    Args:
+      name: of the notebook.
+      folder: where it runs.
+      weights: the model that is found as the bundled one.
+      smaller: code in the notebook, once, and what takes its place.
+    """
+    notebook = nbformat.read(ROOT / "colabs" / f"{name}.ipynb", as_version=4)
+    install, *code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    install.source = SMALL.format(path=str(weights))
+    for old, new in smaller.items():
+        (cell,) = [cell for cell in code if old in cell.source]
+        cell.source = cell.source.replace(old, new)
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+    return code
+
+
+def printed(cell: Any) -> str:
+    return "".join(output.text for output in cell.outputs if output.output_type == "stream")
+
+
+def test_the_figures_are_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    config = api_model.config().copy_and_resolve_references()
+    with config.unlocked():
+        config.data.update(dict(path=str(tmp_path / "drawn"), train_images=1000, eval_images=64))
+    weights = tmp_path / "small.safetensors"
+    checkpoint.save_file(weights, api_model.params(), config, {"step": 7})
+    folder = tmp_path / "colabs"
+    folder.mkdir()
+    (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
+    code = run("reproduce_figures", folder, weights, {"TRAINING_IMAGES = 5000": "TRAINING_IMAGES = 50"})
+    said = "".join(map(printed, code))
+    assert "error: " not in said
+    figures = ("1", "2", "3", "4", "5", "6", "7", "7_bits", "9", "12")
+    made = {f"figure_{figure}.png" for figure in figures} | {"interpolate.png", "walk.png", "mix.png"}
+    assert {path.name for path in (folder / "figures").glob("*.png")} == made
+    assert sum(str(cell.outputs).count("'image/png'") for cell in code) == len(made)
+    assert "nearest of 50 training images" in said
+    assert "largest / smallest" in said and "model,image,level" in said

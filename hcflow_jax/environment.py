@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,6 +75,11 @@ def cannot_start(platforms: str, platform: str, error: BaseException) -> Environ
     """
     reason = " ".join(str(error).split()).split(" (set JAX_PLATFORMS", 1)[0].split(" (you may need", 1)[0][:200]
     reason = reason.rstrip(".") or "there is no such device"
+    if "gloo/transport" in reason:  # the CPUs of several processes connect by the names of their machines
+        return EnvironmentSettingError(
+            f"this machine cannot resolve its own name, {socket.gethostname()}, which the CPUs of several processes "
+            f"need: add the name to /etc/hosts ({reason})"
+        )
     if not platforms and not platform:
         hint = "JAX_PLATFORMS=cpu computes on the CPU"
         if "'cpu'" in reason:

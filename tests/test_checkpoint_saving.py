@@ -43,7 +43,7 @@ def test_a_save_that_fails_is_said_once_and_harms_no_other(tmp_path):
     checkpoints.wait()
     with full_disk():
         checkpoints.save(3, state(3), config())
-        with pytest.raises(CheckpointError, match=r"checkpoints/3 could not be saved: see to its disk") as error:
+        with pytest.raises(CheckpointError, match=r"checkpoints/3 could not be saved: check its disk") as error:
             checkpoints.wait()
     assert "\n" not in str(error.value)
     assert checkpoints.steps() == [1, 2] and checkpoint.load(tmp_path).step == 2

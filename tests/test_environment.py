@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,9 @@ def test_from_a_cache_that_cannot_be_written_programs_are_read(cache_settings, m
 # JAX
 
 
+GLOO = "Unable to initialize backend 'cpu': [enforce fail at external/gloo/gloo/transport/tcp/device.cc:99] rv == 0"
+
+
 @pytest.mark.situation("`JAX_PLATFORMS` or `JAX_PLATFORM_NAME` names a platform that does not exist here")
 @pytest.mark.parametrize(
     ("platforms", "platform", "error", "parts"),
@@ -120,6 +124,7 @@ def test_from_a_cache_that_cannot_be_written_programs_are_read(cache_settings, m
         ("cpuu", "", RuntimeError("unknown"), ("JAX_PLATFORMS=cpuu", "cpu, cuda and tpu")),
         ("", "gpu", RuntimeError("unknown"), ("JAX_PLATFORM_NAME=gpu", "hcflow_jax[cuda12]")),
         ("", "", RuntimeError("no driver"), ("no driver", "JAX_PLATFORMS=cpu")),
+        ("cpu", "", RuntimeError(GLOO), ("cannot resolve its own name", socket.gethostname(), "/etc/hosts")),
     ],
 )
 def test_a_backend_that_is_not_there(monkeypatch, platforms, platform, error, parts):

@@ -162,7 +162,7 @@ class Checkpoints:
 
     def _fail(self, step: int, error: Exception) -> None:
         self._failure = CheckpointError(
-            f"{self.root / str(step)} could not be saved: see to its disk; the steps before it are as they were "
+            f"{self.root / str(step)} could not be saved: check its disk; earlier steps are unchanged "
             f"({paths.own_names(reason(error))})"
         )
         self._failure.__cause__ = error

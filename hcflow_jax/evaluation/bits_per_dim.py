@@ -1,4 +1,4 @@
-"""The held-out bound: bits per dimension of the image under the noisy model, with the entropies (Section 5).
+"""The held-out bound: bits per dimension of the image under the noisy model, with entropies (docs/model.md, Eq. M).
 
 The bound is an upper bound on the negative log-likelihood. It is estimated with draws of the noise. The noise of an
 image depends only on the seed, the draw and the index of the image. So the estimate does not depend on the batch size

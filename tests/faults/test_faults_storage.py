@@ -54,7 +54,7 @@ def test_a_disk_that_is_full_for_a_while(untouched, folder):
     status, _, err = runs.finish(workdir, "disk full", 4, "num_steps=8")
     assert status == 0, err
     said = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert len(said) == 1 and f"{workdir}/checkpoints/4 could not be saved: see to its disk" in said[0]
+    assert len(said) == 1 and f"{workdir}/checkpoints/4 could not be saved: check its disk" in said[0]
     assert "Traceback" not in err
     assert runs.steps(workdir) == [6, 8]
     runs.assert_same(workdir, untouched)

@@ -72,11 +72,17 @@ def _check_loss(config: ConfigDict) -> None:
     noisy |= {"top.prior": top.prior.flow_noise, "top.y1": top.y1.flow_noise}
     for name, alpha in noisy.items():
         exists = config.model.loss != "bound" or alpha > 0
-        need("model.loss", exists, f"be weighted where model.{name}.flow_noise is 0", config.model.loss)
+        need(
+            "model.loss",
+            exists,
+            f"be weighted if model.{name}.flow_noise is 0 (there is no bound)",
+            config.model.loss,
+        )
 
 
 def _check_top(top: ConfigDict) -> None:
-    need("model.top.prior.dims", 2 <= top.prior.dims <= top.dims - 2, "leave 2 dims a part", top.prior.dims)
+    fits = 2 <= top.prior.dims <= top.dims - 2
+    need("model.top.prior.dims", fits, f"be 2 to {top.dims - 2}, of model.top.dims={top.dims}", top.prior.dims)
     for name in ("style_masked", "base_masked"):
         a, b = tuple(top[name])
         need(f"model.top.{name}", 0 <= a <= b <= top.dims, f"be a range within {top.dims}", top[name])

@@ -78,10 +78,10 @@ FIELDS: Tree = {
     },
     "encoder_multiplier": Field(10.0, "m of the encoder's layers"),
     "decoder_multiplier": Field(10.0, "m of the decoder's own convolutions"),
-    "stop_gradient": Field(True, "the flows' inputs pass no gradient to the encoder (Section 5)"),
+    "stop_gradient": Field(True, "the flows' inputs pass no gradient to the encoder"),
     "loss": Field(
         "weighted",
-        "weighted: the levels' bits, each times its weight (Section 5). bound: the bound itself, in bits/dim of the "
+        "weighted: the levels' bits, each times its weight. bound: the bound itself, in bits/dim of the "
         "image without the bits of the data; the entropies of the noise then pass gradients",
         rule=one_of("weighted", "bound"),
     ),

@@ -25,7 +25,7 @@ CELL = first_cell(ROOT / "colabs" / "quickstart.ipynb")
 
 
 def test_all_notebooks_have_the_same_first_cell():
-    assert len(NOTEBOOKS) > 1
+    assert len(NOTEBOOKS) == 4
     assert {first_cell(path) for path in NOTEBOOKS} == {CELL}
 
 

@@ -102,7 +102,7 @@ def test_it_installs_from_a_clone_into_a_new_environment(tmp_path):
         subprocess.run([*git, *command], check=True)
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
     python = tmp_path / "env" / "bin" / "python"
-    cell = CELL.replace('REPOSITORY = ".."', f'REPOSITORY = "git+file://{clone}"')
+    cell = CELL.replace('REPOSITORY = ".."', f'REPOSITORY = "git+file://localhost{clone}"')
     then = (
         "\nimport hcflow_jax\nprint(hcflow_jax.__file__)\nfrom hcflow_jax import api\nprint(len(api.load().params))"
     )

@@ -26,9 +26,9 @@ def params() -> Any:
     return jax.tree.map(lambda a: np.asarray(a) + 0.05 * rng.standard_normal(a.shape).astype(np.float32), fresh)
 
 
-def save(path: Path) -> Path:
-    """Writes the model's weights file."""
-    checkpoint.save_file(path, params(), config(), {"step": 7})
+def save(path: Path, **about: Any) -> Path:
+    """Writes the model's weights file; `about` is stored in it, too."""
+    checkpoint.save_file(path, params(), config(), {"step": 7, **about})
     return path
 
 

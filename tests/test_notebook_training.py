@@ -53,7 +53,7 @@ def test_training_runs_stops_resumes_and_is_used(tmp_path, monkeypatch):
         return "".join(o.text for o in found[0].outputs if o.output_type == "stream")
 
     assert "500 images of 16 pixels" in printed("data.prepare")
-    stopped, resumed = printed("def train("), printed("train()  # continues")
+    stopped, resumed = printed("def train("), printed("train()")
     assert re.search(r"SIGINT: saved step 2\d; the same command resumes there", stopped)
     assert "step 30/60" in resumed and "step 10/60" not in resumed
     assert "changed 8-bit values: 0 of" in printed("api.held_out")

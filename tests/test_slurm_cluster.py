@@ -91,7 +91,7 @@ def test_a_requeued_and_killed_run_is_the_run_that_was_never_stopped(cluster, tm
         Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(images / f"{number:02}.png")
 
     run = Run(cluster, tmp_path / "stopped", images)
-    job = run.submit("--time=8", "--requeue")  # five minutes before the limit it is told to save
+    job = run.submit("--time=10", "--requeue")  # five minutes before the limit it is told to save
     cluster.until(lambda: cluster.job(job)["Restarts"] == "1", RUNNING)
     (step,) = re.findall(r"SIGTERM: saved step (\d+); the same command resumes there", run.log(job))
     cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=60")

@@ -10,7 +10,7 @@ from hcflow_jax.config import presets
 
 
 def get_config() -> ConfigDict:
-    """It is not trained yet. To start from the weights of another run: `--config.train.init_from=WORKDIR`."""
+    """Its training goes on: benchmarks/weights/README.md has the weights so far, and how to continue."""
     config = presets.config("portraits")
     config.model.levels = schema.levels(
         {

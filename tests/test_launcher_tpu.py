@@ -2,13 +2,14 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_launchers import ROOT, TPU, TRAINING, dry, launch
+from test_launchers import ROOT, TPU, TRAINING, dry, launch, words
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 STATES = "WAITING_FOR_RESOURCES\nPROVISIONING\nACTIVE\n"
@@ -137,6 +138,30 @@ def test_the_dry_run_waits_as_the_launcher_does():
     assert " || gcloud compute tpus queued-resources create hc" in lines[0] and "=v2-alpha-tpuv4" in lines[0]
     assert lines[1].startswith("until [ ") and lines[1].endswith(" = ACTIVE ]; do sleep 30; done")
     assert not any("create" in line for line in dry("tpu_pod.sh", "train", "--dry-run", *TPU, *TRAINING))
+
+
+def test_a_pod_is_filled_and_started():
+    lines = dry("tpu_pod.sh", "train", "--dry-run", *TPU, "--nfs=10.0.0.2:/runs", *TRAINING)
+    pack, copy, unpack, install, mount, start = words(lines)
+    tpu = ["gcloud", "compute", "tpus", "tpu-vm"]
+    assert pack[:3] == ["tar", "-C", str(ROOT)] and all((ROOT / name).exists() for name in pack[6:])
+    assert copy == [*tpu, "scp", pack[5], "hc:hcflow_jax.tar.gz", "--zone=us-west4-a", "--worker=all"]
+    for command in (unpack, install, mount, start):
+        assert command[:7] == [*tpu, "ssh", "hc", "--zone=us-west4-a"] and command[7] == "--worker=all"
+        inner = command[8].removeprefix("--command=")
+        subprocess.run(["bash", "-n"], input=inner, text=True, check=True)
+    assert "ensure_env tpu" in install[8] and "10.0.0.2:/runs /mnt/hcflow" in mount[8]
+    inner = start[8].removeprefix("--command=")
+    assert shlex.split(inner) == ["cd", "hcflow_jax", "&&", "bash", "launch/_worker.sh", "start", *TRAINING[1:]]
+
+
+def test_a_pod_that_is_there_is_used_and_given_back():
+    made, fetched = dry("tpu_pod.sh", "logs", "--dry-run", *TPU, "--out=here")
+    assert made == "mkdir -p here" and "--output-directory=here" in fetched and "--worker=all" in fetched
+    (stop,) = dry("tpu_pod.sh", "stop", "--dry-run", *TPU)
+    assert "launch/_worker.sh stop" in stop
+    (delete,) = dry("tpu_pod.sh", "delete", "--dry-run", *TPU, "--project=p")
+    assert "then gcloud compute tpus queued-resources delete hc --project=p --zone=us-west4-a --force;" in delete
 
 
 @pytest.mark.parametrize(

@@ -125,30 +125,27 @@ ensure_env() {
 
 # Playwright's own browser would be a download from elsewhere; the system's package is as good.
 ensure_browser() {
-  find_browser && return
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    say "installing chromium"
-    logged apt-get update
-    logged env DEBIAN_FRONTEND=noninteractive \
-      apt-get -o DPkg::Lock::Timeout=600 install -y --no-install-recommends chromium
-    find_browser && return
-  fi
+  from_debian find_browser chromium && return
   say "no browser: install chromium (on Debian: apt install chromium)"
   return 1
 }
 
-# SLURM's programs for a test: finds them, or installs Debian's where it may; its status is 1 without.
 ensure_slurm() {
-  find_slurm && return
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    say "installing slurm-wlm and munge"
-    logged apt-get update
-    logged env DEBIAN_FRONTEND=noninteractive \
-      apt-get -o DPkg::Lock::Timeout=600 install -y --no-install-recommends slurm-wlm munge
-    find_slurm && return
-  fi
+  from_debian find_slurm slurm-wlm munge && return
   say "no SLURM: install slurm-wlm and munge (on Debian: apt install slurm-wlm munge), and run as root"
   return 1
+}
+
+# from_debian FIND PACKAGE...: whether FIND succeeds, after installing the packages if need be and if this may.
+from_debian() {
+  local find="$1"
+  shift
+  "$find" && return
+  { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; } || return 1
+  say "installing $*"
+  logged apt-get update
+  logged env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y --no-install-recommends "$@"
+  "$find"
 }
 
 find_slurm() { PATH="$PATH:/usr/sbin" command -v slurmctld >/dev/null 2>&1 && PATH="$PATH:/usr/sbin" command -v munged >/dev/null 2>&1; }

@@ -124,6 +124,6 @@ def test_a_job_that_cannot_start_says_why_in_its_log(cluster, tmp_path):
     run = Run(cluster, tmp_path / "run", tmp_path / "empty")
     job = run.submit("--time=60", "--requeue")
     cluster.until(lambda: cluster.job(job)["JobState"] == "FAILED", RUNNING)
-    assert "error: data.path" in run.log(job) and cluster.job(job)["Restarts"] == "0"
+    assert f"error: {tmp_path}/empty: contains no picture" in run.log(job) and cluster.job(job)["Restarts"] == "0"
     with pytest.raises(subprocess.CalledProcessError):
         run.submit("--time=soon")

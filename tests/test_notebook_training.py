@@ -52,7 +52,7 @@ def test_training_runs_stops_resumes_and_is_used(tmp_path, monkeypatch):
         assert len(found) == 1, words
         return "".join(o.text for o in found[0].outputs if o.output_type == "stream")
 
-    assert "500 images of 16 pixels" in printed("data.prepare")
+    assert "500 images of 16 pixels" in printed("prepare.main")
     stopped, resumed = printed("def train("), printed("train()")
     assert re.search(r"SIGINT: saved step 2\d; the same command resumes there", stopped)
     assert "step 30/60" in resumed and "step 10/60" not in resumed

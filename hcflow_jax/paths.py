@@ -1,7 +1,7 @@
-"""Paths that users write: `~` is expanded, and paths that are not on this machine's file systems are refused.
+"""Paths that users write: `~` is expanded, and paths that cannot be used are refused.
 
-Every path that a command, a config or a function takes goes through `local`; nothing else expands `~`. From this
-package, the module imports only the errors.
+Every path that a command, a config or a function takes goes through `local` or, where buckets are allowed, through
+`place`; nothing else expands `~`. From this package, the module imports only the errors and `buckets`.
 """
 
 import atexit
@@ -12,6 +12,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from etils import epath
+
+from hcflow_jax import buckets
+from hcflow_jax.buckets import Place
 from hcflow_jax.errors import InputError
 
 Given = str | bytes | os.PathLike[str]
@@ -58,6 +62,31 @@ def local(given: Given, what: str = "") -> Path:
     if expanded == "~" or expanded.startswith("~/"):
         raise InputError(f"{named}: ~ means the home directory, which is unknown; write the full path, or set HOME")
     return Path(expanded)
+
+
+def place(given: Given | epath.Path, what: str = "", stores: tuple[str, ...] = ("gs",)) -> Place:
+    """Checks a path that a user wrote: on this machine as `local` does, or in a bucket.
+
+    Args:
+      given: the path, gs://BUCKET/NAME or s3://BUCKET/NAME for a bucket.
+      what: the option, field or argument, for the message.
+      stores: the schemes that are allowed.
+
+    Raises:
+      InputError: as in `local`; or the scheme is not allowed here.
+      MissingExtraError: the library for this store is not installed.
+    """
+    text = os.fspath(given) if isinstance(given, str | os.PathLike) else given
+    if not isinstance(text, str) or not buckets.is_remote(text):
+        return local(given, what)
+    scheme = buckets.scheme_of(text)
+    if scheme not in stores:
+        raise InputError(
+            f"{what} {text}".strip()
+            + f": {scheme}:// does not work here; "
+            + (f"use {' or '.join(f'{name}://' for name in stores)}, or a folder" if stores else "name a folder")
+        )
+    return buckets.parse(text, what)
 
 
 def file_name(text: str, most: int = 255) -> str:

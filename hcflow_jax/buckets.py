@@ -1,32 +1,42 @@
-"""Paths in buckets of object stores, gs://BUCKET/NAME and s3://BUCKET/NAME, through etils' `epath` and fsspec.
+"""Objects in buckets of object stores (gs://, s3://), through fsspec: listing, reading, writing, and their errors.
 
-An object is written completely or not at all, and has no folders: a folder is the common beginning of names.
+An object is written completely or not at all. There are no folders: a folder is the common beginning of names.
 """
 
 import base64
 import dataclasses
-import importlib
+import io
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from etils import epath
 
-from hcflow_jax.errors import InputError, MissingExtraError
+from hcflow_jax import files
+from hcflow_jax.errors import InputError
+from hcflow_jax.paths import Place, is_remote, scheme_of
 
-Place = Path | epath.Path  # a local path, or a path in a bucket
-
-EXTRAS = {"gs": "gcs", "s3": "s3"}  # scheme -> the extra that installs its library
-SCHEME = re.compile(r"(gs|s3)://")
-_PACKAGES = {"gs": "gcsfs", "s3": "s3fs"}
-_NAME = re.compile(r"(?:gs|s3)://([^/]+)(?:/(.*))?")
-_HELP = {
+_CREDENTIALS = {
     "gs": "`gcloud auth application-default login` or GOOGLE_APPLICATION_CREDENTIALS gives them",
-    "s3": "`aws configure` or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY give them",
+    "s3": "`aws configure`, or AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, gives them",
 }
+
+logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it prints a stack for each error that it also raises
+
+
+class StoreError(InputError, OSError):
+    """An object store refuses or does not answer. The message names the path and says what to do."""
+
+
+class OutageError(StoreError):
+    """An object store does not answer now. The same request may succeed later."""
+
+
+class MissingObjectError(StoreError, FileNotFoundError):
+    """There is no such bucket or object."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,67 +54,19 @@ class Entry:
     md5: str | None = None
 
 
-def is_remote(place: Any) -> bool:
-    """Whether a path is in a bucket. It takes texts and paths."""
-    return SCHEME.match(str(place)) is not None
-
-
-def scheme_of(place: Any) -> str:
-    """The scheme of a path in a bucket: "gs" or "s3"."""
-    return str(place).partition("://")[0]
-
-
-def parse(text: str, what: str = "") -> epath.Path:
-    """Reads a path in a bucket. It does not connect to the store.
-
-    Args:
-      text: gs://BUCKET/NAME or s3://BUCKET/NAME.
-      what: the option, field or argument, for the message.
-
-    Raises:
-      InputError: there is no name of a bucket, or the name has a character that a listing treats as a pattern.
-      MissingExtraError: the library for this store is not installed.
-    """
-    named = f"{what} {text}".strip()
-    match = _NAME.fullmatch(text)
-    if match is None or len(match[1]) < 3:
-        raise InputError(
-            f"{named}: write {scheme_of(text)}://BUCKET/NAME, with the bucket's name (3 or more letters)"
-        )
-    if re.search(r"[*?\[\]\x00-\x1f\x7f#]", text):
-        raise InputError(f"{named}: names with *, ?, [, ] or # do not work in buckets; use another name")
-    _require(scheme_of(text), named)
-    return epath.Path(re.sub(r"(?<!:)/+", "/", text).rstrip("/"))
-
-
-def _require(scheme: str, named: str) -> None:
-    try:
-        importlib.import_module(_PACKAGES[scheme])
-    except ImportError:
-        install = f"pip install 'hcflow_jax[{EXTRAS[scheme]}]'"
-        raise MissingExtraError(f"{named}: buckets need the package {_PACKAGES[scheme]}: {install}") from None
-    from fsspec.config import conf
-
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it prints a stack for errors that it also raises
-    # A listing that is kept does not have what other processes and TensorStore have written since.
-    for name in ("gcs", "gs", "s3"):
-        conf.setdefault(name, {})["use_listings_cache"] = False
-
-
-def files_of(place: epath.Path) -> Any:
+def files_of(remote: epath.Path) -> Any:
     """The fsspec file system of a path."""
     import fsspec
 
-    scheme = scheme_of(place)
-    # The same options as in epath, so that both share one connection.
-    return fsspec.filesystem("gcs", finalize_on_close=True) if scheme == "gs" else fsspec.filesystem(scheme)
+    # The options are those of epath, so that both share one connection.
+    return fsspec.filesystem("gcs", finalize_on_close=True) if scheme_of(remote) == "gs" else fsspec.filesystem("s3")
 
 
 def listing(folder: epath.Path) -> dict[str, Entry]:
     """All objects below a folder, at any depth: {name after the folder: what the store knows}.
 
     Raises:
-      InputError: the store does not answer, or refuses.
+      StoreError: the store refuses or does not answer.
     """
     with named_errors(folder):
         found = files_of(folder).find(str(folder), detail=True)
@@ -116,21 +78,49 @@ def _entry(about: dict[str, Any]) -> Entry:
     md5 = about.get("md5Hash")
     if md5:
         return Entry(about["size"], about.get("crc32c"), base64.b64decode(md5).hex())
-    etag = str(about.get("ETag", "")).strip('"')
-    return Entry(about["size"], about.get("crc32c"), etag if re.fullmatch("[0-9a-f]{32}", etag) else None)
+    tag = str(about.get("ETag", "")).strip('"')
+    return Entry(about["size"], about.get("crc32c"), tag if re.fullmatch("[0-9a-f]{32}", tag) else None)
+
+
+def read(remote: epath.Path) -> bytes:
+    """The content of an object.
+
+    Raises:
+      StoreError: there is no such object, or the store refuses or does not answer.
+    """
+    with named_errors(remote):
+        return files_of(remote).cat_file(str(remote))
+
+
+def write(where: Place, save: Callable[[BinaryIO], object]) -> None:
+    """Writes a file or an object, completely or not at all.
+
+    Args:
+      where: its path.
+      save: a function that writes the content to an open file.
+
+    Raises:
+      StoreError: the store refuses or does not answer.
+      OSError: the file cannot be written.
+    """
+    if isinstance(where, Path):
+        files.write(where, save)
+        return
+    content = io.BytesIO()
+    save(content)
+    with named_errors(where):
+        files_of(where).pipe_file(str(where), content.getvalue())
 
 
 def download(source: epath.Path, target: Path) -> None:
-    """Copies an object to a file, completely or not at all.
+    """Copies an object to a file, completely or not at all. Makes missing folders above it.
 
     Raises:
-      InputError: the object does not exist, or the store refuses or does not answer.
+      StoreError: there is no such object, or the store refuses or does not answer.
       OSError: the file cannot be written.
     """
-    from hcflow_jax.files import replacing
-
     target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as partial, named_errors(source):
+    with files.replacing(target) as partial, named_errors(source):
         files_of(source).get_file(str(source), str(partial))
 
 
@@ -138,43 +128,94 @@ def upload(source: Path, target: epath.Path) -> None:
     """Copies a file to an object, completely or not at all.
 
     Raises:
-      InputError: the store refuses or does not answer.
+      StoreError: the store refuses or does not answer.
+      OSError: the file cannot be read.
     """
-    with named_errors(target):
-        files_of(target).put_file(str(source), str(target))
+    write(target, lambda file: file.write(source.read_bytes()))
+
+
+def move(folder: Place, target: Place) -> None:
+    """Moves a folder. In a bucket it moves one object after the other.
+
+    Raises:
+      StoreError: the store refuses or does not answer.
+    """
+    if isinstance(folder, Path):
+        target.parent.mkdir(exist_ok=True)
+        folder.rename(target)
+        return
+    for name in listing(folder):
+        with named_errors(folder / name):
+            files_of(folder).mv(str(folder / name), str(target / name))
 
 
 @contextmanager
-def named_errors(place: Any) -> Iterator[None]:
-    """Turns the errors of a store into one `InputError` that names the path and says what to do."""
+def named_errors(remote: object) -> Iterator[None]:
+    """Turns the errors of a store's library into one `StoreError` that names the path and says what to do.
+
+    Raises:
+      MissingObjectError: there is no such bucket or object.
+      OutageError: the store does not answer.
+      StoreError: any other error.
+    """
     try:
         yield
     except InputError:
         raise
+    except FileNotFoundError as error:
+        raise MissingObjectError(f"{remote}: does not exist; check the bucket's name and the rest") from error
     except Exception as error:  # the libraries raise dozens of kinds
-        raise InputError(f"{place}: {reason(error, scheme_of(place))}") from error
+        kind = OutageError if is_outage(error) else StoreError
+        raise kind(f"{remote}: {reason(error, scheme_of(remote))}") from error
 
 
 def reason(error: BaseException, scheme: str = "gs") -> str:
-    """One line for an error of a store's library: what happened, and what to do."""
-    text = " ".join(str(error).split())
-    kind = type(error).__name__
-    status = getattr(error, "code", None)
-    if isinstance(error, FileNotFoundError):
-        return "does not exist; check the name of the bucket and the rest of the path"
-    if status in (401, "401") or "Credentials" in kind or "credentials" in text:
-        return f"no valid credentials for this store; {_HELP[scheme]}"
-    if isinstance(error, PermissionError) or status in (403, "403") or re.search("Forbidden|AccessDenied|403", text):
-        return "permission denied; let this account read and write objects of this bucket"
-    if _is_outage(error):
+    """One line about an error of a store's library: what is wrong, and what to do.
+
+    Args:
+      error: the error.
+      scheme: "gs" or "s3".
+    """
+    text, kind = " ".join(str(error).split()), type(error).__name__
+    code = str(getattr(error, "code", ""))
+    if code == "401" or "Credentials" in kind or "credentials" in text:
+        return f"there are no valid credentials for this store; {_CREDENTIALS.get(scheme, '')}"
+    if (
+        code == "403"
+        or isinstance(error, PermissionError)
+        or re.search("Forbidden|AccessDenied|PERMISSION_DENIED", text)
+    ):
+        return "permission denied; allow this account to read, write and list the objects of the bucket"
+    if code == "404" or "NotFound" in kind:
+        return "does not exist; check the bucket's name and the rest"
+    if is_outage(error):
         return f"the store does not answer ({text[:120] or kind}); try again later"
     return f"{kind}: {text[:200]}" if text else kind
 
 
-def _is_outage(error: BaseException) -> bool:
-    status = str(getattr(error, "code", ""))
+def is_outage(error: BaseException) -> bool:
+    """Whether an error of a store's library says that the store does not answer now."""
+    if isinstance(error, OutageError | TimeoutError | ConnectionError):
+        return True
     text = f"{type(error).__name__} {error}"
-    return (
-        status[:1] == "5"
-        or re.search(r"\b50[0-4]\b|Timeout|Connect|Proxy|Unavailable|Disconnected", text) is not None
-    )
+    words = r"\b(408|429|50[0-4])\b|Timeout|Connect|Proxy|Unavailable|UNAVAILABLE|Disconnected|DEADLINE"
+    return str(getattr(error, "code", ""))[:1] == "5" or re.search(words, text) is not None
+
+
+__all__ = [
+    "Entry",
+    "MissingObjectError",
+    "OutageError",
+    "StoreError",
+    "download",
+    "files_of",
+    "is_outage",
+    "is_remote",
+    "listing",
+    "move",
+    "named_errors",
+    "read",
+    "reason",
+    "upload",
+    "write",
+]

@@ -1,11 +1,12 @@
 """Paths that users write: `~` is expanded, and paths that cannot be used are refused.
 
 Every path that a command, a config or a function takes goes through `local` or, where buckets are allowed, through
-`place`; nothing else expands `~`. From this package, the module imports only the errors and `buckets`.
+`place`; nothing else expands `~`. From this package, the module imports only the errors.
 """
 
 import atexit
 import functools
+import importlib
 import os
 import re
 import shutil
@@ -14,11 +15,13 @@ from pathlib import Path
 
 from etils import epath
 
-from hcflow_jax import buckets
-from hcflow_jax.buckets import Place
-from hcflow_jax.errors import InputError
+from hcflow_jax.errors import InputError, MissingExtraError
 
 Given = str | bytes | os.PathLike[str]
+Place = Path | epath.Path  # a path on this machine, or in a bucket
+
+# What each kind of store needs: the package, and the extra that installs it.
+STORES = {"gs": ("gcsfs", "gcs"), "s3": ("s3fs", "s3")}
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//?)")
 # Orbax uses a path as a pattern for its files. TensorStore writes paths as UTF-8 in JSON, and reads \ as /.
@@ -76,17 +79,49 @@ def place(given: Given | epath.Path, what: str = "", stores: tuple[str, ...] = (
       InputError: as in `local`; or the scheme is not allowed here.
       MissingExtraError: the library for this store is not installed.
     """
-    text = os.fspath(given) if isinstance(given, str | os.PathLike) else given
-    if not isinstance(text, str) or not buckets.is_remote(text):
+    text = os.fspath(given) if isinstance(given, os.PathLike) else given
+    if not isinstance(text, str) or not is_remote(text):
         return local(given, what)
-    scheme = buckets.scheme_of(text)
+    named, scheme = f"{what} {text}".strip(), scheme_of(text)
     if scheme not in stores:
-        raise InputError(
-            f"{what} {text}".strip()
-            + f": {scheme}:// does not work here; "
-            + (f"use {' or '.join(f'{name}://' for name in stores)}, or a folder" if stores else "name a folder")
-        )
-    return buckets.parse(text, what)
+        allowed = " or ".join(f"{name}://" for name in stores)
+        raise InputError(f"{named}: {scheme}:// does not work here; name a folder, or use {allowed}")
+    match = re.fullmatch(r"\w+://([^/]*)(/.*)?", text)
+    if match is None or len(match[1]) < 3:
+        raise InputError(f"{named}: write {scheme}://BUCKET/NAME, with the whole name of the bucket")
+    if re.search(r"[*?\[\]\x00-\x1f\x7f#]", text):
+        raise InputError(f"{named}: names with *, ?, [, ] or # do not work in buckets; use another name")
+    _require(scheme, named)
+    return epath.Path(re.sub(r"(?<!:)/+", "/", text).rstrip("/"))
+
+
+def is_remote(given: object) -> bool:
+    """Whether a path, or a text that a user wrote, is in a bucket of a known kind of store."""
+    return str(given).startswith(tuple(f"{scheme}://" for scheme in STORES))
+
+
+def scheme_of(remote: object) -> str:
+    """The scheme of a path in a bucket: "gs" or "s3"."""
+    return str(remote).partition("://")[0]
+
+
+def absolute(where: Place) -> Place:
+    """The absolute path. Paths in buckets are absolute."""
+    return where.absolute() if isinstance(where, Path) else where
+
+
+def _require(scheme: str, named: str) -> None:
+    """Imports the library of a store, and makes it list what is there now."""
+    package, extra = STORES[scheme]
+    try:
+        importlib.import_module(package)
+    except ImportError:
+        install = f"pip install 'hcflow_jax[{extra}]'"
+        raise MissingExtraError(f"{named}: such buckets need the package {package}: {install}") from None
+    from fsspec.config import conf
+
+    for name in ("gcs", "gs", "s3"):  # a kept listing would miss what other processes and TensorStore write
+        conf.setdefault(name, {})["use_listings_cache"] = False
 
 
 def file_name(text: str, most: int = 255) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hcflow_jax import environment, paths, stopping, streams
-from hcflow_jax.errors import HcflowError, InputError
+from hcflow_jax.errors import HcflowError, InputError, MissingExtraError
 
 FAILED, USAGE_ERROR = 1, 2
 
@@ -33,10 +33,30 @@ def as_path(text: str) -> Path:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def as_place(text: str) -> paths.Place:
+    """Reads an argument that is a path on this machine or gs://BUCKET/NAME. It is a `type` for argparse.
+
+    Raises:
+      argparse.ArgumentTypeError: the path is not allowed.
+    """
+    return _placed(text, ("gs",))
+
+
 def model_name(text: str) -> str:
-    """Checks a path or the name of a model. Returns the text itself: as a Path, ./portraits would become a name."""
-    as_path(text)
+    """Checks a path or the name of a model. Returns the text itself: as a Path, ./portraits would become a name.
+
+    Raises:
+      argparse.ArgumentTypeError: the path is not allowed.
+    """
+    _placed(text, ("gs", "s3"))
     return text
+
+
+def _placed(text: str, stores: tuple[str, ...]) -> paths.Place:
+    try:
+        return paths.place(text, stores=stores)
+    except (InputError, MissingExtraError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 class Parser(argparse.ArgumentParser):

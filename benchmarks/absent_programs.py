@@ -1,6 +1,5 @@
-"""The programs that users run, as (function, arguments without values), for devices that need not be here."""
+"""Pieces of the training step, as (function, arguments without values), for devices that need not be here."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,40 +9,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from benchmarks import level_programs, memory
-from hcflow_jax import flows, models, parameters
+from hcflow_jax import flows, parameters
 from hcflow_jax.models.hierarchy import build
-from hcflow_jax.training import sharding, state, step
-from hcflow_jax.training.optimizer import Optimizer
-from hcflow_jax.training.schedule import schedule
-
-MODES = ("train", "frozen", "sample", "encode")
-Program = tuple[Any, tuple[Any, ...]]
-
-
-def whole(config: ConfigDict, mode: str, mesh: Mesh) -> Program:
-    """The program that `main` runs: a training step (`frozen`: after the encoder's freeze), decode or encode.
-
-    `config.train.batch_size` is the global batch of every mode.
-    """
-    model = models.build(config)
-    shape = (config.train.batch_size, *model.image_shape)
-    params = model.shapes()
-    if mode in ("train", "frozen"):
-        chosen = Optimizer.of(model, config)
-        plan = schedule(config, 1_000_000)
-        run = step.make_train_step(model, chosen, config, plan, mesh, frozen=mode == "frozen")
-        numbers = jax.eval_shape(lambda: step.Numbers(jnp.uint32(0), plan.numbers()))
-        abstract = jax.eval_shape(functools.partial(state.create, optimizer=chosen), params)
-        return run, (
-            placed(abstract, mesh),
-            placed(jax.ShapeDtypeStruct(shape, jnp.uint8), mesh, True),
-            placed(numbers, mesh),
-        )
-    ready = placed(jax.eval_shape(model.prepare, params), mesh)
-    if mode == "encode":
-        return jax.jit(model.encode), (ready, placed(jax.ShapeDtypeStruct(shape, jnp.float32), mesh, True))
-    z = jax.eval_shape(lambda key: model.draw(key, shape[0]), jax.random.key(0))
-    return jax.jit(model.decode), (ready, placed(z, mesh, True))
+from hcflow_jax.planning.programs import Program, placed
 
 
 def part(config: ConfigDict, which: str, mesh: Mesh) -> Program:
@@ -93,9 +61,3 @@ def _memory(config: ConfigDict, length: int, backward: str, mesh: Mesh) -> Progr
 
 def _gradient(loss: Callable[..., Any]) -> Any:
     return jax.jit(jax.value_and_grad(loss, (0, 1, 2)))
-
-
-def placed(tree: Any, mesh: Mesh, over_batch: bool = False) -> Any:
-    """Shapes with their sharding: replicated, or a run of the leading axis a device."""
-    where = sharding.split(mesh) if over_batch else sharding.replicated(mesh)
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=where), tree)

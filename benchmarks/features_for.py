@@ -18,14 +18,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh
+from jax.sharding import Mesh
 
-from benchmarks import absent, absent_programs, compile_for
+from benchmarks import absent
+from hcflow_jax.devices import in_a_row
 from hcflow_jax.evaluation import extractors, inception, inception_weights
-from hcflow_jax.training import sharding
+from hcflow_jax.planning.compiled import compile_for, report
+from hcflow_jax.planning.programs import Program, placed
+from hcflow_jax.planning.targets import Target
 
 
-def program(mesh: Mesh, batch: int, pixels: int, extractor: str = extractors.INCEPTION) -> absent_programs.Program:
+def program(mesh: Mesh, batch: int, pixels: int, extractor: str = extractors.INCEPTION) -> Program:
     """The function of `hcflow features`, with abstract weights and images; the batch is that of all devices."""
     if extractor == extractors.INCEPTION:  # its weights need not be here
         flat = {name: np.zeros(shape, np.float32) for name, shape in inception_weights.shapes().items()}
@@ -35,18 +38,16 @@ def program(mesh: Mesh, batch: int, pixels: int, extractor: str = extractors.INC
         network, arrays = loaded.network, loaded.weights
     weights = {n: jax.ShapeDtypeStruct(a.shape, jnp.float32) for n, a in arrays.items()}
     images = jax.ShapeDtypeStruct((batch, pixels, pixels, 3), jnp.uint8)
-    arguments = (absent_programs.placed(weights, mesh), absent_programs.placed(images, mesh, True))
+    arguments = (placed(weights, mesh), placed(images, mesh, True))
     return jax.jit(network), arguments
 
 
 def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     """Compiles it and reports."""
-    target = absent.Target(chosen.target)
+    target = Target(chosen.target)
     devices = target.devices()
-    mesh = Mesh(np.array(devices), (sharding.BATCH,), axis_types=(AxisType.Auto,))
-    compiled = compile_for.compile_for(
-        target, program(mesh, chosen.batch * len(devices), chosen.pixels, chosen.extractor), False
-    )
+    mesh = in_a_row(devices)
+    compiled = compile_for(target, program(mesh, chosen.batch * len(devices), chosen.pixels, chosen.extractor))
     return {
         "date": date.today().isoformat(),
         "target": chosen.target,
@@ -54,7 +55,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         "batch_per_device": chosen.batch,
         "pixels": chosen.pixels,
         "jax": jax.__version__,
-        **compile_for.report(target, compiled, chosen.batch),
+        **report(target, compiled, chosen.batch),
     }
 
 
@@ -67,7 +68,7 @@ def main() -> None:
     parser.add_argument("--pixels", type=int, default=256, help="of an image, before it is resized")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
-    absent.enter(absent.Target(chosen.target))
+    absent.enter(Target(chosen.target))
     text = json.dumps(measure(chosen), indent=2)
     print(text)
     if chosen.out:

@@ -4,7 +4,7 @@
 
 import pytest
 
-from benchmarks import absent, hlo, roofline
+from hcflow_jax.planning import hlo, roofline
 
 # A scheduled program: a loop of three trips around a convolution that takes its kernel from a stack of three, a
 # matrix product in a fusion, an update in place of a stack, and a sum over devices.
@@ -137,13 +137,3 @@ def test_sources_are_the_innermost_outside_the_layers(kernels):
 def test_what_is_no_program_is_refused():
     with pytest.raises(ValueError, match="no ENTRY"):
         hlo.parse("hello")
-
-
-@pytest.mark.parametrize("name", ["h300", "v5e", "v9x:2x2"])
-def test_an_unknown_target_is_named(name):
-    with pytest.raises(SystemExit, match=f"'{name}' is not known; it must be h200, h100 or one of v4"):
-        absent.Target(name)
-
-
-def test_a_target_knows_its_preset():
-    assert [absent.Target(name).preset for name in ("h200", "h200:16", "v5e:16x16")] == ["gpu", "gpu", "tpu"]

@@ -21,6 +21,7 @@ COMMANDS = {
     "figure": "make the paper's figures: samples, variation, zeroing, curves, neighbours, walks and more",
     "report": "show what the model of a run does, in pictures and numbers",
     "compare": "say whether a training run is on track, compared with reference runs",
+    "plan": "say what a training run would cost on GPUs and TPUs that are not here",
 }
 
 

@@ -11,7 +11,7 @@ import re
 from collections import Counter, defaultdict
 from typing import Any
 
-from benchmarks.hlo import Instruction, Module, Shape
+from hcflow_jax.planning.hlo import Instruction, Module, Shape
 
 FREE = frozenset(
     ("parameter", "constant", "bitcast", "tuple", "get-tuple-element", "while", "conditional", "call", "after-all")
@@ -30,6 +30,14 @@ class Device:
     bf16: float
     tf32: float
     float32: float  # outside the tensor cores: precision "highest"
+
+
+# Bandwidth and tensor-core rates measured on such cards (the H100's bandwidth by its ratio to the H200's in the data
+# sheets); float32 outside the tensor cores from the data sheet.
+GPUS = {
+    "h200": Device(bandwidth=4.3e12, bf16=790e12, tf32=395e12, float32=67e12),
+    "h100": Device(bandwidth=3.0e12, bf16=790e12, tf32=395e12, float32=67e12),
+}
 
 
 @dataclasses.dataclass(frozen=True)

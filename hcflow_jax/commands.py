@@ -33,6 +33,18 @@ def as_path(text: str) -> Path:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def as_place(text: str) -> paths.Place:
+    """Reads an argument that is a path, perhaps in a bucket (see `paths.place`). It is a `type` for argparse.
+
+    Raises:
+      argparse.ArgumentTypeError: the path is not allowed.
+    """
+    try:
+        return paths.place(text, stores=tuple(paths.STORES))
+    except HcflowError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def model_name(text: str) -> str:
     """Checks a path or the name of a model. Returns the text itself: as a Path, ./portraits would become a name."""
     as_path(text)

@@ -9,7 +9,7 @@ import pytest
 from hcflow_jax import api, checkpoint, main, pictures
 from hcflow_jax.api import sampler_file
 from hcflow_jax.cli import command
-from hcflow_jax.config import default
+from hcflow_jax.config import ConfigError, default
 from hcflow_jax.data import open_encoded, open_source, prepare
 from hcflow_jax.errors import InputError
 from hcflow_jax.interop import export_torch, import_torch
@@ -48,8 +48,6 @@ REFUSED = {
         "--source zip:gs://b/a.zip --out o --resolution 8",
         "--source lsun:gs://b/a --out o --resolution 8",
         "--source tfds:mnist --data-dir gs://b/a --out o --resolution 8",
-        "--source folder:. --out gs://b/o --resolution 8",
-        "--check gs://b/o",
     ],
     "import": ["gs://b/a.bin --out o", "a.bin --out gs://b/o", "a.bin --out o --config gs://b/c.py"],
     "export": ["gs://b/run --out a.pt", "run --out gs://b/a.pt"],
@@ -85,7 +83,6 @@ def test_functions_refuse_a_bucket_before_any_work(tmp_path, monkeypatch):
         lambda: api.load(where),
         lambda: sampler_file.write(where, config, {}, "float32", 1),
         lambda: loop.train(config, where),
-        lambda: loop.train(_with(config, "gs://b/set"), "run"),
         lambda: evaluate.evaluate(where),
         lambda: checkpoint.load(where),
         lambda: checkpoint.Checkpoints(where, keep=1),
@@ -93,7 +90,6 @@ def test_functions_refuse_a_bucket_before_any_work(tmp_path, monkeypatch):
         lambda: checkpoint.save_file(where, {}, config, {}),
         lambda: pictures.save_png(where, np.zeros((2, 2, 3), np.uint8)),
         lambda: pictures.save_gif(where, np.zeros((2, 2, 2, 3), np.uint8)),
-        lambda: open_source(_with(config, where), "train"),
         lambda: open_encoded("folder", where),
     ):
         with pytest.raises(InputError, match="gs:// is not on this machine's file systems"):
@@ -101,10 +97,21 @@ def test_functions_refuse_a_bucket_before_any_work(tmp_path, monkeypatch):
     assert not any(tmp_path.iterdir())
 
 
-def _with(config, path):
-    config = config.copy_and_resolve_references()
-    config.data.update(source="folder", path=path)
-    return config
+@pytest.mark.situation("a folder, a zip file, LSUN's database or a TensorFlow Datasets set in a bucket")
+@pytest.mark.parametrize("source", ["folder", "zip", "lsun", "tfds"])
+@pytest.mark.parametrize("field", ["path", "eval_path"])
+def test_only_prepared_sets_are_read_from_buckets(source, field, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jax, "jit", lambda *_, **__: pytest.fail("compiles"))
+    config: Any = default()
+    config.data.update({"source": source, "path": "here", field: "gs://bucket/set"})
+    for call in (lambda: open_source(config, "train"), lambda: loop.train(config, "run")):
+        with pytest.raises(
+            ConfigError, match=rf"^data\.{field} gs://bucket/set: data\.source = '{source}' "
+        ) as error:
+            call()
+        assert "python -m hcflow_jax.data.prepare --source ... --out gs://..." in str(error.value)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.situation("an empty path, for example from an unset variable")

@@ -7,8 +7,8 @@
 The digest is of everything that decides the result, so a run that was stopped goes on, and one with another source
 or resolution begins anew. No more than one shard a process is ever lost, and nothing in memory grows with the set.
 
-For a set in a bucket, NAME is a path on this machine (`bucket_out.stage`). The shards go into the bucket one by one, and
-the manifest goes there last, in place of the rename.
+For a set in a bucket, NAME is a path on this machine (`bucket_out.stage`). The shards go into the bucket one by one,
+and the manifest goes there last, in place of the rename.
 """
 
 import dataclasses

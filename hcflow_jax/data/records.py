@@ -60,10 +60,10 @@ class Records:
         start, stop = self.span(index)
         if len(content) != stop - start:
             raise ValueError(f"{len(content)} bytes instead of {stop - start}")
-        chunk = b"".join(content[first - start : last - start] for first, last in _pieces(start, stop))
+        chunk = b"".join(content[first - start : last - start] for first, last in pieces(start, stop))
         # array_record gets a file whose only record is this one.
         file, place = bytearray(self._one), 0
-        for first, last in _pieces(*self.span(0)):
+        for first, last in pieces(*self.span(0)):
             file[first:last] = chunk[place : place + last - first]
             place += last - first
         try:
@@ -83,7 +83,7 @@ def _place(byte: int) -> int:
     return byte + _BLOCK_HEADER * (byte // (_BLOCK - _BLOCK_HEADER) + 1)
 
 
-def _pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
+def pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
     """The parts of [start, stop) between the headers of the blocks. The start is not in a header."""
     while start < stop:
         end = min(stop, (start // _BLOCK + 1) * _BLOCK)

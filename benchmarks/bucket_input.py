@@ -4,8 +4,8 @@
 
 A server in another process answers like Google Cloud Storage, and waits before each answer. Its set has as many
 images as LSUN bedroom, in 512 files, with the manifest that `hcflow_jax.data.prepare` makes. All images are the same,
-and the server makes the bytes of a file when they are asked for. No copies are made on this machine. The server and the
-reader share this machine's processor, so this is what the processor can do. The network comes on top.
+and the server makes the bytes of a file when they are asked for. No copies are made on this machine. The server and
+the reader share this machine's processor, so this is what the processor can do. The network comes on top.
 """
 
 import argparse

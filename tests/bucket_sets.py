@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 from gcs_server import GcsServer
 
 from hcflow_jax import config, paths
@@ -25,9 +24,8 @@ def server(tmp_path, monkeypatch) -> Iterator[GcsServer]:
 
     The libraries find it, the user's cache is empty, and repeated requests do not wait.
     """
-    pytest.importorskip("gcsfs")  # the extra `gcs`
     import fsspec
-    import gcsfs.retry
+    import gcsfs.retry  # the extra `gcs`
 
     started = GcsServer()
     started.buckets["bucket"] = {}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from prepare_runs import COUNT, files, make_pictures, one_line, run_prepare
 
-from hcflow_jax.data import images, prepare
+from hcflow_jax.data import bucket_out, images, prepare
 
 pytestmark = pytest.mark.full
 server = pytest.fixture(bucket_sets.server)
@@ -47,7 +47,7 @@ def test_the_same_command_continues(pictures, server, tmp_path, capsys):
     one_line(capsys, f"{OUT}/images-00002-of-00004.array_record: permission denied")
     assert sorted(_there(server)) == [f"images-0000{i}-of-00004.array_record" for i in (0, 1)]
     kept = server.buckets["bucket"]["new/images-00000-of-00004.array_record"]
-    server.put("bucket", "new/images-00001-of-00004.array_record", b"other")  # by someone else
+    server.put("bucket", "new/images-00001-of-00004.array_record", bytes(len(kept.content)))  # by someone else
     before = len(server.requests)
     assert run_prepare(pictures, OUT) == 0
     assert len(_sent(server, before)) == 5  # three shards, the report and the manifest
@@ -64,6 +64,21 @@ def test_the_manifest_comes_last_and_only_with_all_shards(pictures, server, caps
     server.delete("bucket", "new/images-00001-of-00004.array_record", {})
     assert run_prepare(pictures, OUT) == 0
     assert len(_there(server)) == 6 and len(bucket_sets.open_set(OUT)) == COUNT
+
+
+def test_a_shard_that_disappears_before_the_end_means_no_manifest(pictures, server, monkeypatch, capsys):
+    send = bucket_out.send
+
+    def and_lose(file, target: str) -> str:
+        digest = send(file, target)
+        if "images-00003" in target:
+            server.delete("bucket", "new/images-00001-of-00004.array_record", {})
+        return digest
+
+    monkeypatch.setattr(bucket_out, "send", and_lose)
+    assert run_prepare(pictures, OUT) == 1
+    one_line(capsys, f"{OUT}/images-00001-of-00004.array_record: something else changed it meanwhile")
+    assert "manifest.json" not in _there(server)
 
 
 @pytest.mark.parametrize("change", ["resolution", "path", "foreign"])

@@ -192,7 +192,7 @@ def make(plan: Plan, source: list[str], processes: int, fail: bool) -> dict[str,
     def jobs() -> Iterator[dict[str, Any]]:
         for index, file in enumerate(plan.files):
             start, count = plan.listing.shard(index)
-            stored = there[file].md5 if file in there else ""
+            stored = dataclasses.asdict(there[file]) if file in there else None
             yield {**job, "file": file, "start": start, "count": count, "stored": stored}
 
     said: set[str] = set()

@@ -34,7 +34,8 @@ def prepare_shard(job: dict[str, Any], report: Report) -> None:
     Args:
       job: {"source": arguments of `open_encoded`, "resolution", "names": file, "start", "count", "set", "work",
         "file", "fail": whether a picture that cannot be read is an error, "bucket": the directory in a bucket that
-        the shard goes to instead of `set`, or "", "stored": the MD5 of the shard that is there already, or ""}.
+        the shard goes to instead of `set`, or "", "stored": what the store knows about the shard that is there
+        already (`buckets.Entry`), or null}.
       report: is told {"done": pictures}, with "kept": true for those of an earlier run, and {"conversion": kind,
         "name": picture} for the first of each kind.
 
@@ -91,7 +92,9 @@ def _finished(path: Path, record_path: Path, job: dict[str, Any]) -> dict[str, A
     if record["shard"] is None:
         return record
     if job["bucket"]:
-        return record if record.get("md5") == job["stored"] != "" else None
+        there = job["stored"]
+        same = there and there["size"] == record["shard"]["bytes"] and there["md5"] in (None, record.get("md5"))
+        return record if same else None
     return None if shards.damage(path.parent, record["shard"]) else record
 
 

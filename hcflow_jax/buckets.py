@@ -16,12 +16,26 @@ from typing import Any, BinaryIO
 from etils import epath
 
 from hcflow_jax import files
-from hcflow_jax.errors import InputError
+from hcflow_jax.errors import HcflowError, InputError
 from hcflow_jax.paths import Place, is_remote, scheme_of
 
 _CREDENTIALS = {
     "gs": "`gcloud auth application-default login` or GOOGLE_APPLICATION_CREDENTIALS gives them",
     "s3": "`aws configure`, or AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, gives them",
+}
+
+# The libraries whose errors are those of a store.
+_LIBRARIES = {
+    "aiobotocore",
+    "aiohttp",
+    "asyncio",
+    "botocore",
+    "fsspec",
+    "gcsfs",
+    "google",
+    "requests",
+    "s3fs",
+    "urllib3",
 }
 
 logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it prints a stack for each error that it also raises
@@ -135,7 +149,7 @@ def upload(source: Path, target: epath.Path) -> None:
 
 
 def move(folder: Place, target: Place) -> None:
-    """Moves a folder. In a bucket it moves one object after the other.
+    """Moves a folder. In a bucket it moves its objects, not all at the same moment.
 
     Raises:
       StoreError: the store refuses or does not answer.
@@ -144,27 +158,34 @@ def move(folder: Place, target: Place) -> None:
         target.parent.mkdir(exist_ok=True)
         folder.rename(target)
         return
-    for name in listing(folder):
-        with named_errors(folder / name):
-            files_of(folder).mv(str(folder / name), str(target / name))
+    with named_errors(folder):
+        files_of(folder).mv(f"{folder}/", f"{target}/", recursive=True)
 
 
 @contextmanager
 def named_errors(remote: object) -> Iterator[None]:
     """Turns the errors of a store's library into one `StoreError` that names the path and says what to do.
 
+    Args:
+      remote: the path. If it is not in a bucket, nothing is changed.
+
     Raises:
       MissingObjectError: there is no such bucket or object.
       OutageError: the store does not answer.
-      StoreError: any other error.
+      StoreError: another error of the store.
     """
     try:
         yield
-    except InputError:
+    except HcflowError:
         raise
     except FileNotFoundError as error:
+        if not is_remote(remote):
+            raise
         raise MissingObjectError(f"{remote}: does not exist; check the bucket's name and the rest") from error
-    except Exception as error:  # the libraries raise dozens of kinds
+    except Exception as error:
+        library = type(error).__module__.partition(".")[0] in _LIBRARIES or isinstance(error, OSError | ValueError)
+        if not is_remote(remote) or not library:
+            raise
         kind = OutageError if is_outage(error) else StoreError
         raise kind(f"{remote}: {reason(error, scheme_of(remote))}") from error
 
@@ -200,22 +221,3 @@ def is_outage(error: BaseException) -> bool:
     text = f"{type(error).__name__} {error}"
     words = r"\b(408|429|50[0-4])\b|Timeout|Connect|Proxy|Unavailable|UNAVAILABLE|Disconnected|DEADLINE"
     return str(getattr(error, "code", ""))[:1] == "5" or re.search(words, text) is not None
-
-
-__all__ = [
-    "Entry",
-    "MissingObjectError",
-    "OutageError",
-    "StoreError",
-    "download",
-    "files_of",
-    "is_outage",
-    "is_remote",
-    "listing",
-    "move",
-    "named_errors",
-    "read",
-    "reason",
-    "upload",
-    "write",
-]

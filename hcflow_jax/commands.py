@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hcflow_jax import environment, paths, stopping, streams
-from hcflow_jax.errors import HcflowError, InputError
+from hcflow_jax.errors import HcflowError, InputError, MissingExtraError
 
 FAILED, USAGE_ERROR = 1, 2
 
@@ -34,21 +34,38 @@ def as_path(text: str) -> Path:
 
 
 def as_place(text: str) -> paths.Place:
-    """Reads an argument that is a path, perhaps in a bucket (see `paths.place`). It is a `type` for argparse.
+    """Reads an argument that is a path on this machine or gs://BUCKET/NAME. It is a `type` for argparse.
 
     Raises:
       argparse.ArgumentTypeError: the path is not allowed.
     """
-    try:
-        return paths.place(text, stores=tuple(paths.STORES))
-    except HcflowError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+    return _placed(text, ("gs",))
+
+
+def as_any_place(text: str) -> paths.Place:
+    """Reads an argument that is a path on this machine, gs://BUCKET/NAME or s3://BUCKET/NAME. See `as_place`.
+
+    Raises:
+      argparse.ArgumentTypeError: the path is not allowed.
+    """
+    return _placed(text, ("gs", "s3"))
 
 
 def model_name(text: str) -> str:
-    """Checks a path or the name of a model. Returns the text itself: as a Path, ./portraits would become a name."""
-    as_path(text)
+    """Checks a path or the name of a model. Returns the text itself: as a Path, ./portraits would become a name.
+
+    Raises:
+      argparse.ArgumentTypeError: the path is not allowed.
+    """
+    _placed(text, ("gs", "s3"))
     return text
+
+
+def _placed(text: str, stores: tuple[str, ...]) -> paths.Place:
+    try:
+        return paths.place(text, stores=stores)
+    except (InputError, MissingExtraError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 class Parser(argparse.ArgumentParser):

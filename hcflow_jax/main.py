@@ -45,7 +45,9 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
         flag_values=values,
         sys_argv=argv,
     )
-    flags.DEFINE_string("workdir", None, "The folder for checkpoints, samples and metrics.", flag_values=values)
+    flags.DEFINE_string(
+        "workdir", None, "The folder for checkpoints, samples and metrics, or gs://BUCKET/NAME.", flag_values=values
+    )
     flags.DEFINE_enum(
         "mode",
         "train",
@@ -88,7 +90,7 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
         raise ConfigError("--config is missing: name a file of configs/")
     if values.profile is not None and values.mode == "eval":
         raise ConfigError("--profile traces training steps, so it cannot be used with --mode=eval")
-    paths.local(values.workdir, "--workdir")
+    paths.place(values.workdir, "--workdir")
     if values.config is not None:
         check_paths(values.config)  # this also reports a missing config file
     return values

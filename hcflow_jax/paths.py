@@ -73,14 +73,14 @@ def place(given: Given | epath.Path, what: str = "", stores: tuple[str, ...] = (
     Args:
       given: the path, gs://BUCKET/NAME or s3://BUCKET/NAME for a bucket.
       what: the option, field or argument, for the message.
-      stores: the schemes that are allowed.
+      stores: the schemes of buckets that are allowed here.
 
     Raises:
       InputError: as in `local`; or the scheme is not allowed here.
       MissingExtraError: the library for this store is not installed.
     """
     text = os.fspath(given) if isinstance(given, os.PathLike) else given
-    if not isinstance(text, str) or not is_remote(text):
+    if not stores or not isinstance(text, str) or not is_remote(text):
         return local(given, what)
     named, scheme = f"{what} {text}".strip(), scheme_of(text)
     if scheme not in stores:
@@ -153,13 +153,21 @@ def plain(directory: Path) -> Path:
 
 
 def own_names(text: str) -> str:
-    """The message of a library, with the links that `plain` made replaced by the paths of their directories."""
+    """A message, with the paths that the user named in place of those that stand in for them.
+
+    These are the links that `plain` made, and the folders of `stands_in`.
+    """
     for link, directory in _links.items():
         text = text.replace(link, directory)
     return text
 
 
-_links: dict[str, str] = {}  # link -> directory
+def stands_in(folder: Path, where: Place) -> None:
+    """Says that messages should name `where` for a folder that holds its files for a while."""
+    _links[str(folder)] = str(where)
+
+
+_links: dict[str, str] = {}  # the path that stands in -> the path that the user named
 
 
 @functools.cache

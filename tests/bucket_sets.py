@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 from gcs_server import GcsServer
 
 from hcflow_jax import config, paths
@@ -15,36 +15,29 @@ from hcflow_jax.data import bucket_set, fetching, shards
 
 COUNT, SIZE = 23, 8
 IMAGES = np.random.default_rng(0).integers(0, 256, (COUNT, SIZE, SIZE, 3), np.uint8)
-URL = "gs://bucket/sets/mine"
+BUCKET = "research"  # of the fixture `gcs`
+URL = f"gs://{BUCKET}/sets/mine"
 SHARD = "images-00002-of-00005.array_record"  # has the images 10 to 14
 
 
-def server(tmp_path, monkeypatch) -> Iterator[GcsServer]:
+def prepared(gcs: GcsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GcsServer:
     """A fixture's body: the server, with the directory `local` prepared on this machine, and the same in the bucket.
 
-    The libraries find it, the user's cache is empty, and repeated requests do not wait.
+    The user's cache is empty, and repeated requests do not wait.
     """
-    import fsspec
     import gcsfs.retry  # the extra `gcs`
-
-    started = GcsServer()
-    started.buckets["bucket"] = {}
-    for name, value in {**started.environment, "XDG_CACHE_HOME": str(tmp_path / "cache")}.items():
-        monkeypatch.setenv(name, value)
 
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(seconds / 1000)
 
     monkeypatch.setattr(gcsfs.retry, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(fetching, "_PAUSE", 0.01)
     monkeypatch.setattr(bucket_set, "_COPY_AFTER", 1_000_000)
     shards.write(tmp_path / "local", IMAGES, resolution=SIZE, source={"kind": "test"}, shard_images=5)
     for file in (tmp_path / "local").iterdir():
-        started.put("bucket", f"sets/mine/{file.name}", file.read_bytes())
-    fsspec.get_filesystem_class("gcs").clear_instance_cache()
-    yield started
-    fsspec.get_filesystem_class("gcs").clear_instance_cache()
-    started.close()
+        gcs.put(BUCKET, f"sets/mine/{file.name}", file.read_bytes())
+    return gcs
 
 
 def open_set(url: str = URL, **options: Any) -> bucket_set.BucketSet:

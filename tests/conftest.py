@@ -10,6 +10,7 @@ import sys
 from collections.abc import Generator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import jaxtyping
 import numpy as np
@@ -83,6 +84,27 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {name: place for place, name in enumerate(SLOWEST_FIRST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
+@pytest.fixture(scope="session")
+def gcs_server() -> Any:
+    """A server like Google's store. There is one for a process, because libraries keep its address."""
+    from gcs_server import GcsServer
+
+    server = GcsServer("research")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def gcs(gcs_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """That server with an empty bucket, `research`; libraries find it by their variables."""
+    for name, value in gcs_server.environment.items():
+        monkeypatch.setenv(name, value)
+    gcs_server.buckets["research"].clear()
+    gcs_server.faults.clear()
+    gcs_server.requests.clear()
+    return gcs_server
 
 
 @pytest.hookimpl(wrapper=True)

@@ -99,6 +99,13 @@ class Fault:
         return self.seen > self.after and (self.times is None or self.seen <= self.after + self.times)
 
 
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says nothing: clients may close a connection, and processes of tests are killed."""
+
+
 class GcsServer:
     """The server, with its buckets in memory.
 
@@ -116,8 +123,7 @@ class GcsServer:
         self.lock = threading.RLock()
         self.uploads: dict[str, tuple[str, str, dict[str, str], bytearray]] = {}
         self._generation = int(time.time() * 1e6)
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"server_state": self}))
-        self._http.daemon_threads = True
+        self._http = _Http(("127.0.0.1", 0), type("Handler", (Handler,), {"server_state": self}))
         self.address = f"http://127.0.0.1:{self._http.server_address[1]}"
         threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
@@ -134,6 +140,7 @@ class GcsServer:
             "GOOGLE_CLOUD_PROJECT": "tests",
             "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
             "NO_GCE_CHECK": "true",
+            "GOOGLE_AUTH_TOKEN_FOR_TESTING": "abc",
         }
 
     @contextmanager
@@ -150,6 +157,12 @@ class GcsServer:
         """The names of the objects, sorted."""
         with self.lock:
             return sorted(name for name in self.buckets[bucket] if name.startswith(prefix))
+
+    def age(self, bucket: str, name: str, seconds: float) -> None:
+        """Lets an object look as if it had been written so many seconds earlier."""
+        with self.lock:
+            stored = self.buckets[bucket][name]
+            self.buckets[bucket][name] = dataclasses.replace(stored, updated=stored.updated - seconds)
 
     def content(self, bucket: str, name: str) -> bytes:
         """The content of an object."""

@@ -8,14 +8,14 @@ from contextlib import closing
 import bucket_sets
 import numpy as np
 import pytest
-from bucket_sets import COUNT, IMAGES, SHARD, SIZE, URL, config_of, damaged, open_set
+from bucket_sets import BUCKET, COUNT, IMAGES, SHARD, SIZE, URL, config_of, damaged, open_set
 
 from hcflow_jax.config import ConfigError, check_paths
-from hcflow_jax.data import DataError, bucket_set, fetching, open_source, several, shards
+from hcflow_jax.data import DataError, bucket_set, fetching, mirror, open_source, several, shards
 from hcflow_jax.data.pipeline import eval_batches, init_images, train_batches
 
 pytestmark = pytest.mark.full
-server = pytest.fixture(bucket_sets.server)
+server = pytest.fixture(bucket_sets.prepared)
 
 
 def _taken(config, start: int, *share: int) -> list[dict]:
@@ -24,7 +24,11 @@ def _taken(config, start: int, *share: int) -> list[dict]:
 
 
 @pytest.mark.situation("a prepared set in a bucket, for training or evaluating")
-def test_the_images_and_their_order_are_those_of_the_same_set_on_this_machine(server, tmp_path):
+@pytest.mark.parametrize("copies", [False, True])
+def test_the_images_and_their_order_are_those_of_the_same_set_on_this_machine(server, tmp_path, monkeypatch, copies):
+    if copies:
+        monkeypatch.setattr(bucket_set, "_COPY_AFTER", 10)
+        monkeypatch.setattr(mirror, "_FREE", 0.0)
     here, there = config_of(tmp_path / "local"), config_of(URL)
     check_paths(there)
     for split in ("train", "eval"):
@@ -95,7 +99,7 @@ def test_no_permission_and_no_set_are_one_line(server):
         pytest.raises(DataError, match=rf"^{URL}/images-00000-of-00005\.array_record: permission denied; "),
     ):
         source[0]
-    for url in ("gs://bucket/none", "gs://none-such/set"):
+    for url in ("gs://research/none", "gs://none-such/set"):
         with pytest.raises(DataError, match=rf"^{url}/manifest\.json: missing; "):
             open_source(config_of(url), "train")
 
@@ -103,40 +107,40 @@ def test_no_permission_and_no_set_are_one_line(server):
 @pytest.mark.situation("a set in a bucket that is damaged, or is replaced or removed while it is read")
 def test_damage_names_the_object(server):
     name = f"sets/mine/{SHARD}"
-    content = server.content("bucket", name)
-    server.put("bucket", name, damaged(content, 12))
+    content = server.content(BUCKET, name)
+    server.put(BUCKET, name, damaged(content, 12))
     source = open_set()
     np.testing.assert_array_equal(source[11], IMAGES[11])
     with pytest.raises(DataError, match=rf"^{URL}/{SHARD}: image 12 is damaged \(.*\); prepare the set again$"):
         source.several([11, 12])
-    server.put("bucket", name, content[:-5])
+    server.put(BUCKET, name, content[:-5])
     with pytest.raises(DataError, match=rf"^{URL}/{SHARD}: does not match its manifest"):
         open_set()
-    server.delete("bucket", name, {})
+    server.delete(BUCKET, name, {})
     with pytest.raises(DataError, match=rf"^{URL}/{SHARD}: missing, though the manifest lists it"):
         open_set()
-    server.put("bucket", "sets/mine/manifest.json", b"{}")
+    server.put(BUCKET, "sets/mine/manifest.json", b"{}")
     with pytest.raises(DataError, match=rf"^{URL}/manifest\.json: not a manifest"):
         open_set()
 
 
 def test_what_is_removed_or_replaced_while_it_is_read_is_named(server, monkeypatch):
     name = f"sets/mine/{SHARD}"
-    content, source = server.content("bucket", name), open_set()
-    server.delete("bucket", name, {})
+    content, source = server.content(BUCKET, name), open_set()
+    server.delete(BUCKET, name, {})
     with pytest.raises(DataError, match=rf"^{URL}/{SHARD}: missing; "):
         source.several([0, 12])
-    server.put("bucket", name, content[:1000])  # image 12 is beyond its end
+    server.put(BUCKET, name, content[:1000])  # image 12 is beyond its end
     with pytest.raises(DataError, match=rf"^{URL}/{SHARD}: "):
         source[14]
-    server.put("bucket", name, content)
+    server.put(BUCKET, name, content)
     monkeypatch.setattr(bucket_set, "_LOOK", 0.0)
     source = open_set()
     source[0]
-    server.put("bucket", name, damaged(content, 12))
+    server.put(BUCKET, name, damaged(content, 12))
     with pytest.raises(DataError, match=rf"^{URL}/{SHARD}: was replaced while it was read"):
         source[0]
-    server.delete("bucket", name, {})
+    server.delete(BUCKET, name, {})
     with pytest.raises(DataError, match=rf"^{URL}/{SHARD}: was removed while it was read"):
         source[0]
 
@@ -145,9 +149,9 @@ def test_compressed_shards_of_earlier_versions_are_refused(server, tmp_path, mon
     monkeypatch.setattr(shards, "WRITER", "group_size:1,zstd:1")
     shards.write(tmp_path / "old", np.zeros((3000, 8, 8, 3), np.uint8), resolution=8, source={}, shard_images=4000)
     for file in (tmp_path / "old").iterdir():
-        server.put("bucket", f"old/{file.name}", file.read_bytes())
-    with pytest.raises(DataError, match=r"^gs://bucket/old/images-.*: compressed, "):
-        open_set("gs://bucket/old")
+        server.put(BUCKET, f"old/{file.name}", file.read_bytes())
+    with pytest.raises(DataError, match=r"^gs://research/old/images-.*: compressed, "):
+        open_set("gs://research/old")
 
 
 def test_another_resolution_and_the_same_set_twice_name_the_field(server):

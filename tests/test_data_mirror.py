@@ -9,7 +9,7 @@ from collections import namedtuple
 import bucket_sets
 import numpy as np
 import pytest
-from bucket_sets import IMAGES, SHARD, URL, damaged, open_set, until
+from bucket_sets import BUCKET, IMAGES, SHARD, URL, damaged, open_set, until
 
 from hcflow_jax.data import DataError, bucket_set, mirror, shards
 from hcflow_jax.files import hidden, locked
@@ -19,14 +19,14 @@ ALL = range(len(IMAGES))
 
 
 @pytest.fixture
-def server(tmp_path, monkeypatch):
-    for started in bucket_sets.server(tmp_path, monkeypatch):
-        monkeypatch.setattr(bucket_set, "_COPY_AFTER", 3)
-        monkeypatch.setattr(mirror, "_FREE", 0.0)
-        monkeypatch.setattr(mirror, "_LOOK", 0.02)
-        monkeypatch.setattr(mirror, "_PIECE", 30_000)
-        monkeypatch.setattr(mirror, "_PIECES", 2)
-        yield started
+def server(gcs, tmp_path, monkeypatch):
+    started = bucket_sets.prepared(gcs, tmp_path, monkeypatch)
+    monkeypatch.setattr(bucket_set, "_COPY_AFTER", 3)
+    monkeypatch.setattr(mirror, "_FREE", 0.0)
+    monkeypatch.setattr(mirror, "_LOOK", 0.02)
+    monkeypatch.setattr(mirror, "_PIECE", 30_000)
+    monkeypatch.setattr(mirror, "_PIECES", 2)
+    return started
 
 
 @pytest.fixture
@@ -78,10 +78,10 @@ def test_the_next_run_uses_the_copies_and_continues(server, opened):
     first.several(ALL)
     folder, name = _mirror(first).folder, f"sets/mine/{SHARD}"
     until(lambda: folder.exists())
-    content = server.content("bucket", name)
+    content = server.content(BUCKET, name)
     hidden(folder / SHARD, "partial").write_bytes(content[:40_000])
     other = folder / "images-00000-of-00005.array_record"
-    other.write_bytes(server.content("bucket", f"sets/mine/{other.name}"))
+    other.write_bytes(server.content(BUCKET, f"sets/mine/{other.name}"))
     (folder / "images-00001-of-00005.array_record").write_bytes(b"cut off")
     second = opened()
     assert _mirror(second).complete == {0}
@@ -100,7 +100,7 @@ def test_a_second_process_waits_for_the_first_and_uses_its_copies(server, opened
     folder.mkdir(parents=True)
     with locked(folder / ".lock"):
         source.several(ALL)
-        whole = server.content("bucket", f"sets/mine/{SHARD}")
+        whole = server.content(BUCKET, f"sets/mine/{SHARD}")
         (folder / SHARD).write_bytes(whole)  # by the other
         until(lambda: _mirror(source).complete == {2})
     _copied(source)
@@ -114,7 +114,7 @@ def test_a_begun_copy_of_another_content_is_made_again(server, opened):
     source.several(ALL)
     _copied(source)
     np.testing.assert_array_equal(source.several(ALL), IMAGES)
-    assert (folder / SHARD).read_bytes() == server.content("bucket", f"sets/mine/{SHARD}")
+    assert (folder / SHARD).read_bytes() == server.content(BUCKET, f"sets/mine/{SHARD}")
 
 
 def test_a_damaged_copy_is_replaced_by_the_bucket(server, opened, caplog):
@@ -132,11 +132,11 @@ def test_a_damaged_copy_is_replaced_by_the_bucket(server, opened, caplog):
 
 def test_a_shard_that_is_not_as_its_manifest_says_ends_reading(server, opened):
     # The image is whole in itself, so only the checksum of the shard can tell that it is another one.
-    other, content = IMAGES.copy(), server.content("bucket", f"sets/mine/{SHARD}")
+    other, content = IMAGES.copy(), server.content(BUCKET, f"sets/mine/{SHARD}")
     other[12] ^= 1
     folder = _mirror(opened()).folder.with_name("other")
     shards.write(folder, other, resolution=8, source={}, shard_images=5)
-    server.put("bucket", f"sets/mine/{SHARD}", (folder / SHARD).read_bytes())
+    server.put(BUCKET, f"sets/mine/{SHARD}", (folder / SHARD).read_bytes())
     assert len((folder / SHARD).read_bytes()) == len(content)
     source = opened()
     source.several([0, 1, 2])
@@ -148,7 +148,7 @@ def test_a_shard_that_is_not_as_its_manifest_says_ends_reading(server, opened):
 @pytest.mark.situation("too little room on this machine for the copies of a set in a bucket")
 @pytest.mark.parametrize("what", ["field", "disk", "written", "no folder"])
 def test_without_room_one_line_and_the_images_come_from_the_bucket(server, opened, monkeypatch, caplog, what):
-    size = len(server.content("bucket", f"sets/mine/{SHARD}"))
+    size = len(server.content(BUCKET, f"sets/mine/{SHARD}"))
     if what == "disk":
         usage = namedtuple("usage", "total used free")
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100 * size, 99 * size, size))

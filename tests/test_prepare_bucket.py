@@ -5,18 +5,19 @@ import json
 import bucket_sets
 import numpy as np
 import pytest
+from bucket_sets import BUCKET
 from prepare_runs import COUNT, files, make_pictures, one_line, run_prepare
 
 from hcflow_jax.data import bucket_out, images, prepare
 
 pytestmark = pytest.mark.full
-server = pytest.fixture(bucket_sets.server)
+server = pytest.fixture(bucket_sets.prepared)
 pictures = pytest.fixture(make_pictures)
-OUT = "gs://bucket/new"
+OUT = "gs://research/new"
 
 
 def _there(server) -> dict[str, bytes]:
-    return {name.removeprefix("new/"): server.content("bucket", name) for name in server.names("bucket", "new/")}
+    return {name.removeprefix("new/"): server.content(BUCKET, name) for name in server.names(BUCKET, "new/")}
 
 
 def _sent(server, before: int) -> list[str]:
@@ -46,12 +47,12 @@ def test_the_same_command_continues(pictures, server, tmp_path, capsys):
         assert run_prepare(pictures, OUT) == 1
     one_line(capsys, f"{OUT}/images-00002-of-00004.array_record: permission denied")
     assert sorted(_there(server)) == [f"images-0000{i}-of-00004.array_record" for i in (0, 1)]
-    kept = server.buckets["bucket"]["new/images-00000-of-00004.array_record"]
-    server.put("bucket", "new/images-00001-of-00004.array_record", bytes(len(kept.content)))  # by someone else
+    kept = server.buckets[BUCKET]["new/images-00000-of-00004.array_record"]
+    server.put(BUCKET, "new/images-00001-of-00004.array_record", bytes(len(kept.content)))  # by someone else
     before = len(server.requests)
     assert run_prepare(pictures, OUT) == 0
     assert len(_sent(server, before)) == 5  # three shards, the report and the manifest
-    assert server.buckets["bucket"]["new/images-00000-of-00004.array_record"] is kept
+    assert server.buckets[BUCKET]["new/images-00000-of-00004.array_record"] is kept
     assert run_prepare(pictures, tmp_path / "out") == 0
     assert _there(server) == files(tmp_path / "out")
 
@@ -61,7 +62,7 @@ def test_the_manifest_comes_last_and_only_with_all_shards(pictures, server, caps
         assert run_prepare(pictures, OUT) == 1
     one_line(capsys, f"{OUT}/manifest.json: permission denied")
     assert "manifest.json" not in _there(server) and len(_there(server)) == 5
-    server.delete("bucket", "new/images-00001-of-00004.array_record", {})
+    server.delete(BUCKET, "new/images-00001-of-00004.array_record", {})
     assert run_prepare(pictures, OUT) == 0
     assert len(_there(server)) == 6 and len(bucket_sets.open_set(OUT)) == COUNT
 
@@ -72,7 +73,7 @@ def test_a_shard_that_disappears_before_the_end_means_no_manifest(pictures, serv
     def and_lose(file, target: str) -> str:
         digest = send(file, target)
         if "images-00003" in target:
-            server.delete("bucket", "new/images-00001-of-00004.array_record", {})
+            server.delete(BUCKET, "new/images-00001-of-00004.array_record", {})
         return digest
 
     monkeypatch.setattr(bucket_out, "send", and_lose)
@@ -84,7 +85,7 @@ def test_a_shard_that_disappears_before_the_end_means_no_manifest(pictures, serv
 @pytest.mark.parametrize("change", ["resolution", "path", "foreign"])
 def test_what_is_there_is_never_touched(pictures, server, tmp_path, capsys, change):
     if change == "foreign":
-        server.put("bucket", "new/thesis.tex", b"precious")
+        server.put(BUCKET, "new/thesis.tex", b"precious")
     else:
         assert run_prepare(pictures, OUT) == 0
     before = _there(server)
@@ -106,12 +107,12 @@ def test_check_reads_every_byte(server, capsys):
     assert prepare.main(["--check", bucket_sets.URL]) == 0
     assert "its 5 files are complete, 23 images of 8 pixels" in capsys.readouterr().out
     name = f"sets/mine/{bucket_sets.SHARD}"
-    content = bytearray(server.content("bucket", name))
+    content = bytearray(server.content(BUCKET, name))
     content[-1] ^= 1  # no image has this byte
-    server.put("bucket", name, bytes(content))
+    server.put(BUCKET, name, bytes(content))
     assert prepare.main(["--check", bucket_sets.URL]) == 1
     one_line(capsys, f"{bucket_sets.URL}/{bucket_sets.SHARD}: does not match its manifest")
-    manifest = json.loads(server.content("bucket", "sets/mine/manifest.json"))
-    server.put("bucket", "sets/mine/manifest.json", json.dumps(manifest | {"count": 1}).encode())
+    manifest = json.loads(server.content(BUCKET, "sets/mine/manifest.json"))
+    server.put(BUCKET, "sets/mine/manifest.json", json.dumps(manifest | {"count": 1}).encode())
     assert prepare.main(["--check", bucket_sets.URL]) == 1
     one_line(capsys, "manifest.json", "does not agree with itself")

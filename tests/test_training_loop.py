@@ -218,4 +218,4 @@ def test_fields_that_changed_are_said(tmp_path):
 def test_a_workdir_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"--workdir=.*file/run cannot be written \(Not a directory\)"):
-        workdir.open_workdir(tmp_path / "file" / "run")
+        workdir.place(tmp_path / "file" / "run")

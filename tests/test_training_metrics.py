@@ -10,18 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hcflow_jax import layout
 from hcflow_jax.training import metrics
 
 
 def rows(workdir):
-    return [json.loads(line) for line in (workdir / metrics.HISTORY).read_text().splitlines()]
+    return [json.loads(line) for line in (workdir / layout.HISTORY).read_text().splitlines()]
 
 
 def test_rows_after_the_restored_step_are_dropped(tmp_path):
     history = metrics.History(tmp_path, 0)
     for step in (0, 10, 20, 30):
         history.write({"step": step, "loss": float(step)})
-    with (tmp_path / metrics.HISTORY).open("a") as file:
+    with (tmp_path / layout.HISTORY).open("a") as file:
         file.write('{"step": 40, "lo')  # killed while writing
 
     resumed = metrics.History(tmp_path, 20)
@@ -78,7 +79,7 @@ def test_a_logged_step_reaches_history_stdout_and_tensorboard(tmp_path, capsys):
     train, evaluation = rows(tmp_path)
     assert (train["step"], train["kind"], train["loss"]) == (20, "train", 12.5)
     assert (evaluation["kind"], evaluation["bits/8"]) == ("eval", 6.5)
-    events = b"".join(tags(file) for file in (tmp_path / metrics.TENSORBOARD).iterdir())
+    events = b"".join(tags(file) for file in (tmp_path / layout.TENSORBOARD).iterdir())
     for tag in (b"train/loss", b"train/bits_per_dim", b"eval/bits/8", b"samples"):
         assert tag in events
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import training_fakes as fakes
 
-from hcflow_jax import models
+from hcflow_jax import layout, models
 from hcflow_jax.config import ConfigError
 from hcflow_jax.evaluation.flow_scales import flow_scales
-from hcflow_jax.training import looks, loop, metrics, trace, watch
+from hcflow_jax.training import looks, loop, trace, watch
 
 
 def prepared(matrices):
@@ -71,7 +71,7 @@ def test_memory_is_the_fullest_devices(monkeypatch):
 
 
 def rows(directory, kind):
-    lines = (directory / metrics.HISTORY).read_text().splitlines()
+    lines = (directory / layout.HISTORY).read_text().splitlines()
     return [row for row in map(json.loads, lines) if row["kind"] == kind]
 
 
@@ -85,7 +85,7 @@ def test_a_run_looks_at_its_flows_at_intervals_and_at_its_end(tmp_path, monkeypa
     assert (first["step"], last["step"]) == (2, 3)
     assert first["condition/8"] != last["condition/8"]
     assert capsys.readouterr().out.count("compiling the look at the flows ...") == 1
-    events = b"".join(file.read_bytes() for file in (tmp_path / "run" / metrics.TENSORBOARD).iterdir())
+    events = b"".join(file.read_bytes() for file in (tmp_path / "run" / layout.TENSORBOARD).iterdir())
     assert b"watch/condition/8" in events
     config.train.num_steps = 4
     loop.train(config, tmp_path / "run")
@@ -119,7 +119,7 @@ def test_chosen_steps_are_traced(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(loop.Programs, "__call__", dispatched)
     loop.train(config, tmp_path / "run", profile=(2, 3))
     assert seen == [False, True, True, False]
-    (written,) = (tmp_path / "run" / trace.PROFILE).rglob("*.xplane.pb")
+    (written,) = (tmp_path / "run" / layout.PROFILE).rglob("*.xplane.pb")
     assert b"train" in written.read_bytes()
     assert capsys.readouterr().out.splitlines().count(f"profile: {tmp_path / 'run' / 'profile'}") == 1
 
@@ -131,7 +131,7 @@ def test_a_trace_that_the_run_cuts_short_is_written(tmp_path):
     cut.after(1, {})
     cut.stop()
     cut.stop()  # nothing more
-    assert list((tmp_path / trace.PROFILE).rglob("*.xplane.pb"))
+    assert list((tmp_path / layout.PROFILE).rglob("*.xplane.pb"))
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ import training_fakes as fakes
 from hcflow_jax import checkpoint
 from hcflow_jax.checkpoint import CheckpointError
 from hcflow_jax.config import ConfigError
+from hcflow_jax.layout import LOCK
 from hcflow_jax.training import loop, resumption
-from hcflow_jax.training.workdir import LOCK, only_run
+from hcflow_jax.training.workdir import only_run
 
 HOLDER = """
 import fcntl, os, sys, time

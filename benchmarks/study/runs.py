@@ -19,7 +19,7 @@ from hcflow_jax.data import open_source
 from hcflow_jax.evaluation import comparison, extractors, metrics, protocols, real_features, tuning
 from hcflow_jax.evaluation.comparison import Side
 from hcflow_jax.files import write
-from hcflow_jax.training.metrics import HISTORY
+from hcflow_jax.layout import HISTORY
 
 RESULTS = Path(__file__).parents[1] / "results" / "study"
 ROOT = Path(__file__).parents[2]

@@ -17,12 +17,13 @@ import numpy as np
 from jaxtyping import Float
 from ml_collections import ConfigDict
 
+from hcflow_jax import buckets, paths
 from hcflow_jax import config as schema
-from hcflow_jax import paths
 from hcflow_jax.checkpoint import about
 from hcflow_jax.errors import InputError
+from hcflow_jax.layout import CONFIG, HISTORY, RESULT
+from hcflow_jax.paths import Place
 
-HISTORY = "history.jsonl"
 TRAIN, EVAL, MEASURE = "train", "eval", "measure"  # kinds of rows; the first part of a quantity's name
 REFERENCES = Path(__file__).resolve().parents[1] / "references"
 
@@ -155,7 +156,7 @@ class Run:
         return dataclasses.replace(self, seeds=tuple(seeds), edges=edges)
 
 
-def read_run(workdir: Path) -> Run:
+def read_run(workdir: Place) -> Run:
     """Reads the run of a workdir. The run may still be training: an incomplete last line is skipped.
 
     Raises:
@@ -170,7 +171,7 @@ def read_run(workdir: Path) -> Run:
     told = about.read(workdir)
     if told.config is None:
         raise InputError(
-            f"{workdir}: its config is unknown (no {about.CONFIG}, no checkpoint); wait for its first checkpoint"
+            f"{workdir}: its config is unknown (no {CONFIG}, no checkpoint); wait for its first checkpoint"
         )
     rows = list(_rows(file.read_text()))
     seed = Seed(int(told.config.seed), _points(rows), _rate(rows), _about(workdir, file, told.metadata))
@@ -206,10 +207,12 @@ def find(given: str) -> Run:
     """
     if given in names():
         return reference(given)
-    path = paths.local(given)
-    if not path.exists():
-        raise InputError(f"{given}: no reference has this name ({', '.join(names())}), and there is no such folder")
-    return read_run(path)
+    path = paths.place(given)
+    with buckets.named_errors(path):
+        if not path.exists():
+            known = ", ".join(names())
+            raise InputError(f"{given}: no reference has this name ({known}), and there is no such folder")
+        return read_run(path)
 
 
 def to_plain(run: Run) -> dict[str, Any]:
@@ -287,8 +290,9 @@ def _rate(rows: Sequence[Mapping[str, Any]]) -> float | None:
     return float(np.median(rates)) if rates else None
 
 
-def _about(workdir: Path, history: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {"date": str(datetime.date.fromtimestamp(history.stat().st_mtime))}
+def _about(workdir: Place, history: Place, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    changed = history.stat().st_mtime if isinstance(history, Path) else history.stat().mtime
+    found: dict[str, Any] = {"date": str(datetime.date.fromtimestamp(changed))}
     with suppress(OSError, ValueError):
-        found["device"] = json.loads((workdir / "result.json").read_text()).get("device")
+        found["device"] = json.loads((workdir / RESULT).read_text()).get("device")
     return found | ({"versions": metadata["versions"]} if "versions" in metadata else {})

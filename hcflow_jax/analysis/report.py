@@ -11,6 +11,8 @@ from hcflow_jax.analysis.zeroing import cumulative_zeroing
 from hcflow_jax.api.images import Floats
 from hcflow_jax.evaluation import round_trip
 from hcflow_jax.files import write
+from hcflow_jax.layout import HISTORY, REPORT
+from hcflow_jax.paths import Place, own_names
 
 PICTURES = 64  # held-out pictures that are encoded and decoded
 SHOWN = 8  # held-out pictures on a sheet with rows
@@ -20,14 +22,15 @@ SCALE = 96  # approximate size of a picture on a sheet, pixels
 class Report:
     """The report of a trained model."""
 
-    def __init__(self, workdir: Path, model: api.Model):
+    def __init__(self, workdir: Place, model: api.Model, folder: Path | None = None):
         """Reads the held-out pictures.
 
         Args:
-          workdir: the workdir of the run. The report is written to `report/` in it.
+          workdir: the workdir of the run.
           model: from `api.load`.
+          folder: the folder that gets the report; None: `report/` in the workdir, which must not be in a bucket.
         """
-        self.workdir, self.folder, self.model = workdir, workdir / "report", model
+        self.workdir, self.folder, self.model = workdir, folder or Path(workdir) / REPORT, model
         self.scale = max(1, SCALE // model.resolution)
         self.images = api.held_out(model.config, PICTURES)
 
@@ -61,11 +64,11 @@ class Report:
             if not kept:
                 make(path, about)
             paths.append(path)
-            _say(f"picture: {path}{' (finished before)' if kept else ''}")
+            _say(f"picture: {own_names(str(path))}{' (finished before)' if kept else ''}")
         for path in curve:
-            _say(f"picture: {path}")
+            _say(f"picture: {own_names(str(path))}")
         paths += curve
-        self._note({**figures, "pictures": [str(p) for p in paths]})
+        self._note({**figures, "pictures": [own_names(str(p)) for p in paths]})
         return paths
 
     @cached_property
@@ -120,7 +123,7 @@ class Report:
         pictures.save_png(path, pictures.rows(rows, labels, scale=self.scale), about)
 
     def _history(self) -> list[dict[str, Any]]:
-        file = self.workdir / "history.jsonl"
+        file = self.workdir / HISTORY
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
     def _curve(self) -> Path:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jax.sharding import Mesh
 
-from hcflow_jax import box, checkpoint, devices, models, parameters
+from hcflow_jax import box, buckets, checkpoint, devices, models, parameters
 from hcflow_jax.api import sampling_file
 from hcflow_jax.api.model import Model
 from hcflow_jax.checkpoint import CheckpointError
@@ -18,7 +18,8 @@ def load(path: str | Path | None = None, *, dtype: str = "float32", mesh: Mesh |
     Args:
       path: a workdir (its newest step that can be read), one step in its `checkpoints/`, a weights file, or the name
         of a bundled pretrained model (`BOXED`). None: the first bundled model. For a folder with the name of a
-        bundled model write "./portraits".
+        bundled model write "./portraits". Workdirs and steps may be in a bucket, gs://BUCKET/NAME; weights files
+        also in s3://.
       dtype: the dtype of the networks' arithmetic in sampling: "float32", or "bfloat16", which is faster on
         accelerators and decodes latents to nearly the same images.
       mesh: the devices that share every batch, from `devices.in_a_row`; None: all devices of this process.
@@ -26,7 +27,8 @@ def load(path: str | Path | None = None, *, dtype: str = "float32", mesh: Mesh |
     Raises:
       CheckpointError: there is no checkpoint, or it is damaged.
       ConfigError: this version cannot make a model from its config.
-      InputError: the dtype is not allowed, or the path is not on this machine (see `paths.local`).
+      InputError: the dtype is not allowed, or the path is not allowed (see `paths.place`).
+      StoreError: the store of the bucket refuses or does not answer.
       EnvironmentSettingError: JAX cannot start with these environment variables.
 
     >>> model = api.load("portraits")
@@ -35,9 +37,11 @@ def load(path: str | Path | None = None, *, dtype: str = "float32", mesh: Mesh |
     """
     devices.start()
     where = box.weights(BOXED[0]) if path is None else box.find(path)
-    if not where.exists():
-        raise CheckpointError(f"{where}: no such directory or file, and not a bundled model ({', '.join(BOXED)})")
-    found = checkpoint.load(where)
+    with buckets.named_errors(where):
+        if not where.exists():
+            raise CheckpointError(f"{where}: no such directory or file, and not a bundled model ({', '.join(BOXED)})")
+        found = checkpoint.load(where)
+        sigma = sampling_file.read(where) if where.is_dir() else found.metadata.get("sigma")
     if (
         where.parent != box.weights(BOXED[0]).parent
     ):  # tracing the whole model takes seconds; the bundled models are tested
@@ -48,7 +52,6 @@ def load(path: str | Path | None = None, *, dtype: str = "float32", mesh: Mesh |
                 f"{where} does not fit its own config: {name} is {_said(there)} there, but "
                 f"{_said(here)}; get the file again"
             )
-    sigma = sampling_file.read(where) if where.is_dir() else found.metadata.get("sigma")
     return Model(found.config, found.arrays["ema"], dtype, mesh, found.metadata.get("statistics"), sigma)
 
 

@@ -9,21 +9,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hcflow_jax import checkpoint
+from hcflow_jax import buckets, checkpoint
 from hcflow_jax.api.arguments import Sigma
 from hcflow_jax.checkpoint import CheckpointError
-from hcflow_jax.files import write as write_whole
+from hcflow_jax.layout import CHECKPOINTS, SAMPLING
+from hcflow_jax.paths import Place
 
-NAME = "sampling.json"
 
-
-def path_of(where: Path) -> Path:
+def path_of(where: Place) -> Place:
     """The file in a workdir, or in the workdir of a step in `checkpoints/`."""
-    step = where.parent.name == checkpoint.CHECKPOINTS and where.name.isdigit()
-    return (where.parent.parent if step else where) / NAME
+    step = where.parent.name == CHECKPOINTS and where.name.isdigit()
+    return (where.parent.parent if step else where) / SAMPLING
 
 
-def read(where: Path) -> Sigma | None:
+def read(where: Place) -> Sigma | None:
     """The sigma that a workdir stores; None if it stores none.
 
     Args:
@@ -45,7 +44,7 @@ def read(where: Path) -> Sigma | None:
     return sigma
 
 
-def write(where: Path, sigma: Sigma, about: Mapping[str, Any]) -> Path:
+def write(where: Place, sigma: Sigma, about: Mapping[str, Any]) -> Place:
     """Stores the sigma with a model.
 
     Args:
@@ -59,9 +58,9 @@ def write(where: Path, sigma: Sigma, about: Mapping[str, Any]) -> Path:
     Raises:
       OSError: it cannot be written; the old file is unchanged.
     """
-    if where.is_file():
+    if isinstance(where, Path) and where.is_file():
         checkpoint.amend_file(where, {"sigma": sigma, "sigma_about": dict(about)})
         return where
     text = json.dumps({"sigma": sigma, "about": dict(about)}, indent=1) + "\n"
-    write_whole(path_of(where), lambda file: file.write(text.encode()))
+    buckets.write(path_of(where), lambda file: file.write(text.encode()))
     return path_of(where)

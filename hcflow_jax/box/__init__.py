@@ -4,6 +4,8 @@ import logging
 from pathlib import Path
 
 from hcflow_jax import paths
+from hcflow_jax.layout import CHECKPOINTS
+from hcflow_jax.paths import Place
 
 NAMES = ("portraits", "scenes")
 
@@ -20,19 +22,19 @@ def card(name: str) -> Path:
     return weights(name).with_suffix(".md")
 
 
-def find(path: str | Path) -> Path:
+def find(path: str | Place) -> Place:
     """Finds a checkpoint. A name in `NAMES` means that bundled model, even if there is a folder of that name.
 
     Write `./portraits` for a folder of that name. A `Path` cannot distinguish the two: it means the folder if one
     exists, and the bundled model otherwise.
 
     Raises:
-      InputError: see `paths.local`.
+      InputError: see `paths.place`.
     """
-    where = paths.local(path)
+    where = paths.place(path, stores=("gs", "s3"))
     if str(path) not in NAMES or (isinstance(path, Path) and where.exists()):
         return where
-    if (where / "checkpoints").is_dir():
+    if (where / CHECKPOINTS).is_dir():
         _log.warning(
             "%s is the bundled pretrained model; write ./%s for the run in the folder of that name", path, path
         )

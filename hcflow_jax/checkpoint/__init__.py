@@ -8,15 +8,13 @@ enough to use a model. Orbax writes it under another name and renames it when it
 
 from typing import TYPE_CHECKING, Any
 
-from hcflow_jax.checkpoint.files import CHECKPOINTS, UNREADABLE, CheckpointError
+from hcflow_jax.checkpoint.files import CheckpointError
 from hcflow_jax.checkpoint.loading import Checkpoint, load
 from hcflow_jax.checkpoint.weights import check_new, save_weights
 from hcflow_jax.checkpoint.weights_file import amend_file, save_file
 from hcflow_jax.config import config_from_plain, config_to_plain
 
 __all__ = [
-    "CHECKPOINTS",
-    "UNREADABLE",
     "Checkpoint",
     "CheckpointError",
     "Checkpoints",

@@ -4,15 +4,13 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from hcflow_jax.checkpoint.files import CHECKPOINTS
 from hcflow_jax.config import config_from_plain
-
-CONFIG = "config.json"  # in a workdir; training writes it before the first step
+from hcflow_jax.layout import CHECKPOINTS, CONFIG
+from hcflow_jax.paths import Place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +26,12 @@ class About:
     metadata: Mapping[str, Any]
 
 
-def read(workdir: Path) -> About:
+def read(workdir: Place) -> About:
     """Reads the config and the metadata of a run. Missing and incomplete files are ignored.
 
     Args:
-      workdir: the workdir of the run. Workdirs of earlier versions have no `CONFIG`; then the config is that of the
-        newest checkpoint.
+      workdir: the workdir of the run; it may be in a bucket. Workdirs of earlier versions have no `CONFIG`; then the
+        config is that of the newest checkpoint.
 
     Raises:
       ConfigError: the config's family of models is not registered.
@@ -48,7 +46,7 @@ def read(workdir: Path) -> About:
     return About(None if plain is None else config_from_plain(plain), {})
 
 
-def _json(file: Path) -> dict[str, Any] | None:
+def _json(file: Place) -> dict[str, Any] | None:
     """The object in a JSON file; None if the file cannot be read or has no object."""
     with suppress(OSError, ValueError):
         found = json.loads(file.read_text())

@@ -1,6 +1,7 @@
 """Loads a trained model from a workdir, a step or a weights file. Imports Orbax only if it is needed."""
 
 import dataclasses
+import tempfile
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from hcflow_jax import paths
+from hcflow_jax import buckets, paths
 from hcflow_jax.checkpoint import weights_file
-from hcflow_jax.checkpoint.files import CHECKPOINTS, CheckpointError
+from hcflow_jax.checkpoint.files import CheckpointError
+from hcflow_jax.layout import CHECKPOINTS
+from hcflow_jax.paths import Place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +34,12 @@ class Checkpoint:
     metadata: Mapping[str, Any]
 
 
-def load(path: str | Path, parts: Iterable[str] = ("ema",)) -> Checkpoint:
+def load(path: str | Place, parts: Iterable[str] = ("ema",)) -> Checkpoint:
     """Loads a trained model.
 
     Args:
       path: a workdir, one step in its `checkpoints/`, or a weights file. For a workdir, the newest step that can be
-        read is loaded. A weights file has only the EMA.
+        read is loaded. A weights file has only the EMA. All may be in a bucket, gs://...; a weights file also s3://.
       parts: the parts of the training state to load: "ema", "params", "opt_state", "step".
 
     Returns:
@@ -45,19 +48,22 @@ def load(path: str | Path, parts: Iterable[str] = ("ema",)) -> Checkpoint:
 
     Raises:
       CheckpointError: there is no checkpoint, it cannot be read, or it does not have a requested part.
+      InputError: the path is not allowed (see `paths.place`).
+      StoreError: the store of the bucket refuses or does not answer.
     """
-    path = paths.local(path).absolute()
-    parts = tuple(parts)
-    if path.suffix == weights_file.SUFFIX and not path.is_dir():
-        return _load_file(path, parts)
-    if not path.is_dir():
-        raise CheckpointError(f"{path}: no such directory; give a workdir, or one step in its {CHECKPOINTS}/")
-    if path.parent.name == CHECKPOINTS and path.name.isdigit():
-        root, step = path.parent, int(path.name)
+    where, parts = paths.absolute(paths.place(path, stores=("gs", "s3"))), tuple(parts)
+    if where.suffix == weights_file.SUFFIX and not where.is_dir():
+        return _load_file(where, parts)
+    if paths.is_remote(where):
+        paths.place(str(where))  # Orbax reads workdirs in gs:// only
+    if not where.is_dir():
+        raise CheckpointError(f"{where}: no such directory; give a workdir, or one step in its {CHECKPOINTS}/")
+    if where.parent.name == CHECKPOINTS and where.name.isdigit():
+        root, step = where.parent, int(where.name)
     else:
-        root, step = (path if path.name == CHECKPOINTS else path / CHECKPOINTS), None
+        root, step = (where if where.name == CHECKPOINTS else where / CHECKPOINTS), None
     if not root.is_dir():
-        raise CheckpointError(f"{path}: no {CHECKPOINTS}/ in it; give a workdir, or one step in its {CHECKPOINTS}/")
+        raise CheckpointError(f"{where}: no {CHECKPOINTS}/ in it; give a workdir, or one step in its {CHECKPOINTS}/")
     from hcflow_jax.checkpoint.reading import open_manager, read_newest, read_step
 
     manager = open_manager(root, create=False)
@@ -71,8 +77,17 @@ def load(path: str | Path, parts: Iterable[str] = ("ema",)) -> Checkpoint:
     return found
 
 
-def _load_file(path: Path, parts: tuple[str, ...]) -> Checkpoint:
+def _load_file(path: Place, parts: tuple[str, ...]) -> Checkpoint:
     if other := [part for part in parts if part != "ema"]:
         raise CheckpointError(f"{path} contains only the weights of the EMA, not {other[0]}; give its workdir")
-    config, params, metadata = weights_file.read_file(path)
+    if isinstance(path, Path):
+        config, params, metadata = weights_file.read_file(path)
+    else:
+        with tempfile.TemporaryDirectory(prefix="hcflow-") as folder:
+            here = Path(folder, path.name)
+            buckets.download(path, here)
+            try:
+                config, params, metadata = weights_file.read_file(here)
+            except CheckpointError as error:
+                raise CheckpointError(str(error).replace(str(here), str(path))) from error
     return Checkpoint(int(metadata.get("step", 0)), config, {"ema": params}, metadata)

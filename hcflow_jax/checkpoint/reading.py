@@ -8,13 +8,15 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 from ml_collections import ConfigDict
 
-from hcflow_jax import parameters, paths
+from hcflow_jax import buckets, parameters, paths
 from hcflow_jax.checkpoint import files
 from hcflow_jax.checkpoint.files import WEIGHTS, CheckpointError
 from hcflow_jax.checkpoint.loading import Checkpoint
 from hcflow_jax.config import ConfigError, config_from_plain
+from hcflow_jax.paths import Place
 
 _log = logging.getLogger(__name__)
 
@@ -34,24 +36,24 @@ def _handlers() -> dict[str, Any]:
     }
 
 
-def open_manager(root: Path, **options: Any) -> ocp.CheckpointManager:
+def open_manager(root: Place, **options: Any) -> ocp.CheckpointManager:
     """Orbax's manager for the steps in a directory that exists.
 
     Args:
       root: the directory.
       **options: options of Orbax's manager.
     """
-    return ocp.CheckpointManager(
-        paths.plain(root), options=ocp.CheckpointManagerOptions(**options), item_handlers=_handlers()
-    )
+    where = paths.plain(root) if isinstance(root, Path) else root
+    return ocp.CheckpointManager(where, options=ocp.CheckpointManagerOptions(**options), item_handlers=_handlers())
 
 
-def root_of(manager: ocp.CheckpointManager) -> Path:
+def root_of(manager: ocp.CheckpointManager) -> Place:
     """The directory of a manager from `open_manager`: its own path, not that of a link to it (`paths.plain`)."""
-    return Path(paths.own_names(str(manager.directory)))
+    where = str(manager.directory)
+    return epath.Path(where) if paths.is_remote(where) else Path(paths.own_names(where))
 
 
-def _check_shapes(directory: Path, stored: Any, wanted: Any) -> None:
+def _check_shapes(directory: Place, stored: Any, wanted: Any) -> None:
     if found := parameters.first_difference(stored, wanted):
         name, there, here = found
         raise OtherModelError(
@@ -60,7 +62,7 @@ def _check_shapes(directory: Path, stored: Any, wanted: Any) -> None:
         )
 
 
-def _check_parts(directory: Path, stored: Iterable[str], template: Any, parts: Iterable[str]) -> None:
+def _check_parts(directory: Place, stored: Iterable[str], template: Any, parts: Iterable[str]) -> None:
     if template is not None and set(stored) == {WEIGHTS}:
         raise OtherModelError(
             f"{directory} contains only weights, without a training state to resume from: "
@@ -128,9 +130,11 @@ def read_step(
         how = ocp.checkpoint_utils.construct_restore_args(target)
         restore = ocp.args.PyTreeRestore(target, restore_args=how, partial_restore=True)
         arrays = manager.restore(step, args=ocp.args.Composite(state=restore))["state"]
-    except (CheckpointError, ConfigError):
+    except (CheckpointError, ConfigError, buckets.StoreError):
         raise
     except Exception as error:  # Orbax, TensorStore and json raise many kinds of errors
+        if paths.is_remote(directory) and buckets.is_outage(error):
+            raise buckets.OutageError(f"{directory}: {buckets.reason(error)}") from error
         named = re.findall(r'local file "([^"]+)"', str(error))
         where, why = (paths.own_names(text) for text in (named[-1] if named else str(directory), reason(error)))
         raise CheckpointError(f"{where} cannot be read: copy it again, or use another ({why})") from error

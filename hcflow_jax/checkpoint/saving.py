@@ -15,12 +15,14 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from hcflow_jax import paths
+from hcflow_jax import buckets, paths
 from hcflow_jax.checkpoint import files
-from hcflow_jax.checkpoint.files import CHECKPOINTS, UNREADABLE, CheckpointError
+from hcflow_jax.checkpoint.files import CheckpointError
 from hcflow_jax.checkpoint.loading import Checkpoint
 from hcflow_jax.checkpoint.reading import any_config, open_manager, read_newest, read_step, reason, root_of
 from hcflow_jax.config import config_to_plain
+from hcflow_jax.layout import CHECKPOINTS, UNREADABLE
+from hcflow_jax.paths import Place
 
 _UNFINISHED = ".orbax-checkpoint-tmp"  # Orbax has it in the name of a step until the step is complete
 _SETTLE_SECONDS = 5.0  # the longest time to wait for threads of a failed save
@@ -38,7 +40,7 @@ class _RaisedAnyhow(logging.Filter):
 logging.getLogger("absl").addFilter(_RaisedAnyhow())
 
 
-def _seal(directory: Path) -> None:
+def _seal(directory: Place) -> None:
     """Seals a complete step. If that fails, a warning says so: the step can be used."""
     if jax.process_index() == 0:
         try:
@@ -47,12 +49,14 @@ def _seal(directory: Path) -> None:
             _log.warning("%s has no checksums (%s): damage would not be noticed", directory, error)
 
 
-def _remove_unfinished(root: Path) -> None:
-    """Removes the files of a failed save.
+def _remove_unfinished(root: Place) -> None:
+    """Removes the files of a failed save. In a bucket, Orbax removes the steps that it has not marked as complete.
 
     Threads of TensorStore may still write there, and make a folder again after it was removed. Such a folder would
     make Orbax's next save fail. So the removal is repeated until nothing is left.
     """
+    if not isinstance(root, Path):
+        return
     end = time.monotonic() + _SETTLE_SECONDS
     while left := [path for path in root.iterdir() if _UNFINISHED in path.name]:
         for path in left:
@@ -95,17 +99,17 @@ class Checkpoints:
     """
 
     def __init__(
-        self, workdir: str | Path, keep: int, keep_every: int = 0, tell: Callable[[str], None] = _log.error
+        self, workdir: str | Place, keep: int, keep_every: int = 0, tell: Callable[[str], None] = _log.error
     ) -> None:
         """Opens WORKDIR/checkpoints. Makes it if it does not exist.
 
         Args:
-          workdir: the workdir of the run.
+          workdir: the workdir of the run; it may be in a bucket, gs://...
           keep: the number of newest checkpoints to keep.
           keep_every: checkpoints at multiples of this number of steps are also kept; 0: none.
           tell: is called with one line if a save has failed, see `poll`.
         """
-        self.root = paths.local(workdir).absolute() / CHECKPOINTS
+        self.root = paths.absolute(paths.place(workdir)) / CHECKPOINTS
         self.root.mkdir(parents=True, exist_ok=True)
         managers = ocp.checkpoint_managers
         kept = [managers.LatestN(keep), *([managers.EveryNSteps(keep_every)] if keep_every else [])]
@@ -161,10 +165,11 @@ class Checkpoints:
                 self._fail(saved.step, saved.error)
 
     def _fail(self, step: int, error: Exception) -> None:
-        self._failure = CheckpointError(
-            f"{self.root / str(step)} could not be saved: check its disk; earlier steps are unchanged "
-            f"({paths.own_names(reason(error))})"
-        )
+        where, why = self.root / str(step), paths.own_names(reason(error))
+        todo = "check its disk"
+        if not isinstance(where, Path):
+            why, todo = buckets.reason(error), "the next save tries again"
+        self._failure = CheckpointError(f"{where} could not be saved: {todo}; earlier steps are unchanged ({why})")
         self._failure.__cause__ = error
         if jax.process_count() == 1:  # several processes must reopen together, and the others may not know the error
             self._reopen(failed=True)
@@ -211,8 +216,7 @@ class Checkpoints:
             target = self.root.parent / UNREADABLE / str(step)
             while target.exists():
                 target = target.with_name(target.name + "_")
-            target.parent.mkdir(exist_ok=True)
-            (self.root / str(step)).rename(target)
+            buckets.move(self.root / str(step), target)
             _log.warning("moved %s to %s", self.root / str(step), target)
         if bad:
             multihost_utils.sync_global_devices("checkpoints that cannot be read were moved")

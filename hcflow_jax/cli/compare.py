@@ -12,12 +12,12 @@ import argparse
 import sys
 
 from hcflow_jax.cli import arguments
-from hcflow_jax.commands import UsageError, as_path, model_name
+from hcflow_jax.commands import UsageError, as_path, as_place, model_name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand."""
-    parser.add_argument("run", metavar="RUN", type=as_path, help="the workdir of a run; it may still train")
+    parser.add_argument("run", metavar="RUN", type=as_place, help="the workdir of a run; it may still train")
     reference = (
         "names of references, or workdirs (write ./NAME for a folder with the name of a reference); default: the "
         "reference with the config of the run"
@@ -35,12 +35,13 @@ def run(values: argparse.Namespace) -> int:
     picture = arguments.check_out("--out", values.out or as_path("comparison.png"), (".png",))
     import json
 
-    from hcflow_jax import files
+    from hcflow_jax import buckets, files
     from hcflow_jax.analysis import comparable, comparison, histories
     from hcflow_jax.analysis.on_track import compare
     from hcflow_jax.errors import MissingExtraError
 
-    mine = histories.read_run(values.run)
+    with buckets.named_errors(values.run):
+        mine = histories.read_run(values.run)
     print(comparison.about(mine))
     if values.reference:
         references = comparable.joined([histories.find(given) for given in values.reference])

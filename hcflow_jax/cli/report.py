@@ -10,20 +10,25 @@ checkpoint are kept.
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from hcflow_jax.cli import command
-from hcflow_jax.commands import as_path
+from hcflow_jax.commands import as_place
+from hcflow_jax.layout import REPORT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand."""
-    parser.add_argument("--workdir", required=True, type=as_path, help="the workdir of a run that saved a checkpoint")
+    parser.add_argument(
+        "--workdir", required=True, type=as_place, help="the workdir of a run that saved a checkpoint"
+    )
 
 
 def run(values: argparse.Namespace) -> int:
     """Runs the subcommand; returns the exit status."""
-    from hcflow_jax import api
+    from hcflow_jax import api, buckets, paths
     from hcflow_jax.analysis.report import Report
     from hcflow_jax.checkpoint import CheckpointError
     from hcflow_jax.cli.arguments import UsageError
@@ -34,7 +39,15 @@ def run(values: argparse.Namespace) -> int:
         model = api.load(values.workdir)
     except CheckpointError as error:
         raise UsageError(str(error)) from error
-    Report(values.workdir, model).write()
+    where = values.workdir / REPORT
+    if isinstance(where, Path):
+        Report(values.workdir, model, where).write()
+        return 0
+    with tempfile.TemporaryDirectory(prefix="hcflow-") as folder:
+        paths.stands_in(Path(folder), where)
+        Report(values.workdir, model, Path(folder)).write()
+        for file in sorted(Path(folder).iterdir()):
+            buckets.upload(file, where / file.name)
     return 0
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hcflow_jax.cli import arguments, features
 from hcflow_jax.commands import UsageError, as_path
+from hcflow_jax.paths import is_remote
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,12 +52,17 @@ def run(values: argparse.Namespace) -> int:
             f"--checkpoint {values.checkpoint or box.NAMES[0]}: a bundled model cannot be changed; copy {where} and "
             "give the copy"
         )
+    if is_remote(where) and where.suffix == ".safetensors":
+        raise UsageError(
+            f"--checkpoint {where}: a weights file in a bucket cannot be changed; copy it and give the copy"
+        )
     model = use.load(values)
     denoise = known_denoise(model.config, model.config.eval.denoise if values.denoise is None else values.denoise)
     reals = measured_set.open_data(model.config, values.data, values.split or (None if values.data else "train"))
     chosen = protocols.Protocol("tuning", min(values.samples, len(reals)), reals="random")
     extractor = extractors.load(values.extractor, values.weights)
-    beside = (where if where.is_file() else sampling_file.path_of(where)).with_suffix("")
+    stored_in = where if where.is_file() else sampling_file.path_of(where)
+    beside = (stored_in if isinstance(stored_in, Path) else Path(stored_in.name)).with_suffix("")
     with Stages() as stages:
         real = real_features.real_side(
             reals,

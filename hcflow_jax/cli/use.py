@@ -52,4 +52,4 @@ def latents(levels: Mapping[str, Any]) -> api.Latents:
 def checkpoint_name(given: str | None) -> str:
     """A name that finds the model from any folder: its name if it is bundled, else its absolute path."""
     name = given or api.BOXED[0]
-    return name if name in api.BOXED else str(paths.local(name).absolute())
+    return name if name in api.BOXED else str(paths.absolute(paths.place(name, stores=("gs", "s3"))))

@@ -59,6 +59,7 @@ class Field:
       rule: the allowed values; None: any value of the default's type.
       resume: whether it may change when a run resumes, because it does not affect what is learned.
       path: whether its value is the path of a file or a folder, or "" for none.
+      stores: the kinds of buckets in which that path may be (`paths.STORES`).
       before: its value in configs that were stored before the field existed, if that is not the default.
     """
 
@@ -68,6 +69,7 @@ class Field:
     rule: Rule | None = None
     resume: bool = False
     path: bool = False
+    stores: tuple[str, ...] = ()
     before: Any = REQUIRED
 
     @property

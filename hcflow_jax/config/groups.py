@@ -23,6 +23,7 @@ DATA: Tree = {
         "gs://BUCKET/NAME or s3://BUCKET/NAME",
         resume=True,
         path=True,
+        stores=("gs", "s3"),
     ),
     "name": Field(
         "",
@@ -34,6 +35,7 @@ DATA: Tree = {
         'prepared, folder, zip, lsun: where the held-out images lie; "": at the end of the set',
         resume=True,
         path=True,
+        stores=("gs", "s3"),
     ),
     "resolution": Field(256, "height and width of the images; that of the finest level", unit="pixels"),
     "bits": Field(8, "bits that are kept of each 8-bit value", unit="bits", rule=_BITS),
@@ -89,6 +91,7 @@ TRAIN: Tree = {
         'or the name of a bundled model; "": none. A run that has a checkpoint resumes from that',
         resume=True,
         path=True,
+        stores=("gs", "s3"),
     ),
     "optimizer": Field("adam", "optimizer of all rate groups", rule=one_of("adam", "adamax")),
     "decay_after": Field(10, "at every even epoch above this one the learning rates fall", "epochs", WHOLE),

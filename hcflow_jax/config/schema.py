@@ -75,11 +75,11 @@ def check_paths(config: ConfigDict) -> None:
     """Checks the fields that are paths and not empty. Call it before any work is done.
 
     Raises:
-      InputError: a path is not allowed (see `paths.local`); the message names the field.
+      InputError: a path is not allowed (see `paths.place`); the message names the field.
     """
     for name, field in fields.leaves(tree(family_of(config))):
         if field.path and not name.startswith("data.") and (value := fields.value(config, name)):
-            paths.local(value, name)
+            paths.place(value, name, field.stores)
     check_data_paths(config.data)
 
 

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hcflow_jax import data, paths
-from hcflow_jax.commands import FAILED, Parser, as_place, fail, run_main
+from hcflow_jax.commands import FAILED, Parser, as_any_place, fail, run_main
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data import DataError, bucket_out, preparation, shards, workers
 from hcflow_jax.data.bucket_set import BucketSet, open_set
@@ -28,7 +28,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("python -m hcflow_jax.data.prepare", __doc__)
     parser.add_argument("--source", metavar="KIND:WHERE", help="folder:DIR, zip:FILE, lsun:DIR or tfds:NAME")
     parser.add_argument(
-        "--out", metavar="DIR", type=as_place, help="the directory to make, or gs://BUCKET/NAME, s3://BUCKET/NAME"
+        "--out", metavar="DIR", type=as_any_place, help="the directory to make, or gs://BUCKET/NAME, s3://BUCKET/NAME"
     )
     parser.add_argument("--resolution", metavar="R", type=int, help="side of the prepared images, pixels")
     parser.add_argument("--data-dir", metavar="DIR", default="", help="for tfds: the data_dir with its sets")
@@ -39,7 +39,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--on-error", choices=["skip", "fail"], default="skip", help="for a picture that cannot be read"
     )
     parser.add_argument(
-        "--check", metavar="DIR", type=as_place, help="only compare a prepared directory with its checksums"
+        "--check", metavar="DIR", type=as_any_place, help="only compare a prepared directory with its checksums"
     )
     values = parser.parse_args(argv)
     if values.check:

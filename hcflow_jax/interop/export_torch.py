@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from hcflow_jax import checkpoint, paths
-from hcflow_jax.commands import Parser, as_path, run_main
+from hcflow_jax.commands import Parser, as_path, as_place, run_main
 from hcflow_jax.config import ConfigError, family_of
 from hcflow_jax.files import replacing
 from hcflow_jax.interop import arrays, glow, torch_zip
@@ -28,7 +28,7 @@ from hcflow_jax.interop.constants import constants, without_effect
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("python -m hcflow_jax.interop.export_torch", __doc__)
     what = "a workdir, one step in its checkpoints/, or a weights file"
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", type=as_path, help=what)
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", type=as_place, help=what)
     parser.add_argument("--out", metavar="FILE", type=as_path, required=True, help="FILE.safetensors or FILE.pt")
     return parser.parse_args(argv)
 

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from hcflow_jax import paths
-from hcflow_jax.commands import Parser, as_path, run_main
+from hcflow_jax.commands import Parser, as_path, as_place, run_main
 from hcflow_jax.config import ConfigError
 from hcflow_jax.errors import InputError
 from hcflow_jax.interop import release, settings
@@ -38,7 +38,7 @@ _OF_THE_MODEL = ("resolution", "bits", "noise_std")  # fields of `data` that com
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("python -m hcflow_jax.interop.import_torch", __doc__)
     parser.add_argument("file", metavar="MODEL.bin", type=as_path, help="a file that the authors' Network.save wrote")
-    parser.add_argument("--out", metavar="CHECKPOINT", type=as_path, required=True, help="the workdir to make")
+    parser.add_argument("--out", metavar="CHECKPOINT", type=as_place, required=True, help="the workdir to make")
     parser.add_argument("--config", metavar="FILE.py", type=as_path, help="a config file, like those in configs/")
     what = "family of the model: hierarchy (the authors' model, the default) or glow"
     parser.add_argument("--family", choices=("hierarchy", "glow"), default="hierarchy", help=what)

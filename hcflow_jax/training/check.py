@@ -13,12 +13,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from hcflow_jax import checkpoint, data, devices, likelihood, models, paths, settings
-from hcflow_jax.checkpoint.files import CHECKPOINTS
 from hcflow_jax.config import ConfigError, check_paths, flat
 from hcflow_jax.data import pipeline
 from hcflow_jax.evaluation import measure
+from hcflow_jax.layout import CHECKPOINTS
 from hcflow_jax.models import ImageModel
-from hcflow_jax.training import initialise, resumption, sharding, state
+from hcflow_jax.training import initialise, resumption, sharding, state, workdir
 from hcflow_jax.training.groups import count_by_group
 from hcflow_jax.training.metrics import say
 from hcflow_jax.training.optimizer import Optimizer
@@ -88,12 +88,15 @@ def _check_measuring(config: ConfigDict) -> None:
 
 def _say_workdir(config: ConfigDict, path: str | Path, images: data.Source, allow: bool) -> int:
     """Says whether the run would begin, resume, or start from other weights. Returns the finished steps."""
-    directory = paths.local(path, "--workdir").absolute()
-    there = next(parent for parent in (directory, *directory.parents) if parent.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(
-            f"--workdir={path} cannot be written ({there} is no folder that you may write): name another"
-        )
+    directory = paths.absolute(paths.place(path, "--workdir"))
+    if isinstance(directory, Path):
+        there = next(parent for parent in (directory, *directory.parents) if parent.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise ConfigError(
+                f"--workdir={path} cannot be written ({there} is no folder that you may write): name another"
+            )
+    else:
+        workdir.place(directory)
     if (directory / CHECKPOINTS).is_dir() and any((directory / CHECKPOINTS).iterdir()):
         found = checkpoint.load(directory)
         resumption.check(found.config, config, allow)

@@ -10,22 +10,22 @@ from ml_collections import ConfigDict
 
 from hcflow_jax import data, devices, models, settings
 from hcflow_jax.checkpoint import Checkpoints
-from hcflow_jax.checkpoint.about import CONFIG
 from hcflow_jax.config import config_to_plain
 from hcflow_jax.data import pipeline
+from hcflow_jax.layout import CONFIG, RESULT
 from hcflow_jax.training import distributed, initialise, result, resumption, sharding, state, workdir
 from hcflow_jax.training.groups import count_by_group
 from hcflow_jax.training.looks import Looks
 from hcflow_jax.training.metrics import Clock, Reporter, complain, say
 from hcflow_jax.training.optimizer import Optimizer
 from hcflow_jax.training.programs import Programs
-from hcflow_jax.training.result import RESULT
 from hcflow_jax.training.schedule import schedule
 from hcflow_jax.training.skipped import NotFiniteError, Skipped
 from hcflow_jax.training.step import make_train_step, numbers_of
 from hcflow_jax.training.stored import Storage
 from hcflow_jax.training.termination import Interrupted, Termination
 from hcflow_jax.training.trace import Trace
+from hcflow_jax.training.workdir import Workdir
 
 
 class _Run:
@@ -34,12 +34,13 @@ class _Run:
     def __init__(
         self,
         config: ConfigDict,
-        directory: Path,
+        place: Workdir,
         termination: Termination,
         profile: tuple[int, int] | None = None,
         allow_config_change: bool = False,
     ):
-        self.config, self.directory, self.termination = config, directory, termination
+        self.config, self.workdir, self.termination = config, place, termination
+        directory = place.folder
         self.clock = Clock()
         self.programs = Programs(self.clock)
         self.model = models.build(config)
@@ -50,7 +51,7 @@ class _Run:
         self.looks = Looks(
             config, directory, self.model, self.mesh, self.programs, self.clock, termination, self.held_out
         )
-        self.checkpoints = Checkpoints(directory, config.train.keep_checkpoints, config.train.keep_every, complain)
+        self.checkpoints = Checkpoints(place.where, config.train.keep_checkpoints, config.train.keep_every, complain)
         if jax.process_count() > 1:
             termination.votes = distributed.Votes(self.mesh)
         self.state, self.start, self.used = self._take_up(allow_config_change)
@@ -93,8 +94,8 @@ class _Run:
         counts = count_by_group(self.state.params, self.model.rate_groups)
         by_group = ", ".join(f"{group} {count:,}" for group, count in counts.items())
         say(f"{sum(counts.values()):,} parameters: {by_group}")
-        workdir.write_parameters(self.directory, self.state.params)
-        workdir.write_json(self.directory / CONFIG, config_to_plain(self.config))
+        workdir.write_parameters(self.workdir.folder, self.state.params)
+        workdir.write_json(self.workdir.folder / CONFIG, config_to_plain(self.config))
         device = jax.devices()[0]
         say(f"{len(self.images):,} training images, {len(self.held_out):,} held out; on {device.device_kind}")
 
@@ -105,6 +106,7 @@ class _Run:
     def save(self, step: int) -> None:
         """Saves the state."""
         with self.clock.section("saving"):
+            self.workdir.before_save()
             about = {
                 "next_index": self.next_index(step),
                 "data": resumption.describe_images(self.images),
@@ -182,6 +184,7 @@ class _Run:
             step, metrics = pending
             jax.block_until_ready(metrics["loss"])
             self.checkpoints.poll()
+            self.workdir.check()
             self.skipped.look(step, metrics)
             if step % self.config.train.log_every == 0 or step == self.config.train.num_steps:
                 self.reporter.train(step, metrics)
@@ -217,8 +220,8 @@ def train(
 
     Args:
       config: the whole config.
-      path: the workdir. It gets `checkpoints/`, `samples/`, `tensorboard/`, `history.jsonl`, `result.json` and
-        others.
+      path: the workdir, a directory or gs://BUCKET/NAME. It gets `checkpoints/`, `samples/`, `tensorboard/`,
+        `history.jsonl`, `result.json` and others.
       profile: the first and the last step of a trace, which is written to `profile/`.
       allow_config_change: whether to continue from a checkpoint of another config, see `resumption`.
 
@@ -228,6 +231,8 @@ def train(
     Raises:
       ConfigError: the config is wrong or differs from that of the checkpoint; the model differs from that of
         `train.init_from`; or the workdir cannot be written or is in use.
+      LeaseError: another process trains in the workdir in its bucket, or has taken it over.
+      StoreError: the store of the bucket refuses or does not answer.
       CheckpointError: the checkpoints cannot be read, belong to another model, or the last one cannot be saved.
       NotFiniteError: too many steps in a row were skipped.
       DataError: the images are missing, cannot be read (finished steps are saved first), or differ from those of the
@@ -236,10 +241,10 @@ def train(
       EnvironmentSettingError: JAX cannot start with these environment variables.
     """
     devices.start()
-    directory = workdir.open_workdir(path, config)
+    where = workdir.place(path, config)
     termination = Termination()
-    with workdir.only_run(directory), termination.noticed() if jax.process_count() > 1 else nullcontext():
-        run = _Run(config, directory, termination, profile, allow_config_change)
+    with workdir.opened(where) as place, termination.noticed() if jax.process_count() > 1 else nullcontext():
+        run = _Run(config, place, termination, profile, allow_config_change)
         run.describe()
         with termination.noticed():  # until everything is on disk: after the last step, signals change nothing
             with run.clock.section("training"):
@@ -254,6 +259,6 @@ def train(
                 images=run.next_index(config.train.num_steps),
             )
             run.close()
-        workdir.write_json(directory / RESULT, made)
-        say(f"done: {directory / RESULT}")
+        workdir.write_json(place.folder / RESULT, made)
+    say(f"done: {where / RESULT}")
     return made

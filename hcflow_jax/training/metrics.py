@@ -15,10 +15,9 @@ import tensorboardX
 
 from hcflow_jax import streams
 from hcflow_jax.files import replacing
+from hcflow_jax.layout import HISTORY, TENSORBOARD
 from hcflow_jax.training import watch
 
-HISTORY = "history.jsonl"
-TENSORBOARD = "tensorboard"
 WAITED_LONG = 0.05  # a larger fraction of the time spent waiting for images is reported on stdout
 
 

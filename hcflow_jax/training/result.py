@@ -8,7 +8,6 @@ from ml_collections import ConfigDict
 from hcflow_jax.training.groups import RateGroups, count_by_group
 from hcflow_jax.training.metrics import Clock, History
 
-RESULT = "result.json"
 _KINDS = ("compiling", "initialising", "training", "waiting", "evaluating", "sampling", "saving")
 
 

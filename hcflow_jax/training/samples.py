@@ -12,11 +12,10 @@ from ml_collections import ConfigDict
 from hcflow_jax import pictures
 from hcflow_jax.data import preprocessing
 from hcflow_jax.keys import root_key
+from hcflow_jax.layout import SAMPLES
 from hcflow_jax.models import ImageModel
 from hcflow_jax.training import sharding
 from hcflow_jax.training.programs import Programs
-
-SAMPLES = "samples"
 
 
 def sheet_path(workdir: Path, step: int) -> Path:

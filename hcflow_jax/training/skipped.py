@@ -8,11 +8,11 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from hcflow_jax import paths
 from hcflow_jax.data import Source, pipeline
 from hcflow_jax.errors import HcflowError
+from hcflow_jax.layout import SKIPPED
 from hcflow_jax.training.metrics import History
-
-SKIPPED = "skipped.jsonl"
 
 _LEVEL = "bits/"  # the prefix of the metrics that are bits of a level
 
@@ -71,7 +71,8 @@ class Skipped:
         if 0 < self._train.max_skipped <= len(self._row):
             raise NotFiniteError(
                 f"{len(self._row)} steps in a row were skipped, the last of them step {step}: {self._where()}; "
-                f"{self._path} names their images. Nothing was saved since; train.max_skipped=0 would continue anyway"
+                f"{paths.own_names(str(self._path))} names their images. Nothing was saved since; "
+                "train.max_skipped=0 would continue anyway"
             )
 
     def _where(self) -> str:

@@ -10,9 +10,8 @@ import jax
 
 from hcflow_jax import paths
 from hcflow_jax.config import ConfigError
+from hcflow_jax.layout import PROFILE
 from hcflow_jax.training.metrics import say
-
-PROFILE = "profile"
 
 
 def parse_steps(text: str | None) -> tuple[int, int] | None:
@@ -75,4 +74,4 @@ class Trace:
         if self._running:
             jax.profiler.stop_trace()
             self._running = False
-            say(f"profile: {self._directory}")
+            say(f"profile: {paths.own_names(str(self._directory))}")

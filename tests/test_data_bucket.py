@@ -11,7 +11,7 @@ import pytest
 from bucket_sets import BUCKET, COUNT, IMAGES, SHARD, SIZE, URL, config_of, damaged, open_set
 
 from hcflow_jax.config import ConfigError, check_paths
-from hcflow_jax.data import DataError, bucket_set, fetching, mirror, open_source, several, shards
+from hcflow_jax.data import DataError, bucket_set, copies, fetching, open_source, several, shards
 from hcflow_jax.data.pipeline import eval_batches, init_images, train_batches
 
 pytestmark = pytest.mark.full
@@ -24,11 +24,11 @@ def _taken(config, start: int, *share: int) -> list[dict]:
 
 
 @pytest.mark.situation("a prepared set in a bucket, for training or evaluating")
-@pytest.mark.parametrize("copies", [False, True])
-def test_the_images_and_their_order_are_those_of_the_same_set_on_this_machine(server, tmp_path, monkeypatch, copies):
-    if copies:
+@pytest.mark.parametrize("copied", [False, True])
+def test_the_images_and_their_order_are_those_of_the_same_set_on_this_machine(server, tmp_path, monkeypatch, copied):
+    if copied:
         monkeypatch.setattr(bucket_set, "_COPY_AFTER", 10)
-        monkeypatch.setattr(mirror, "_FREE", 0.0)
+        monkeypatch.setattr(copies, "_FREE", 0.0)
     here, there = config_of(tmp_path / "local"), config_of(URL)
     check_paths(there)
     for split in ("train", "eval"):

@@ -1,7 +1,7 @@
 """A prepared set in a bucket as a source.
 
 An image that is not on this machine yet is one request for its part of a shard. Requests take long, so many are made
-at the same time. After a while a thread copies the shards to this machine, if its disk has room (`mirror`). The
+at the same time. After a while a thread copies the shards to this machine, if its disk has room (`copies`). The
 images are the same and in the same order as in a set on this machine.
 """
 
@@ -21,7 +21,7 @@ from jaxtyping import UInt8
 from hcflow_jax import environment, paths
 from hcflow_jax.data import shards
 from hcflow_jax.data.fetching import Fetcher
-from hcflow_jax.data.mirror import Mirror
+from hcflow_jax.data.copies import Copies
 from hcflow_jax.data.records import Records
 from hcflow_jax.data.source import DataError
 
@@ -36,7 +36,7 @@ class BucketSet:
     Attributes:
       name, identity: see `Source`.
       manifest: the manifest of the set.
-      mirror: the copies on this machine; None if there is no room for any.
+      copies: the copies on this machine; None if there is no room for any.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class BucketSet:
         self._check_sizes()
         self._next_look, self._looking = time.monotonic() + _LOOK, threading.Lock()
         self._read = 0
-        self.mirror = self._make_mirror(cache_bytes)
+        self.copies = self._make_copies(cache_bytes)
 
     def _check_sizes(self) -> None:
         self._stored = self._fetcher.listing()
@@ -82,14 +82,14 @@ class BucketSet:
                     "this machine and name that copy, or prepare the set again"
                 )
 
-    def _make_mirror(self, most: int) -> Mirror | None:
+    def _make_copies(self, most: int) -> Copies | None:
         cache = environment.user_cache()
         if most <= 0 or cache is None:
             return None
         digest = hashlib.sha256("".join(shard["sha256"] for shard in self.manifest["shards"]).encode()).hexdigest()
         folder = cache / "hcflow_jax" / "sets" / f"{paths.file_name(self.directory.name, 100)}-{digest[:12]}"
-        self._copies = shards.ShardSource(folder, self.name, self.manifest)
-        return Mirror(self._fetcher, self.manifest["shards"], folder, most)
+        self._here = shards.ShardSource(folder, self.name, self.manifest)
+        return Copies(self._fetcher, self.manifest["shards"], folder, most)
 
     def __len__(self) -> int:
         return self.manifest["count"]
@@ -102,12 +102,12 @@ class BucketSet:
         for index in indices:
             if not 0 <= index < len(self):
                 raise IndexError(f"image {index} of the {len(self)} of {self.name}")
-        if self.mirror:
-            if self.mirror.error:
-                raise DataError(str(self.mirror.error))
+        if self.copies:
+            if self.copies.error:
+                raise DataError(str(self.copies.error))
             self._read += len(indices)
             if self._read >= _COPY_AFTER:
-                self.mirror.start(self)
+                self.copies.start(self)
         self._look()
         images = [self._copied(index) for index in indices]
         missing = [place for place, image in enumerate(images) if image is None]
@@ -118,12 +118,12 @@ class BucketSet:
     def _copied(self, index: int) -> UInt8[np.ndarray, "R R 3"] | None:
         """An image of a shard that is on this machine."""
         shard = bisect.bisect_right(self._ends, index)
-        if self.mirror is None or shard not in self.mirror.complete:
+        if self.copies is None or shard not in self.copies.complete:
             return None
         try:
-            return self._copies[index]
+            return self._here[index]
         except DataError as error:
-            self.mirror.drop(shard, error)
+            self.copies.drop(shard, error)
             return None
 
     def _fetched(self, indices: Sequence[int]) -> list[UInt8[np.ndarray, "R R 3"]]:
@@ -155,7 +155,7 @@ class BucketSet:
             return
         try:
             self._next_look = time.monotonic() + _LOOK
-            complete = self.mirror.complete if self.mirror else set[int]()
+            complete = self.copies.complete if self.copies else set[int]()
             if len(complete) == len(self.manifest["shards"]):
                 return
             now = self._fetcher.listing()

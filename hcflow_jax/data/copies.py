@@ -29,7 +29,7 @@ _GRACE = 5.0  # seconds that the end waits for the request that is under way
 _log = logging.getLogger(__name__)
 
 
-class Mirror:
+class Copies:
     """The copies on this machine. `complete` grows while a thread copies.
 
     Attributes:
@@ -56,7 +56,7 @@ class Mirror:
     def start(self, owner: object) -> None:
         """Starts to copy, once. The thread ends when everything is copied, or when `owner` is no longer used."""
         if self._thread is None and len(self.complete) < len(self._entries):
-            self._thread = threading.Thread(target=self._work, name="mirror of images", daemon=True)
+            self._thread = threading.Thread(target=self._work, name="copies of images", daemon=True)
             weakref.finalize(owner, self.stop)
             self._thread.start()
 

@@ -70,9 +70,10 @@ def serve(resolution: int, latency: float, images: int) -> None:
     server.buckets[BUCKET] = {}
     entries = []
     each = -(-images // FILES)
-    for index in range(FILES):
-        shard = Shard(resolution, min(each, images - index * each)) if index in (0, FILES - 1) else shard
-        name = shards.shard_name(index, FILES)
+    files = -(-images // each)
+    full, last = Shard(resolution, each), Shard(resolution, images - (files - 1) * each)
+    for index in range(files):
+        shard, name = last if index == files - 1 else full, shards.shard_name(index, files)
         entries.append({"file": name, **shard.about})
         content: Any = shard
         server.buckets[BUCKET][f"{NAME}/{name}"] = Stored(content, index + 1, time.time(), "")
@@ -134,7 +135,9 @@ def main() -> None:
         found = [measure(values.resolution, values.batch, threads, values.seconds) for threads in values.threads]
     finally:
         server.communicate()
-    print(json.dumps({**vars(values), "machine": platform.processor(), "measured": found}, indent=1))
+    machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
+    asked = {name: value for name, value in vars(values).items() if name not in ("serve", "threads")}
+    print(json.dumps({**machine, **asked, "measured": found}, indent=1))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from jaxtyping import UInt8
 
 from hcflow_jax import environment, paths
 from hcflow_jax.data import shards
-from hcflow_jax.data.fetching import Fetcher
 from hcflow_jax.data.copies import Copies
+from hcflow_jax.data.fetching import Fetcher
 from hcflow_jax.data.records import Records
 from hcflow_jax.data.source import DataError
 

@@ -96,6 +96,22 @@ def _entry(about: dict[str, Any]) -> Entry:
     return Entry(about["size"], about.get("crc32c"), tag if re.fullmatch("[0-9a-f]{32}", tag) else None)
 
 
+def is_folder(where: Place) -> bool:
+    """Whether there is a folder, or in a bucket an object below this path.
+
+    Raises:
+      StoreError: the store refuses or does not answer.
+    """
+    if isinstance(where, Path):
+        return where.is_dir()
+    try:
+        with named_errors(where):
+            found = files_of(where).ls(str(where), detail=False)
+    except MissingObjectError:
+        return False
+    return any(name.strip("/") != str(where).partition("://")[2] for name in found)  # an object lists itself
+
+
 def read(remote: epath.Path) -> bytes:
     """The content of an object.
 

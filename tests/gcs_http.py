@@ -69,9 +69,16 @@ class Handler(BaseHTTPRequestHandler):
     def _json(self, value: Any, status: int = 200, **headers: str) -> None:
         self._answer(status, json.dumps(value).encode(), **headers)
 
+    def _named(self, body: bytes) -> str:
+        """The name of an object that is not in the address of an upload, after a blank."""
+        if upload := self.server_state.uploads.get(self.path):
+            return f" {upload[1]}"
+        found = re.search(rb'"name": *"([^"]+)"', body[:2000]) if "uploadType" in self.path else None
+        return f" {found[1].decode()}" if found else ""
+
     def _handle(self) -> None:
         state, body = self.server_state, self._body()
-        request = f"{self.command} {urllib.parse.unquote(self.path)}"
+        request = f"{self.command} {urllib.parse.unquote(self.path)}{self._named(body)}"
         state.requests.append(request)
         for fault in list(state.faults):
             if fault.hits(request):

@@ -109,6 +109,11 @@ def test_an_outage_is_said_when_it_begins_and_when_it_ends(gcs, capsys):
         assert not held.lost
 
 
+def test_an_outage_at_the_start_is_said_too(gcs, capsys):
+    with gcs.failing("lease.json", status=503, times=3), lease.Lease(paths.place(RUN)):
+        assert capsys.readouterr().err == f"{RUN}: no answer for 0 s; still trying\n"
+
+
 def test_without_permission_it_is_one_line(gcs):
     with gcs.failing("POST", status=403), pytest.raises(buckets.StoreError, match=f"^{RUN}: permission denied"):
         lease.Lease(paths.place(RUN)).__enter__()

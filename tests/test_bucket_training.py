@@ -99,9 +99,13 @@ def test_a_run_that_lost_its_workdir_writes_nothing_more(gcs, tmp_path, monkeypa
 def test_a_store_that_fails_for_a_while_loses_nothing(gcs, tmp_path, capsys):
     config = fakes.config(tmp_path / "images", num_steps=6)
     loop.train(config, tmp_path / "run")
-    with gcs.failing("^(POST|GET|PUT)", status=503, after=40, times=60) as fault:
+    with (
+        gcs.failing("checkpoints/3", status=503, times=4) as saving,
+        gcs.failing("history", status=503, times=2) as copying,
+        gcs.failing("lease", status=503, times=2) as beginning,
+    ):
         loop.train(config, RUN)
-    assert fault.seen > 100
+    assert saving.seen > 4 and copying.seen > 2 and beginning.seen > 2
     _same(RUN, tmp_path / "run")
 
 
@@ -120,6 +124,7 @@ def test_a_save_that_fails_halfway_leaves_the_older_one_the_newest(gcs, tmp_path
     _same(RUN, tmp_path / "run")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pytest's own hook comes first
 def test_a_failed_save_amid_the_run_is_said_and_the_next_one_works(gcs, tmp_path, capsys):
     with gcs.failing(r"^POST /upload.*checkpoints/3/", status=403):
         loop.train(fakes.config(tmp_path / "images", num_steps=6), RUN)
@@ -142,10 +147,12 @@ def test_a_damaged_object_is_named_and_the_step_before_is_used(gcs, tmp_path, ca
     assert all({"bytes", "crc32c", "md5"} == set(facts) for facts in seal.values())
 
 
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections' own
 @pytest.mark.parametrize("mode", ["train", "eval", "check"])
 def test_without_permission_a_command_says_one_line(gcs, tmp_path, capsys, mode):
     (tmp_path / "config.py").write_text(
-        f"import training_fakes as f\nfrom pathlib import Path\n\ndef get_config():\n    return f.config(Path({str(tmp_path / 'images')!r}))\n"
+        "from pathlib import Path\nimport training_fakes\n\ndef get_config():\n"
+        f"    return training_fakes.config(Path({str(tmp_path / 'images')!r}))\n"
     )
     with gcs.failing(".", status=403):
         arguments = [f"--config={tmp_path}/config.py", f"--workdir={RUN}", f"--mode={mode}"]
@@ -170,8 +177,7 @@ def test_a_step_copied_from_a_bucket_is_checked_by_its_md5(gcs, tmp_path):
 
 
 def test_importing_the_package_does_not_import_the_stores():
-    code = "import hcflow_jax.main, hcflow_jax.api, sys; print([m for m in ('gcsfs', 'fsspec', 's3fs') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() in (
-        "[]",
-        "['fsspec']",
+    code = (
+        "import hcflow_jax.main, hcflow_jax.api, sys; print(sys.modules.keys() & {'gcsfs', 's3fs', 'google.cloud'})"
     )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

@@ -52,17 +52,17 @@ def load(path: str | Place, parts: Iterable[str] = ("ema",)) -> Checkpoint:
       StoreError: the store of the bucket refuses or does not answer.
     """
     where, parts = paths.absolute(paths.place(path, stores=("gs", "s3"))), tuple(parts)
-    if where.suffix == weights_file.SUFFIX and not where.is_dir():
+    if where.suffix == weights_file.SUFFIX and not buckets.is_folder(where):
         return _load_file(where, parts)
     if paths.is_remote(where):
         paths.place(str(where))  # Orbax reads workdirs in gs:// only
-    if not where.is_dir():
+    if not buckets.is_folder(where):
         raise CheckpointError(f"{where}: no such directory; give a workdir, or one step in its {CHECKPOINTS}/")
     if where.parent.name == CHECKPOINTS and where.name.isdigit():
         root, step = where.parent, int(where.name)
     else:
         root, step = (where if where.name == CHECKPOINTS else where / CHECKPOINTS), None
-    if not root.is_dir():
+    if not buckets.is_folder(root):
         raise CheckpointError(f"{where}: no {CHECKPOINTS}/ in it; give a workdir, or one step in its {CHECKPOINTS}/")
     from hcflow_jax.checkpoint.reading import open_manager, read_newest, read_step
 

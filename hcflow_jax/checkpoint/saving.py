@@ -3,10 +3,12 @@
 import importlib.metadata
 import logging
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,15 @@ class _RaisedAnyhow(logging.Filter):
 
 
 logging.getLogger("absl").addFilter(_RaisedAnyhow())
+
+
+def _without_closed_loops(before: Callable[[Any], object], unraisable: Any) -> None:
+    """Suppresses what TensorStore's threads say when a save in a bucket has failed and others of its writes end."""
+    if not (isinstance(unraisable.exc_value, RuntimeError) and "loop is closed" in str(unraisable.exc_value)):
+        before(unraisable)
+
+
+sys.unraisablehook = partial(_without_closed_loops, sys.unraisablehook)
 
 
 def _seal(directory: Place) -> None:

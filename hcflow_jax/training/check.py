@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from hcflow_jax import checkpoint, data, devices, likelihood, models, paths, settings
+from hcflow_jax import buckets, checkpoint, data, devices, likelihood, models, paths, settings
 from hcflow_jax.config import ConfigError, check_paths, flat
 from hcflow_jax.data import pipeline
 from hcflow_jax.evaluation import measure
@@ -97,7 +97,8 @@ def _say_workdir(config: ConfigDict, path: str | Path, images: data.Source, allo
             )
     else:
         workdir.place(directory)
-    if (directory / CHECKPOINTS).is_dir() and any((directory / CHECKPOINTS).iterdir()):
+    saved = directory / CHECKPOINTS
+    if buckets.is_folder(saved) and any(saved.iterdir()):
         found = checkpoint.load(directory)
         resumption.check(found.config, config, allow)
         resumption.check_images(found.metadata.get("data"), images, config.data)

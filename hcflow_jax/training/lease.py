@@ -73,6 +73,14 @@ class Lease:
           LeaseError: another process renews it.
           StoreError: the store refuses or does not answer.
         """
+        silent = f"{self._workdir}: no answer for {_SILENT_SECONDS:.0f} s; still trying"
+        patience = threading.Timer(_SILENT_SECONDS, streams.say, (silent, sys.stderr))
+        patience.start()
+        try:
+            with buckets.named_errors(self._workdir):
+                self._bucket.get_blob(self._name)  # the library asks again for two minutes
+        finally:
+            patience.cancel()
         with buckets.named_errors(self._workdir):
             self._take()
         self._thread.start()

@@ -56,7 +56,7 @@ class Shard:
 def serve(resolution: int, latency: float, images: int) -> None:
     """Serves the set until the input ends."""
     sys.path.insert(0, str(ROOT / "tests"))
-    import gcs_server
+    import gcs_server  # pyright: ignore[reportMissingImports]
 
     from hcflow_jax.data import shards
 

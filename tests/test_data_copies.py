@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import shutil
-import threading
 from collections import namedtuple
 
 import bucket_sets
@@ -166,7 +165,9 @@ def test_without_room_one_line_and_the_images_come_from_the_bucket(server, opene
         folder.parent.write_text("a file")
     source.several(ALL)
     until(lambda: _warnings(caplog))
-    until(lambda: threading.active_count() and not _copies(source)._thread.is_alive())
+    thread = _copies(source)._thread
+    assert thread
+    until(lambda: not thread.is_alive())
     np.testing.assert_array_equal(source.several(ALL), IMAGES)
     [said] = _warnings(caplog)
     expected = {

@@ -67,7 +67,7 @@ def test_a_set_is_prepared_read_and_copied_and_failures_are_one_line(pictures, s
     assert source.identity == expected.identity
     places = list(range(COUNT - 2))
     np.testing.assert_array_equal(list(several(source, places)), list(several(expected, places)))
-    copies = source.source.copies
+    copies = source.source.copies  # pyright: ignore[reportAttributeAccessIssue]
     until(lambda: len(copies.complete) == 4)
     np.testing.assert_array_equal(list(several(source, places)), list(several(expected, places)))
     made.data.path = OUT

@@ -7,7 +7,8 @@ from typing import Any
 
 import jax
 
-from hcflow_jax import environment
+from hcflow_jax import environment, paths
+from hcflow_jax.paths import Place
 
 _VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 _NEVER = 1e9  # seconds: programs that compile faster are not stored; so none is, in a read-only directory
@@ -15,20 +16,25 @@ _NEVER = 1e9  # seconds: programs that compile faster are not stored; so none is
 _log = logging.getLogger(__name__)
 
 
-def enable_compilation_cache() -> Path | None:
+def enable_compilation_cache() -> Place | None:
     """Stores all programs that XLA compiles, for later processes.
 
     The directory is JAX_COMPILATION_CACHE_DIR if that is set, else hcflow_jax/xla in the user's cache
-    (`environment.user_cache`). If the directory is read-only, programs are only read from it. If it does not exist
+    (`environment.user_cache`). It may be in a bucket, gs://BUCKET/NAME, so that a run which continues on another
+    machine finds its programs. If the directory is read-only, programs are only read from it. If it does not exist
     and cannot be made, a warning says so, and every process compiles its programs again.
 
     Returns:
       The directory, or None if there is none.
+
+    Raises:
+      InputError: the directory is in a bucket of a kind that does not work.
+      MissingExtraError: the library for the bucket is not installed.
     """
     given, cache = os.environ.get(_VARIABLE), environment.user_cache()
-    directory = Path(given) if given else cache and cache / "hcflow_jax" / "xla"
+    directory = paths.place(given, _VARIABLE) if given else cache and cache / "hcflow_jax" / "xla"
     reason = "the user has no home folder" if directory is None else ""
-    if directory is not None and "://" not in str(given):
+    if isinstance(directory, Path):
         try:
             directory.mkdir(parents=True, exist_ok=True)
             os.listdir(directory)
@@ -38,8 +44,8 @@ def enable_compilation_cache() -> Path | None:
         _log.warning("compiled programs are not kept (%s); set %s to a folder for them", reason, _VARIABLE)
         jax.config.update("jax_compilation_cache_dir", None)
         return None
-    writable = "://" in str(given) or os.access(directory, os.W_OK | os.X_OK)
-    jax.config.update("jax_compilation_cache_dir", given or str(directory))
+    writable = not isinstance(directory, Path) or os.access(directory, os.W_OK | os.X_OK)
+    jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0 if writable else _NEVER)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return directory

@@ -19,8 +19,9 @@ import jax
 import numpy as np
 from jax import export
 
+from hcflow_jax import buckets, paths
 from hcflow_jax.compiling import compile_options
-from hcflow_jax.files import replacing
+from hcflow_jax.paths import Place
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "numpy")
 _ELSEWHERE = ("cache", "log")  # JAX's settings with these in their names do not change a program
@@ -45,13 +46,13 @@ def traced_once(function: Callable[..., Any], about: str) -> Callable[..., Any]:
 
     def call(*args: Any) -> Any:
         directory = jax.config.values["jax_compilation_cache_dir"]
-        if not directory or "://" in directory:
+        if not directory:
             return plain(*args)
         leaves, tree = jax.tree.flatten(args)
         shapes = tree, tuple((np.shape(leaf), jax.dtypes.result_type(leaf)) for leaf in leaves)
         if shapes not in programs:
             name = hashlib.sha256(repr((about, shapes, _surroundings())).encode()).hexdigest()
-            file = Path(directory) / "traced" / name
+            file = paths.place(directory) / "traced" / name
             exported = _read(file) or _write(file, export.export(plain)(*args))
             programs[shapes] = jax.jit(exported.call, compiler_options=compile_options())
         return programs[shapes](*args)
@@ -73,9 +74,9 @@ def _versions() -> tuple[str, ...]:
     return source.hexdigest(), *(importlib.metadata.version(library) for library in _LIBRARIES)
 
 
-def _read(file: Path) -> export.Exported | None:
+def _read(file: Place) -> export.Exported | None:
     try:
-        content = file.read_bytes()
+        content = file.read_bytes() if isinstance(file, Path) else buckets.read(file)
         digest, program = content[:_DIGEST], content[_DIGEST:]
         if hashlib.sha256(program).digest() != digest:
             raise ValueError("it is damaged")
@@ -87,15 +88,14 @@ def _read(file: Path) -> export.Exported | None:
         return None
 
 
-def _write(file: Path, exported: export.Exported) -> export.Exported:
+def _write(file: Place, exported: export.Exported) -> export.Exported:
     """Stores a traced program, and returns it. If it cannot be written, later processes must only trace again."""
-    if file.parent.parent.is_dir() and not os.access(file.parent.parent, os.W_OK):
+    folder = file.parent.parent
+    if isinstance(folder, Path) and folder.is_dir() and not os.access(folder, os.W_OK):
         return exported  # the cache is read-only for this user
     program = bytes(exported.serialize())
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as partial:
-            partial.write_bytes(hashlib.sha256(program).digest() + program)
+        buckets.write(file, lambda opened: opened.write(hashlib.sha256(program).digest() + program))
     except OSError as error:
-        _log.warning("%s cannot be written (%s); the next start will trace again", file, error.strerror)
+        _log.warning("%s cannot be written (%s); the next start will trace again", file, error.strerror or error)
     return exported

@@ -9,12 +9,15 @@
 #   whole VALUE OPTION       refuses what is not a whole number above 0
 #   needs TOOL               refuses to go on without it, unless `dry` is set
 #   take_training HERE "$@"  the arguments of hcflow_jax.main, after `--`: sets `training` and `workdir`; a relative
-#                            workdir is below HERE, and refused where that is empty: on another machine
+#                            workdir is below HERE, and refused where that is empty: on another machine. Workdirs in
+#                            gs:// are refused unless `buckets` is set
+#   bucket_path PATH OPTION  refuses what is not gs://BUCKET or gs://BUCKET/NAME
+#   beside WORKDIR           prints the folder of compiled programs for runs in a bucket: beside their workdirs
 #
 # A launcher's own options stand before `--` and are checked here, before anything is paid for; what stands after it
 # is hcflow_jax.main's. What a dry run prints is itself a script: a command a line.
 
-dry=""
+dry="" buckets=""
 
 refuse() { printf 'error: %s\n' "$*" >&2; exit 2; }
 
@@ -55,6 +58,10 @@ feed() {
   fi
 }
 
+bucket_path() { [[ "$1" =~ ^gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/[A-Za-z0-9._/-]*)?$ ]] || refuse "$2=$1: expected gs://BUCKET or gs://BUCKET/NAME"; }
+
+beside() { printf '%s/.xla\n' "${1%/*}"; }
+
 whole() { [[ "$1" =~ ^[1-9][0-9]*$ ]] || refuse "$2=$1: expected a whole number above 0"; }
 
 # What DNS, file names and every scheduler take.
@@ -74,7 +81,12 @@ take_training() {
         workdir="${argument#*=}"
         case "$workdir" in
           /* | "") ;;
-          *://*) refuse "$argument: not on a machine's file systems; mount the bucket and name its folder" ;;
+          gs://*)
+            [ -n "$buckets" ] || refuse "$argument: this launcher needs a workdir on the machines' file systems; mount the bucket and name its folder"
+            bucket_path "$workdir" --workdir
+            [[ "$workdir" = gs://*/?* ]] || refuse "$argument: name a folder in the bucket, such as $workdir/runs/a"
+            ;;
+          *://*) refuse "$argument: not on a machine's file systems; name a folder or gs://BUCKET/NAME" ;;
           \~ | \~/*)
             [ -n "$here" ] || refuse "$argument: name its whole path on the machines that train, all of which share it"
             workdir="$HOME${workdir#\~}"

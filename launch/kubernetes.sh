@@ -11,6 +11,7 @@
 #   --namespace=NAMESPACE    other than kubectl's own
 #   --image=IMAGE            with the repository installed in /hcflow_jax: launch/Dockerfile makes it
 #   --claim=CLAIM            a claim of a volume that all hosts can write (ReadWriteMany), mounted at /runs
+#   --bucket=gs://BUCKET[/NAME]  instead: a workdir that is no absolute path is below it, and so are compiled programs
 #   --hosts=N                hosts (default 1), one process each
 #   --gpus=N                 GPUs a host (default 8)
 #   --tpu=TYPE:TOPOLOGY      TPUs instead, as GKE names them; HOSTS times CHIPS make up the topology
@@ -19,12 +20,12 @@
 #   --queue=NAME             a LocalQueue of Kueue, which starts the run when its quota allows it
 #   --restarts=N             how often a lost process is made up for (default 20)
 #   --dry-run                print what would be done, a command a line
-# After --: arguments of hcflow_jax.main; paths as the image has them, the workdir below /runs.
+# After --: arguments of hcflow_jax.main; paths as the image has them, the workdir below /runs or in gs://.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 source "$ROOT/launch/_launch.sh"
 
-action="" name=hcflow image="" claim="" hosts=1 gpus=8 tpu="" chips=4 slices=1 queue="" restarts=20 where=()
+action="" name=hcflow image="" claim="" bucket="" buckets=1 compiled=/runs/.xla hosts=1 gpus=8 tpu="" chips=4 slices=1 queue="" restarts=20 where=()
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
   case "$1" in
     -h | --help) show_help "${BASH_SOURCE[0]}" ;;
@@ -34,6 +35,7 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
     --namespace=?*) where+=("$1") ;;
     --image=*) image="${1#*=}" ;;
     --claim=*) claim="${1#*=}" ;;
+    --bucket=*) bucket="${1#*=}" ;;
     --hosts=*) hosts="${1#*=}" ;;
     --gpus=*) gpus="${1#*=}" ;;
     --tpu=*) tpu="${1#*=}" ;;
@@ -50,7 +52,14 @@ plain_name "$name" --name
 
 check_training() {
   [[ "$image" =~ ^[A-Za-z0-9][A-Za-z0-9._/:@-]*$ ]] || refuse "--image=$image: expected the name of an image, which launch/Dockerfile makes"
-  plain_name "$claim" --claim
+  if [[ "$workdir" = gs://* ]]; then
+    compiled="${bucket:+$bucket/.xla}"
+    compiled="${compiled:-$(beside "$workdir")}"
+    [ -z "$claim" ] || plain_name "$claim" --claim
+  else
+    [ -n "$claim" ] || refuse "--claim=CLAIM is missing: of which volume is /runs? or give --bucket=gs://BUCKET"
+    plain_name "$claim" --claim
+  fi
   whole "$hosts" --hosts
   whole "$gpus" --gpus
   whole "$chips" --chips
@@ -63,11 +72,13 @@ check_training() {
   if [ -n "$tpu" ] && [ "$((${topology//x/*}))" != "$((hosts * chips))" ]; then
     refuse "--tpu=$tpu: --hosts=$hosts of --chips=$chips are $((hosts * chips)) chips, not $topology"
   fi
-  case "$workdir" in /runs/*) ;; *) refuse "--workdir=$workdir: the volume is mounted at /runs, so name a directory below it" ;; esac
+  case "$workdir" in /runs/* | gs://*) ;; *) refuse "--workdir=$workdir: the volume is mounted at /runs, so name a directory below it" ;; esac
 }
 
 if [ "$action" = train ]; then
-  take_training "" "${@:2}"
+  [ -z "$bucket" ] || bucket_path "$bucket" --bucket
+  bucket="${bucket%/}"
+  take_training "$bucket" "${@:2}"
   check_training
 fi
 needs kubectl
@@ -114,7 +125,8 @@ manifest() {
   fill ENVIRONMENT "$environment"
   fill RESOURCE "$resource"
   fill CHIPS "$each"
-  fill CLAIM "$claim"
+  fill COMPILED "$compiled"
+  if [ -n "$claim" ]; then fill RUNS "persistentVolumeClaim: {claimName: \"$claim\"}"; else fill RUNS "emptyDir: {}"; fi
   fill ARGUMENTS "$(listed "${training[@]}")"
   printf '%s\n' "$text"
 }

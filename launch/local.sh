@@ -15,6 +15,7 @@ set -euo pipefail
 here="$PWD"
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 source "$ROOT/launch/_launch.sh"
+buckets=1
 
 devices="" memory=0.92
 if command -v nvidia-smi >/dev/null 2>&1; then extra=cuda12; else extra=demo; fi
@@ -45,6 +46,7 @@ esac
 keep_compiled
 [ "$extra" != demo ] || quick_on_cpu
 act cd "$ROOT"
+[[ "$workdir" != gs://* ]] || extra="$extra,gcs"
 act bash -c "source launch/_env.sh && ensure_env $extra"
 [ -n "$dry" ] || exec env ${environment[@]+"${environment[@]}"} "$PY" -m hcflow_jax.main "${training[@]}"
 act env ${environment[@]+"${environment[@]}"} "$PY" -m hcflow_jax.main "${training[@]}"

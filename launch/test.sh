@@ -63,7 +63,7 @@ rerun_on() {
 }
 
 ensure_env dev
-[ "$tier" != full ] || ensure_env peers,browser,docs,pictures
+[ "$tier" != full ] || ensure_env peers,browser,docs,pictures,gcs,s3
 keep_compiled
 export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
 quick_on_cpu

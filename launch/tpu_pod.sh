@@ -19,10 +19,11 @@
 #   --spot                        machines that the cloud may take back, at a lower price
 #   --project=PROJECT             other than gcloud's own
 #   --nfs=SERVER:/SHARE           mounted at /mnt/hcflow on every worker, for workdir and images
+#   --bucket=gs://BUCKET[/NAME]   instead: a workdir that is no absolute path is below it, and so are compiled programs
 #   --wait=HOURS                  how long to wait in the queue (default 24)
 #   --out=DIR                     where logs go (default tpu_logs)
 #   --dry-run                     print what would be done, a command a line
-# After --: arguments of hcflow_jax.main. The workdir lies on a file system that all workers share.
+# After --: arguments of hcflow_jax.main. The workdir is on a file system that all workers share, or in gs://.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 source "$ROOT/launch/_launch.sh"
@@ -30,7 +31,7 @@ source "$ROOT/launch/_launch.sh"
 POLL="${HCFLOW_POLL_SECONDS:-30}" # seconds between two questions to the cloud
 TRIES=3                           # of a step that fails on a worker: its ssh server may not be up yet
 
-action="" name="" zone="" kind="" version="" nfs="" out=tpu_logs slices=1 spot="" hours=24 where=()
+action="" name="" zone="" kind="" version="" nfs="" bucket="" buckets=1 extra=tpu compiled="" out=tpu_logs slices=1 spot="" hours=24 where=()
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
   case "$1" in
     -h | --help) show_help "${BASH_SOURCE[0]}" ;;
@@ -42,6 +43,7 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
     --slices=*) slices="${1#*=}" ;;
     --version=*) version="${1#*=}" ;;
     --nfs=*) nfs="${1#*=}" ;;
+    --bucket=*) bucket="${1#*=}" ;;
     --wait=*) hours="${1#*=}" ;;
     --out=*) out="${1#*=}" ;;
     --project=?*) where+=("$1") ;;
@@ -57,7 +59,17 @@ plain_name "$name" --name
 whole "$slices" --slices
 whole "$hours" --wait
 [[ "$nfs" =~ ^([^:\ ]+:/[^\ ]+)?$ ]] || refuse "--nfs=$nfs: expected SERVER:/SHARE"
-[ "$action" != train ] || take_training "" "${@:2}"
+[ -z "$bucket" ] || bucket_path "$bucket" --bucket
+bucket="${bucket%/}"
+if [ "$action" = train ]; then
+  take_training "$bucket" "${@:2}"
+  # A preempted run comes back on new machines, so what was compiled has to lie in the bucket, too.
+  if [[ "$workdir" = gs://* ]]; then
+    extra=tpu,gcs
+    compiled="JAX_COMPILATION_CACHE_DIR=${bucket:+$bucket/.xla}"
+    [ -n "$bucket" ] || compiled="$compiled$(beside "$workdir")"
+  fi
+fi
 
 # Prints the software that the machines of a type run.
 software() {
@@ -180,7 +192,7 @@ copy() {
 # The machines' own Python is 3.10; uv brings a newer one.
 install() {
   everywhere "python3 -m pip install --quiet --user uv && ~/.local/bin/uv python install 3.12 && cd hcflow_jax && \
-source launch/_env.sh && PYTHON=\"\$(~/.local/bin/uv python find --system 3.12)\" ensure_env tpu"
+source launch/_env.sh && PYTHON=\"\$(~/.local/bin/uv python find --system 3.12)\" ensure_env $extra"
 }
 
 mount_nfs() {
@@ -188,7 +200,7 @@ mount_nfs() {
 sudo mount -t nfs $nfs /mnt/hcflow && sudo chmod 1777 /mnt/hcflow; }"
 }
 
-start() { everywhere "cd hcflow_jax && bash launch/_worker.sh start $(quoted "${training[@]}")"; }
+start() { everywhere "cd hcflow_jax && ${compiled:+$compiled }bash launch/_worker.sh start $(quoted "${training[@]}")"; }
 
 # Prints "running", "ended STATUS", or something else, of the first worker.
 progress() {

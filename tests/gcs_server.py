@@ -19,9 +19,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+from etils import epath
 from gcs_http import Handler, Refused
+
+from hcflow_jax import paths
 
 PAGE = 50  # the number of names on one page of a listing: small, so that tests see several
 
@@ -241,3 +245,10 @@ class GcsServer:
         answer["items"] = [about for _, about in page if about]
         answer["prefixes"] = [name for name, about in page if about is None]
         return answer | ({"nextPageToken": str(end)} if end < len(entries) else {})
+
+
+def remote(text: str) -> epath.Path:
+    """The path of an object or folder in a bucket."""
+    found = paths.place(text)
+    assert not isinstance(found, Path)
+    return found

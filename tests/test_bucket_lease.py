@@ -5,8 +5,9 @@ import threading
 import time
 
 import pytest
+from gcs_server import remote
 
-from hcflow_jax import buckets, paths
+from hcflow_jax import buckets
 from hcflow_jax.layout import LEASE
 from hcflow_jax.training import lease, mirror
 
@@ -29,14 +30,14 @@ def _until(holds, seconds=20.0):
 
 
 def test_one_process_holds_it_and_another_is_refused_by_name(gcs):
-    with lease.Lease(paths.place(RUN)) as held:
+    with lease.Lease(remote(RUN)) as held:
         first = gcs.buckets["research"]["run/lease.json"].generation
         about = json.loads(gcs.content("research", "run/lease.json"))
         with (
             pytest.raises(
                 lease.LeaseError, match=rf"^{RUN}: process {about['process']} of {about['host']} is training"
             ),
-            lease.Lease(paths.place(RUN)),
+            lease.Lease(remote(RUN)),
         ):
             pytest.fail("two processes hold it")
         assert gcs.buckets["research"]["run/lease.json"].generation > first  # it was renewed
@@ -47,7 +48,7 @@ def test_one_process_holds_it_and_another_is_refused_by_name(gcs):
 def test_one_that_is_not_renewed_is_taken_over_when_it_has_expired(gcs, capsys):
     gcs.put("research", "run/lease.json", b'{"host": "gone", "process": 7, "id": "x"}')
     start = time.monotonic()
-    with lease.Lease(paths.place(RUN)) as held:
+    with lease.Lease(remote(RUN)) as held:
         assert time.monotonic() - start > 2.0
         _until(lambda: b"gone" not in gcs.content("research", "run/lease.json"))
         assert not held.lost
@@ -56,7 +57,7 @@ def test_one_that_is_not_renewed_is_taken_over_when_it_has_expired(gcs, capsys):
     gcs.put("research", "run/lease.json", b"rubbish")
     gcs.age("research", "run/lease.json", 10)
     start = time.monotonic()
-    with lease.Lease(paths.place(RUN)):
+    with lease.Lease(remote(RUN)):
         assert time.monotonic() - start < 2.0  # it had expired
 
 
@@ -66,7 +67,7 @@ def test_of_two_that_come_at_once_one_gets_it(gcs):
     start, results = threading.Barrier(4), []
 
     def take():
-        held = lease.Lease(paths.place(RUN))
+        held = lease.Lease(remote(RUN))
         start.wait()
         try:
             with held:
@@ -84,7 +85,7 @@ def test_of_two_that_come_at_once_one_gets_it(gcs):
 
 
 def test_a_process_that_lost_it_knows_and_leaves_the_other_alone(gcs):
-    with lease.Lease(paths.place(RUN)) as held:
+    with lease.Lease(remote(RUN)) as held:
         other = gcs.put("research", "run/lease.json", b'{"host": "new", "process": 8, "id": "y"}')
         _until(lambda: held.lost)
         assert held.lost.startswith(f"{RUN}: this process has lost it, process 8 of new holds it now")
@@ -93,7 +94,7 @@ def test_a_process_that_lost_it_knows_and_leaves_the_other_alone(gcs):
 
 def test_an_answer_that_was_lost_is_not_a_lost_lease(gcs):
     """The write arrives and the connection breaks: the library writes again, and its precondition fails."""
-    with lease.Lease(paths.place(RUN)) as held:
+    with lease.Lease(remote(RUN)) as held:
         taken = gcs.buckets["research"]["run/lease.json"]
         gcs.put("research", "run/lease.json", taken.content)  # written by this process, as far as the content says
         _until(lambda: gcs.buckets["research"]["run/lease.json"].generation > taken.generation + 1)
@@ -101,7 +102,7 @@ def test_an_answer_that_was_lost_is_not_a_lost_lease(gcs):
 
 
 def test_an_outage_is_said_when_it_begins_and_when_it_ends(gcs, capsys):
-    with lease.Lease(paths.place(RUN)) as held:
+    with lease.Lease(remote(RUN)) as held:
         with gcs.failing("lease.json|upload", status=0) as fault:
             _until(lambda: "no answer" in capsys.readouterr().err, 60)
             assert fault.seen
@@ -110,18 +111,18 @@ def test_an_outage_is_said_when_it_begins_and_when_it_ends(gcs, capsys):
 
 
 def test_an_outage_at_the_start_is_said_too(gcs, capsys):
-    with gcs.failing("lease.json", status=503, times=3), lease.Lease(paths.place(RUN)):
+    with gcs.failing("lease.json", status=503, times=3), lease.Lease(remote(RUN)):
         assert capsys.readouterr().err == f"{RUN}: no answer for 0 s; still trying\n"
 
 
 def test_without_permission_it_is_one_line(gcs):
     with gcs.failing("POST", status=403), pytest.raises(buckets.StoreError, match=f"^{RUN}: permission denied"):
-        lease.Lease(paths.place(RUN)).__enter__()
+        lease.Lease(remote(RUN)).__enter__()
 
 
 def test_files_that_grow_are_copied_and_hidden_ones_are_not(gcs, tmp_path):
     gcs.put("research", "run/history.jsonl", b"one\n")
-    copies = mirror.Mirror(tmp_path, paths.place(RUN))
+    copies = mirror.Mirror(tmp_path, remote(RUN))
     copies.fetch(["history.jsonl"])
     assert (tmp_path / "history.jsonl").read_text() == "one\n"
     before = len(gcs.requests)
@@ -133,7 +134,7 @@ def test_files_that_grow_are_copied_and_hidden_ones_are_not(gcs, tmp_path):
     (tmp_path / "tensorboard" / "events").write_bytes(b"e")
     (tmp_path / ".hidden").write_text("x")
     (tmp_path / ".history.jsonl.1.partial").write_text("x")
-    copies.push("*.jsonl")
+    copies.push(".jsonl")
     assert gcs.names("research") == ["run/history.jsonl"]
     assert gcs.content("research", "run/history.jsonl") == b"one\ntwo\n"
     copies.close()
@@ -142,7 +143,7 @@ def test_files_that_grow_are_copied_and_hidden_ones_are_not(gcs, tmp_path):
 
 def test_a_thread_copies_while_the_run_goes_on(gcs, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(mirror, "EVERY_SECONDS", 0.1)
-    copies = mirror.Mirror(tmp_path, paths.place(RUN))
+    copies = mirror.Mirror(tmp_path, remote(RUN))
     copies.start()
     (tmp_path / "a").write_text("1")
     _until(lambda: gcs.names("research") == ["run/a"])

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import pytest
 import training_fakes as fakes
+from gcs_server import remote
 
-from hcflow_jax import checkpoint, main, paths
+from hcflow_jax import checkpoint, main
 from hcflow_jax.checkpoint import CheckpointError
 from hcflow_jax.training import evaluate, lease, loop
 
@@ -72,7 +73,7 @@ def test_it_is_evaluated_there(gcs, tmp_path, capsys):
 def test_a_second_run_is_refused_while_the_first_one_trains(gcs, tmp_path, monkeypatch):
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.2)
     with (
-        lease.Lease(paths.place(RUN)),
+        lease.Lease(remote(RUN)),
         pytest.raises(lease.LeaseError, match=f"^{RUN}: process .* is training in it; stop it, or name another"),
     ):
         loop.train(fakes.config(tmp_path / "images"), RUN)
@@ -147,6 +148,7 @@ def test_a_damaged_object_is_named_and_the_step_before_is_used(gcs, tmp_path, ca
     assert all({"bytes", "crc32c", "md5"} == set(facts) for facts in seal.values())
 
 
+@pytest.mark.situation("a bucket that does not exist, or without permission or credentials")
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections' own
 @pytest.mark.parametrize("mode", ["train", "eval", "check"])
 def test_without_permission_a_command_says_one_line(gcs, tmp_path, capsys, mode):

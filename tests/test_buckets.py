@@ -1,118 +1,122 @@
-"""Paths in buckets, and the objects there: without the stores' libraries, and with a server like Google's."""
+"""What is no path of this machine, in every command and function: one line, before anything is made or compiled."""
 
-import hashlib
-import sys
+from typing import Any
 
+import jax
+import numpy as np
 import pytest
 
-from hcflow_jax import paths
-from hcflow_jax.errors import InputError, MissingExtraError
+from hcflow_jax import api, checkpoint, main, pictures
+from hcflow_jax.api import sampler_file
+from hcflow_jax.cli import command
+from hcflow_jax.config import default
+from hcflow_jax.data import open_encoded, open_source, prepare
+from hcflow_jax.errors import InputError
+from hcflow_jax.interop import export_torch, import_torch
+from hcflow_jax.training import evaluate, loop
 
-WRONG = {
-    "gs://": "write gs://BUCKET/NAME",
-    "gs://ab/c": "write gs://BUCKET/NAME",
-    "gs://research/a*b": r"names with \*",
-    "gs://research/a#1": r"names with \*",
-    "s3://research/a": "s3:// does not work here; name a folder, or use gs://",
-    "az://research/a": "az:// is not on this machine's file systems",
+REFUSED = {
+    "hcflow": [
+        "sample --out gs://b/a.png",
+        "sample --each gs://b/a",
+        "sample --checkpoint ftp://b/a",
+        "reconstruct gs://b/a.png",
+        "reconstruct a.png --out gs://b/a",
+        "interpolate gs://b/a.png seed:1 --out a.gif",
+        "interpolate seed:1 seed:2 --out gs://b/a.gif",
+        "edit gs://b/a.png --zero 8",
+        "edit a.png --zero 8 --out gs://b/a.png",
+        "encode gs://b/a.png --out z.npz",
+        "encode a.png --out gs://b/z.npz",
+        "decode gs://b/z.npz --out d",
+        "decode z.npz --out gs://b/d",
+        "report --workdir ftp://b/run",
+        "compare ftp://b/run",
+        "compare run --reference ftp://b/run",
+        "compare run --out gs://b/a.png",
+    ],
+    "main": [
+        "--config=demo --workdir=ftp://b/run",
+        "--config=gs://b/c.py --workdir=run",
+        "--config=demo --workdir=run --config.data.path=ftp://b/set",
+        "--config=demo --workdir=run --config.data.eval_path=ftp://b/set",
+        "--config=demo --workdir=run --config.train.init_from=ftp://b/run",
+        "--mode=eval --workdir=ftp://b/run",
+    ],
+    "prepare": [
+        "--source folder:gs://b/a --out o --resolution 8",
+        "--source zip:gs://b/a.zip --out o --resolution 8",
+        "--source lsun:gs://b/a --out o --resolution 8",
+        "--source tfds:mnist --data-dir gs://b/a --out o --resolution 8",
+        "--source folder:. --out ftp://b/o --resolution 8",
+        "--check ftp://b/o",
+    ],
+    "import": ["gs://b/a.bin --out o", "a.bin --out ftp://b/o", "a.bin --out o --config gs://b/c.py"],
+    "export": ["ftp://b/run --out a.pt", "run --out gs://b/a.pt"],
+}
+COMMANDS = {
+    "hcflow": command.main,
+    "main": lambda argv: main.main(["main", *argv]),
+    "prepare": prepare.main,
+    "import": import_torch.main,
+    "export": export_torch.main,
 }
 
 
-@pytest.mark.parametrize("given", WRONG)
-def test_a_path_that_cannot_be_used_is_refused_by_name(given):
-    with pytest.raises(InputError, match=f"^--workdir {given.replace('*', '[*]')}: {WRONG[given]}"):
-        paths.place(given, "--workdir")
+@pytest.mark.situation("a bucket for an output, a picture or a config")
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections' own
+@pytest.mark.parametrize(("name", "line"), [(name, line) for name, lines in REFUSED.items() for line in lines])
+def test_a_bucket_is_refused_before_anything_is_made(name, line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jax, "jit", lambda *_, **__: pytest.fail("compiles"))
+    assert COMMANDS[name](line.split()) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and len(said.err.splitlines()) == 1
+    assert said.err.startswith("error: ") and ":// is not on this machine's file systems" in said.err
+    assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("scheme, extra", [("gs", "gcs"), ("s3", "s3")])
-def test_without_the_library_one_line_says_what_to_install(monkeypatch, scheme, extra):
-    monkeypatch.setitem(sys.modules, paths.STORES[scheme][0], None)
-    with pytest.raises(MissingExtraError, match=rf"^data.path {scheme}://research/a: .*pip install .*\[{extra}\]"):
-        paths.place(f"{scheme}://research/a", "data.path", ("gs", "s3"))
+def test_functions_refuse_a_bucket_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jax, "jit", lambda *_, **__: pytest.fail("compiles"))
+    config: Any = default()
+    where = "ftp://b/a"
+    for call in (
+        lambda: api.load(where),
+        lambda: sampler_file.write(where, config, {}, "float32", 1),
+        lambda: loop.train(config, where),
+        lambda: loop.train(_with(config, "ftp://b/set"), "run"),
+        lambda: evaluate.evaluate(where),
+        lambda: checkpoint.load(where),
+        lambda: checkpoint.Checkpoints(where, keep=1),
+        lambda: checkpoint.save_weights(where, {}, config),
+        lambda: checkpoint.save_file(where, {}, config, {}),
+        lambda: pictures.save_png(where, np.zeros((2, 2, 3), np.uint8)),
+        lambda: pictures.save_gif(where, np.zeros((2, 2, 2, 3), np.uint8)),
+        lambda: open_source(_with(config, where), "train"),
+        lambda: open_encoded("folder", where),
+    ):
+        with pytest.raises(InputError, match="ftp:// is not on this machine's file systems"):
+            call()
+    assert not any(tmp_path.iterdir())
 
 
-def test_a_path_on_this_machine_is_as_before(tmp_path):
-    assert paths.place(str(tmp_path), "--workdir") == paths.place(tmp_path) == paths.local(tmp_path)
-    assert paths.absolute(paths.place("a")) == paths.local("a").absolute()
-    assert not paths.is_remote(tmp_path) and paths.is_remote("gs://research/a")
+def _with(config, path):
+    config = config.copy_and_resolve_references()
+    config.data.update(source="folder", path=path)
+    return config
 
 
-def test_messages_name_what_a_folder_stands_for(tmp_path):
-    paths.stands_in(tmp_path / "x", paths.Path("/elsewhere"))
-    assert paths.own_names(f"see {tmp_path}/x/history.jsonl") == "see /elsewhere/history.jsonl"
-
-
-@pytest.mark.full
-def test_objects_are_listed_read_written_and_moved(gcs, tmp_path):
-    from gcs_server import crc32c
-
-    from hcflow_jax import buckets
-
-    where = paths.place("gs://research//runs/a/")
-    assert str(where) == "gs://research/runs/a"
-    for i in range(120):  # more than a page
-        gcs.put("research", f"runs/a/many/{i:03d}", b"z" * i)
-    gcs.put("research", "runs/ab", b"a neighbour")
-    found = buckets.listing(where)
-    assert sorted(found) == [f"many/{i:03d}" for i in range(120)]
-    assert found["many/003"] == buckets.Entry(3, crc32c(b"zzz"), hashlib.md5(b"zzz").hexdigest())
-    buckets.write(where / "b.txt", lambda file: file.write(b"first"))
-    assert "b.txt" in buckets.listing(where)  # no listing is kept
-    buckets.write(where / "b.txt", lambda file: file.write(b"second"))
-    assert buckets.read(where / "b.txt") == b"second"
-    buckets.download(where / "b.txt", tmp_path / "new" / "b.txt")
-    buckets.upload(tmp_path / "new" / "b.txt", where / "c.txt")
-    assert gcs.content("research", "runs/a/c.txt") == b"second"
-    buckets.move(where / "many", where / "moved")
-    assert len(gcs.names("research", "runs/a/moved/")) == 120 and not gcs.names("research", "runs/a/many/")
-
-
-@pytest.mark.full
-def test_a_failed_download_leaves_nothing(gcs, tmp_path):
-    from hcflow_jax import buckets
-
-    gcs.put("research", "a", b"content")
-    (tmp_path / "a").write_text("old")
-    with gcs.failing("alt=media", status=403), pytest.raises(buckets.StoreError, match="permission denied"):
-        buckets.download(paths.place("gs://research/a"), tmp_path / "a")
-    assert [file.name for file in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_text() == "old"
-
-
-@pytest.mark.full
-def test_each_error_of_a_store_is_one_line_that_says_what_to_do(gcs):
-    from hcflow_jax import buckets
-
-    where = paths.place("gs://research/a")
-    with pytest.raises(buckets.MissingObjectError, match="^gs://research/a: does not exist; check the bucket's name"):
-        buckets.read(where)
-    with pytest.raises(buckets.MissingObjectError, match="^gs://nowhere/a: does not exist"):
-        buckets.listing(paths.place("gs://nowhere/a"))
-    with gcs.failing(".", status=403), pytest.raises(buckets.StoreError, match="^gs://research/a: permission denied"):
-        buckets.listing(where)
-    with gcs.failing(".", status=401), pytest.raises(buckets.StoreError, match="no valid credentials.*gcloud auth"):
-        buckets.listing(where)
-
-
-@pytest.mark.full
-def test_a_store_that_fails_for_a_moment_is_asked_again(gcs, monkeypatch):
-    from hcflow_jax import buckets
-
-    gcs.put("research", "a/b", b"content")
-    with gcs.failing(".", status=503, times=2) as fault:
-        assert list(buckets.listing(paths.place("gs://research/a"))) == ["b"]
-    assert fault.seen > 2
-
-
-def test_outages_are_told_from_other_errors():
-    from hcflow_jax import buckets
-
-    class HttpError(Exception):
-        code = 503
-
-    assert buckets.is_outage(HttpError()) and buckets.is_outage(ConnectionResetError())
-    assert "try again later" in buckets.reason(HttpError("backend"))
-    assert not buckets.is_outage(ValueError("the shape is wrong")) and not buckets.is_outage(KeyError("a"))
-    with pytest.raises(KeyError), buckets.named_errors("gs://research/a"):  # a fault of this package
-        raise KeyError("a")
-    with pytest.raises(FileNotFoundError), buckets.named_errors("/a"):
-        raise FileNotFoundError("/a")
+@pytest.mark.situation("an empty path, for example from an unset variable")
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+def test_an_empty_path_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, arguments in (
+        ("hcflow", ["sample", "--out", ""]),
+        ("hcflow", ["sample", "--checkpoint", ""]),
+        ("main", ["--config=demo", "--workdir="]),
+        ("prepare", ["--source", "folder:.", "--out", "", "--resolution", "8"]),
+        ("export", ["", "--out", "a.pt"]),
+    ):
+        assert COMMANDS[name](arguments) == 2
+        assert "is empty: name a file or folder" in capsys.readouterr().err

@@ -27,6 +27,15 @@ def cloud(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("bucket, workdir", [(["--bucket=gs://research/hc"], "a"), ([], "gs://research/hc/a")])
+def test_runs_and_compiled_programs_may_be_in_a_bucket(bucket: list[str], workdir: str):
+    lines = dry("tpu_pod.sh", "train", *TPU, "--dry-run", *bucket, *TRAINING[:2], f"--workdir={workdir}")
+    (start,) = [line for line in lines if "_worker.sh start" in line]
+    assert "cd hcflow_jax && JAX_COMPILATION_CACHE_DIR=gs://research/hc/.xla bash launch/_worker.sh start" in start
+    assert "--workdir=gs://research/hc/a" in start
+    assert any("ensure_env tpu,gcs" in line for line in lines)
+
+
 @pytest.fixture
 def train(cloud: Path) -> Run:
     """Runs the launcher."""

@@ -137,6 +137,20 @@ def test_a_jobset_of_several_slices_waits_in_a_queue():
     assert (job["replicas"], job["template"]["spec"]["parallelism"]) == (2, 16)
 
 
+def test_a_jobset_may_have_its_runs_in_a_bucket():
+    claimed = manifest()
+    assert pod(claimed)["volumes"][0] == {"name": "runs", "persistentVolumeClaim": {"claimName": "runs"}}
+    options = ["train", "--image=registry/hcflow:1", "--dry-run"]
+    for bucket, workdir in (["--bucket=gs://research/hc/"], "a"), ([], "gs://research/hc/a"):
+        first, *rest, _ = dry("kubernetes.sh", *options, *bucket, *TRAINING[:2], f"--workdir={workdir}")
+        made = yaml.safe_load("\n".join(rest))
+        jsonschema.validate(made, SCHEMA)
+        container = pod(made)["containers"][0]
+        assert container["args"][-1] == "--workdir=gs://research/hc/a"
+        assert {"name": "JAX_COMPILATION_CACHE_DIR", "value": "gs://research/hc/.xla"} in container["env"]
+        assert pod(made)["volumes"][0] == {"name": "runs", "emptyDir": {}}
+
+
 def test_a_jobset_is_watched_and_deleted():
     (logs,) = dry("kubernetes.sh", "logs", "--dry-run", "--name=hc", "--namespace=n")
     assert shlex.split(logs)[:3] == ["kubectl", "logs", "--namespace=n"] and "jobset-name=hc," in logs
@@ -203,9 +217,9 @@ ALL = ["local.sh", "slurm.sh", "tpu_pod.sh", "kubernetes.sh"]
         (["local.sh", "slurm.sh"], [], "--workdir=DIR is missing"),
         (["local.sh", "slurm.sh"], ["--", "--workdir=/a"], "--config=FILE is missing"),
         (
-            ["local.sh", "slurm.sh"],
+            ["slurm.sh"],
             [*TRAINING[:2], "--workdir=gs://b/a"],
-            "--workdir=gs://b/a: not on a machine's",
+            "--workdir=gs://b/a: this launcher needs a workdir on",
         ),
         (
             ["tpu_pod.sh"],
@@ -227,7 +241,10 @@ ALL = ["local.sh", "slurm.sh", "tpu_pod.sh", "kubernetes.sh"]
         (["tpu_pod.sh"], ["train", *TPU, "--nfs=here", *TRAINING], "--nfs=here: expected SERVER:/SHARE"),
         (["tpu_pod.sh"], ["train", *TPU, *TRAINING[:2], "--workdir=a"], "--workdir=a: name its whole path"),
         (["kubernetes.sh"], ["train", *TRAINING], "--image=: expected the name of an image"),
-        (["kubernetes.sh"], ["train", "--image=a", *TRAINING], "--claim=: expected lower-case letters"),
+        (["kubernetes.sh"], ["train", "--image=a", *TRAINING], "--claim=CLAIM is missing"),
+        (["tpu_pod.sh"], ["train", *TPU, "--bucket=s3://a", *TRAINING], "--bucket=s3://a: expected gs://BUCKET"),
+        (["tpu_pod.sh"], ["train", *TPU, *TRAINING[:2], "--workdir=gs://runs"], "name a folder in the bucket"),
+        (["kubernetes.sh"], [*JOBSET, "--bucket=/a", *TRAINING], "--bucket=/a: expected gs://BUCKET"),
         (["kubernetes.sh"], [*JOBSET, "--tpu=v5e", *TRAINING], "--tpu=v5e: expected TYPE:TOPOLOGY"),
         (["kubernetes.sh"], [*JOBSET, "--hosts=2", "--tpu=t:4x4", *TRAINING], "are 8 chips, not 4x4"),
         (["kubernetes.sh"], [*JOBSET, "--slices=2", *TRAINING], "only TPUs have slices"),

@@ -26,6 +26,7 @@ from hcflow_jax.config import ConfigError
 from hcflow_jax.errors import InputError
 from hcflow_jax.interop import release, settings
 from hcflow_jax.interop.release import Release
+from hcflow_jax.paths import Place
 
 # Modules that import jax are imported where they are used. If an environment variable makes that import fail,
 # `run_main` reports it.
@@ -134,7 +135,7 @@ def to_params(found: Release, config: ConfigDict, show: bool = False) -> Any:
     return tree
 
 
-def import_torch(file: Path, out: Path, config_file: Path | None = None) -> list[str]:
+def import_torch(file: Path, out: Place, config_file: Path | None = None) -> list[str]:
     """Makes a workdir from a file of the authors' code.
 
     Args:

@@ -47,19 +47,20 @@ class Mirror:
         """Starts the thread."""
         self._thread.start()
 
-    def push(self, pattern: str = "*") -> None:
+    def push(self, ending: str = "") -> None:
         """Uploads the files that have changed.
 
         Args:
-          pattern: the names of the files, as in `Path.rglob`.
+          ending: how the names of the files end.
 
         Raises:
           StoreError: the store refuses or does not answer. The next call tries again.
         """
         with self._lock:
-            for file in sorted(self.folder.rglob(pattern)):
+            for file in sorted(self.folder.rglob("*")):
                 name = str(file.relative_to(self.folder))
-                if not file.is_file() or file.name.startswith(".") or file.name.endswith(PARTIAL):
+                kept_here = file.name.startswith(".") or file.name.endswith(PARTIAL)
+                if kept_here or not file.is_file() or not file.name.endswith(ending):
                     continue
                 state = _state(file)
                 if self._known.get(name) != state:

@@ -47,7 +47,7 @@ class Workdir:
         self.check()
         if self._mirror is not None and jax.process_index() == 0:
             try:
-                self._mirror.push("*.jsonl")
+                self._mirror.push(".jsonl")
             except OSError as error:
                 streams.say(f"warning: {error}; the histories follow later", sys.stderr)
 

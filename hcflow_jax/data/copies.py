@@ -12,6 +12,7 @@ import shutil
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +50,23 @@ class Copies:
         """
         self.folder, self.complete, self.error = folder, set[int](), None
         self._fetcher, self._entries, self._most = fetcher, entries, most
-        self._stopped = threading.Event()
+        self._stopped, self._starting = threading.Event(), threading.Lock()
         self._thread: threading.Thread | None = None
         self._look()
 
     def start(self, owner: object) -> None:
         """Starts to copy, once. The thread ends when everything is copied, or when `owner` is no longer used."""
-        if self._thread is None and len(self.complete) < len(self._entries):
-            self._thread = threading.Thread(target=self._work, name="copies of images", daemon=True)
-            weakref.finalize(owner, self.stop)
-            self._thread.start()
+        with self._starting:
+            if self._thread is None and len(self.complete) < len(self._entries):
+                self._thread = threading.Thread(target=self._work, name="copies of images", daemon=True)
+                weakref.finalize(owner, self.stop)
+                self._thread.start()
 
     def stop(self) -> None:
         """Stops copying. What is copied stays."""
         self._stopped.set()
-        if self._thread not in (None, threading.current_thread()):
+        # The garbage collector may call this in the thread that the requests need.
+        if self._thread and threading.current_thread() is threading.main_thread():
             self._thread.join(_GRACE)
 
     def drop(self, index: int, reason: object) -> None:
@@ -76,9 +79,9 @@ class Copies:
     def _look(self) -> None:
         for index, entry in enumerate(self._entries):
             if index not in self.complete:
-                path = self.folder / entry["file"]
-                if path.exists() and path.stat().st_size == entry["bytes"]:
-                    self.complete.add(index)
+                with suppress(OSError):  # it is not there, or cannot be read
+                    if (self.folder / entry["file"]).stat().st_size == entry["bytes"]:
+                        self.complete.add(index)
 
     def _work(self) -> None:
         try:

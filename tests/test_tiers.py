@@ -67,7 +67,11 @@ def test_the_fast_tier_needs_dev_alone(start):
 def test_the_full_tier_repeats_no_test_of_the_fast_one(start):
     status, calls, _ = start("launch/test.sh", "--full")
     assert status == 0
-    assert calls[:3] == ["install dev into a new .venv", "install peers,browser,docs,pictures,gcs,s3 into .venv", "browser"]
+    assert calls[:3] == [
+        "install dev into a new .venv",
+        "install peers,browser,docs,pictures,gcs,s3 into .venv",
+        "browser",
+    ]
     assert calls[3].endswith(" pyright")
     assert f" -m {FULL} -n " in calls[4]
     assert len(calls) == 5

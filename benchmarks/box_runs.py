@@ -33,7 +33,7 @@ def runs(workdir: Path, name: str) -> list[dict[str, Any]]:
     source = found.config.train.init_from
     if not source:
         return [this]
-    before = box.find(source)
+    before = Path(box.find(source))
     earlier = runs(before, name) if before.is_dir() else checkpoint.load(before).metadata["runs"]
     return [*earlier, this]
 

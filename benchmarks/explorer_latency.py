@@ -1,6 +1,6 @@
 """How long the explorer takes from a change to its image: medians by level, on one machine, warm.
 
-    python -m benchmarks.explorer_latency                              # the model in the box, 32 px
+    python -m benchmarks.explorer_latency                              # the bundled model, 32 px
     python -m benchmarks.explorer_latency --config=portraits64         # 64 px, with fresh parameters
 
 A change is a new sigma of one level of a sample, or a new weight of a blend. What each level adds has been decoded
@@ -41,7 +41,7 @@ def milliseconds(visit: Visit, change: Callable[[int], None], count: int) -> lis
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", help="of the model; default: the one in the box")
+    parser.add_argument("--checkpoint", help="of the model; default: the first bundled one")
     parser.add_argument("--config", help="a preset instead, such as portraits64, with fresh parameters")
     parser.add_argument("--count", type=int, default=20, help="changes; default %(default)s")
     values = parser.parse_args()

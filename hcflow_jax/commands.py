@@ -42,6 +42,15 @@ def as_place(text: str) -> paths.Place:
     return _placed(text, ("gs",))
 
 
+def as_any_place(text: str) -> paths.Place:
+    """Reads an argument that is a path on this machine, gs://BUCKET/NAME or s3://BUCKET/NAME. See `as_place`.
+
+    Raises:
+      argparse.ArgumentTypeError: the path is not allowed.
+    """
+    return _placed(text, ("gs", "s3"))
+
+
 def model_name(text: str) -> str:
     """Checks a path or the name of a model. Returns the text itself: as a Path, ./portraits would become a name.
 

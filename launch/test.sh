@@ -63,7 +63,10 @@ rerun_on() {
 }
 
 ensure_env dev
-[ "$tier" != full ] || ensure_env peers,browser,docs,pictures,gcs,s3
+case "$tier" in
+  full) ensure_env peers,browser,docs,pictures,gcs,s3 ;;
+  all) ensure_env stores ;;
+esac
 keep_compiled
 export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
 quick_on_cpu

@@ -11,6 +11,7 @@ limits of one object, time to the first byte, and failures within Google's own r
 import base64
 import dataclasses
 import datetime
+import functools
 import hashlib
 import re
 import threading
@@ -38,6 +39,14 @@ class Stored:
     updated: float
     kind: str
 
+    @functools.cached_property
+    def checksums(self) -> dict[str, str]:
+        """Both checksums, as Google writes them."""
+        return {
+            "md5Hash": base64.b64encode(hashlib.md5(self.content).digest()).decode(),
+            "crc32c": crc32c(self.content),
+        }
+
     def about(self, bucket: str, name: str) -> dict[str, Any]:
         """What the server says about it."""
         stamp = datetime.datetime.fromtimestamp(self.updated, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -53,8 +62,7 @@ class Stored:
             "storageClass": "STANDARD",
             "timeCreated": stamp,
             "updated": stamp,
-            "md5Hash": base64.b64encode(hashlib.md5(self.content).digest()).decode(),
-            "crc32c": crc32c(self.content),
+            **self.checksums,
             "etag": f"e{self.generation}",
         }
 

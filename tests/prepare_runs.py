@@ -22,7 +22,7 @@ def make_pictures(tmp_path, monkeypatch) -> Path:
     return folder
 
 
-def run_prepare(source: object, out: Path, *flags: str, resolution: int = 8, processes: int = 1) -> int:
+def run_prepare(source: object, out: Path | str, *flags: str, resolution: int = 8, processes: int = 1) -> int:
     """The command on a folder, in this process."""
     arguments = ["--source", f"folder:{source}", "--out", str(out), "--resolution", str(resolution)]
     return prepare.main([*arguments, "--workers", str(processes), *flags])

@@ -1,6 +1,9 @@
 """The benchmarks' arithmetic, against hand-computed answers, and what they time."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -223,3 +226,21 @@ def test_both_steps_are_timed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     freeze.main()
     found = json.loads(capsys.readouterr().out)
     assert found["batch"] == 4 and found["ratio"]["median"] == found["frozen_seconds"] / found["step_seconds"]
+
+
+@pytest.mark.full
+def test_a_set_in_a_bucket_is_timed(tmp_path):
+    flags = ["--images=5000", "--resolution=8", "--batch=8", "--latency=0.01", "--seconds=0.2", "--threads", "1", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.bucket_input", *flags],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert [each["threads"] for each in found["measured"]] == [1, 2]
+    assert all(each["images_per_second"] > 0 for each in found["measured"])
+    assert all(each["first_batch_seconds"] > each["open_seconds"] > 2 * 0.01 for each in found["measured"])
+    assert not any(tmp_path.rglob("*.array_record"))

@@ -16,6 +16,7 @@ from hcflow_jax.checkpoint import CheckpointError
 from hcflow_jax.cli import command
 from hcflow_jax.compiling import enable_compilation_cache
 from hcflow_jax.interop import import_torch
+from hcflow_jax.pictures import save_png
 from hcflow_jax.tracing import traced_once
 from hcflow_jax.training import loop
 
@@ -76,6 +77,22 @@ def test_commands_take_models_and_runs_there(saved, gcs, tmp_path, monkeypatch, 
     with gcs.failing(".", status=403):
         assert command.main(["sample", "--checkpoint", MODEL, "--out", "other.png"]) == 2
     assert capsys.readouterr().err.startswith(f"error: {MODEL}: permission denied")
+
+
+def test_a_report_is_written_there(gcs, tmp_path, capsys):
+    config = api_model.config().copy_and_resolve_references()
+    for i, image in enumerate(api_model.images(8)):
+        save_png(tmp_path / "images" / f"{i}.png", image)
+    with config.unlocked():
+        config.data.update(dict(source="folder", path=str(tmp_path / "images"), eval_images=4))
+        config.sample.count = 4
+    checkpoint.save_weights(MODEL, api_model.params(), config)
+    assert command.main(["report", "--workdir", MODEL]) == 0, capsys.readouterr().err
+    out = capsys.readouterr().out
+    assert f"picture: {MODEL}/report/samples.png" in out and "/tmp" not in out
+    names = [name.rpartition("/")[2] for name in gcs.names("research", "models/least/report/")]
+    assert {"samples.png", "reconstructions.png", "zeroing.png"} < set(names)
+    assert not [name for name in names if name.startswith(".")]
 
 
 def test_the_sigma_that_was_tuned_is_stored_there(saved):

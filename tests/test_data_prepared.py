@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from hcflow_jax.config import ConfigError, default
+from hcflow_jax.config import ConfigError, check_paths, default
 from hcflow_jax.data import DataError, open_source, shards
+from hcflow_jax.errors import InputError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 8, 8, 3), np.uint8)
 
@@ -53,6 +54,21 @@ def test_another_resolution_names_both(prepared):
     config.data.resolution = 16
     with pytest.raises(ConfigError, match=r"data\.resolution is 16: .*all was prepared with --resolution 8"):
         open_source(config, "train")
+
+
+@pytest.mark.situation("a folder, a zip file, LSUN's database or a TensorFlow Datasets set in a bucket")
+@pytest.mark.parametrize("source", ["folder", "zip", "lsun", "tfds"])
+@pytest.mark.parametrize("field", ["path", "eval_path"])
+def test_only_prepared_sets_are_read_from_buckets(source, field):
+    config = default()
+    config.data.update({"source": source, "path": "here", field: "gs://bucket/set"})
+    for call in (lambda: open_source(config, "train"), lambda: check_paths(config)):
+        with pytest.raises(ConfigError, match=rf"^data\.{field} gs://bucket/set: .* '{source}' cannot be") as error:
+            call()
+        assert "python -m hcflow_jax.data.prepare --source ... --out gs://..." in str(error.value)
+    config.data.source = "portraits"
+    with pytest.raises(InputError, match=rf"^data\.{field} gs://bucket/set: gs:// is not on this machine"):
+        check_paths(config)
 
 
 def test_what_is_not_there_is_named(prepared, tmp_path):

@@ -156,7 +156,14 @@ def test_one_function_takes_all_paths():
             named = kinds.get("metavar", "")
             takes_path = "FILE" in named or named in ("'DIR'", "'IMAGE'", "'WHERE'", "'CHECKPOINT'", "'MODEL.bin'")
             if takes_path and "data-dir" not in ast.unparse(call):
-                known = ("as_path", "as_place", "model_name", "parts.image", "image")  # the last two call as_path
+                known = (
+                    "as_path",
+                    "as_place",
+                    "as_any_place",
+                    "model_name",
+                    "parts.image",
+                    "image",
+                )  # the last two call as_path
                 assert kinds.get("type") in known, f"{file}:{call.lineno}: a path without as_path"
 
 

@@ -67,7 +67,11 @@ def test_the_fast_tier_needs_dev_alone(start):
 def test_the_full_tier_repeats_no_test_of_the_fast_one(start):
     status, calls, _ = start("launch/test.sh", "--full")
     assert status == 0
-    assert calls[:3] == ["install dev into a new .venv", "install peers,browser,docs,pictures into .venv", "browser"]
+    assert calls[:3] == [
+        "install dev into a new .venv",
+        "install peers,browser,docs,pictures,gcs,s3 into .venv",
+        "browser",
+    ]
     assert calls[3].endswith(" pyright")
     assert f" -m {FULL} -n " in calls[4]
     assert len(calls) == 5
@@ -83,10 +87,10 @@ def test_a_missing_python_fails_and_the_rest_is_run(start):
     status, calls, said = start("launch/test.sh", "--all")
     assert status == 1
     assert said.count("FAILED: tests on Python 3.12") == 2 and "no Python 3.12" in said
-    assert calls[1] == "slurm" and " -m all " in calls[2]
-    assert "x64=1" in calls[3] and f"-m {ELSEWHERE} tests/test_" in calls[3]
-    assert calls[4] == "install dev into a new .venv-3.13"
-    assert calls[5].startswith(".venv-3.13/bin/python x64=0") and f"-m {ELSEWHERE} -n" in calls[5]
+    assert calls[1:3] == ["install stores into .venv", "slurm"] and " -m all " in calls[3]
+    assert "x64=1" in calls[4] and f"-m {ELSEWHERE} tests/test_" in calls[4]
+    assert calls[5] == "install dev into a new .venv-3.13"
+    assert calls[6].startswith(".venv-3.13/bin/python x64=0") and f"-m {ELSEWHERE} -n" in calls[6]
 
 
 def test_arguments_of_ones_own_run_in_one_process(start):
@@ -113,7 +117,7 @@ def test_ci_starts_with_what_the_readme_says_in_a_place_without_environment(star
     assert installed == [
         "install dev into a new .venv",
         "install dev into .venv",
-        "install peers,browser,docs,pictures into .venv",
+        "install peers,browser,docs,pictures,gcs,s3 into .venv",
     ]
     assert [path.name for path in old.iterdir()] == ["old"]  # it was neither used nor touched
     assert [path.name for path in tmp_path.iterdir()] == ["top"]  # and the copy is gone

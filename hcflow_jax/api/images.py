@@ -66,4 +66,4 @@ def held_out(config: ConfigDict, count: int) -> Images:
       DataError: the data is not where the config says.
     """
     source = data.open_source(config, "eval")
-    return np.stack([source[i] for i in range(min(count, len(source)))])
+    return np.stack(list(data.several(source, range(min(count, len(source))))))

@@ -38,7 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", choices=PROTOCOLS, default="plain", help=protocol)
     samples = "number of samples for the distances; default: that of the protocol"
     parser.add_argument("--samples", metavar="N", type=arguments.count, help=samples)
-    sigma = "standard deviation of the latents, or one per level, as 8=0.7,32=0.5; default: from protocol or config"
+    sigma = (
+        "standard deviation of the latents, or one per level, as 8=0.7,32=0.5; default: that of the protocol, else "
+        "what hcflow tune-sigma stored with the model, else the config's"
+    )
     parser.add_argument("--sigma", type=arguments.sigma, help=sigma)
     seed = "seed of the samples, of KID's subsets and of the protocol's draws; default %(default)s"
     parser.add_argument("--seed", type=arguments.seed, default=0, help=seed)

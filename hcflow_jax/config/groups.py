@@ -19,7 +19,8 @@ DATA: Tree = {
     "path": Field(
         "",
         "prepared, folder, lsun: the directory; zip: the file; tfds: its data_dir; portraits: the "
-        'cache ("" for tfds and portraits: the user\'s default directory)',
+        'cache ("" for tfds and portraits: the user\'s default directory). A prepared directory can be in a bucket: '
+        "gs://BUCKET/NAME or s3://BUCKET/NAME",
         resume=True,
         path=True,
         stores=("gs", "s3"),
@@ -57,6 +58,13 @@ DATA: Tree = {
     "read_threads": Field(2, "threads that read images, each one batch at a time", unit="threads", resume=True),
     "read_timeout": Field(
         300.0, "time without a batch after which a run ends with an error", unit="seconds", resume=True
+    ),
+    "cache_gigabytes": Field(
+        50.0,
+        "prepared sets in a bucket: how much of this machine's disk their copies may take; 0: no copies",
+        unit="GB",
+        rule=NOT_NEGATIVE,
+        resume=True,
     ),
     "allow_other_images": Field(
         False, "resume even if the training set is not the one that the checkpoint was trained on", resume=True

@@ -78,8 +78,33 @@ def check_paths(config: ConfigDict) -> None:
       InputError: a path is not allowed (see `paths.place`); the message names the field.
     """
     for name, field in fields.leaves(tree(family_of(config))):
-        if field.path and (value := fields.value(config, name)):
+        if field.path and not name.startswith("data.") and (value := fields.value(config, name)):
             paths.place(value, name, field.stores)
+    check_data_paths(config.data)
+
+
+def check_data_paths(data: ConfigDict) -> None:
+    """Checks where the images are. Only prepared sets may be in a bucket.
+
+    Args:
+      data: the group of the config.
+
+    Raises:
+      InputError: a path is not allowed (see `paths.place`); the message names the field.
+    """
+    for name in ("path", "eval_path"):
+        if not data[name]:
+            continue
+        if paths.is_remote(data[name]) and data.source in ("folder", "zip", "lsun", "tfds"):
+            raise ConfigError(
+                f"data.{name} {data[name]}: data.source = {data.source!r} cannot be read from a bucket; prepare the "
+                "images (python -m hcflow_jax.data.prepare --source ... --out gs://...), and set data.source to "
+                "'prepared' and data.path to that directory"
+            )
+        if data.source == "prepared":
+            paths.place(data[name], f"data.{name}", tuple(paths.STORES))
+        else:
+            paths.local(data[name], f"data.{name}")
 
 
 def _without_family(whole: Tree) -> Tree:

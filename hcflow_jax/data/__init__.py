@@ -7,11 +7,12 @@ from ml_collections import ConfigDict
 
 from hcflow_jax import paths
 from hcflow_jax.config import ConfigError
+from hcflow_jax.config.schema import check_data_paths
 from hcflow_jax.data.encoded import Encoded
-from hcflow_jax.data.source import DataError, Source, Split
+from hcflow_jax.data.source import DataError, Source, Split, several
 from hcflow_jax.errors import InputError
 
-__all__ = ["DataError", "Encoded", "Source", "Split", "open_encoded", "open_source"]
+__all__ = ["DataError", "Encoded", "Source", "Split", "open_encoded", "open_source", "several"]
 
 
 def open_source(config: ConfigDict, split: Split) -> Source:
@@ -32,6 +33,7 @@ def open_source(config: ConfigDict, split: Split) -> Source:
         raise InputError(f"split must be 'train' or 'eval', not {split!r}")
     if config.data.resolution < 1:
         raise ConfigError(f"data.resolution is {config.data.resolution}: expected pixels, at least 1")
+    check_data_paths(config.data)
     match config.data.source:
         case "portraits":
             from hcflow_jax.data.portraits import open_portraits as opener

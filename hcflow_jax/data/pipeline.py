@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data import open_source
 from hcflow_jax.data.prefetch import Ahead
-from hcflow_jax.data.source import Source
+from hcflow_jax.data.source import Source, several
 
 PLACED = 2  # batches ready on the device, besides the one in use
 _CHUNK = 8  # images that a thread reads at a time to initialise from
@@ -39,12 +39,12 @@ def training_order(source: Source, seed: int) -> Callable[[int, int], Int[np.nda
 
 def _read(source: Source, batch: Batch) -> Batch:
     indices = batch["indices"].tolist()
-    first = source[indices[0]]
+    images: UInt8[np.ndarray, "N R R 3"] | None = None
     # Copying each image to its place is a third faster than stacking them at the end.
-    images = np.empty((len(indices), *first.shape), np.uint8)
-    images[0] = first
-    for place, index in enumerate(indices[1:], 1):
-        images[place] = source[index]
+    for place, image in enumerate(several(source, indices)):
+        if images is None:
+            images = np.empty((len(indices), *image.shape), np.uint8)
+        images[place] = image
     return {"images": images, **batch}
 
 

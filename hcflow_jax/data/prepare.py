@@ -3,7 +3,7 @@
 Every picture is turned upright, converted to RGB, cropped to its central square and resized (Lanczos), on all cores.
 You can stop the command at any time; the same command continues. OUT/report.json names the pictures that could not be
 read, and counts the files that were left out because of their endings. Train on the set with
---config.data.source=prepared --config.data.path=OUT.
+--config.data.source=prepared --config.data.path=OUT. OUT can also be in a bucket, gs://BUCKET/NAME or s3://BUCKET/NAME.
 """
 
 import argparse
@@ -15,9 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hcflow_jax import data, paths
-from hcflow_jax.commands import FAILED, Parser, as_path, fail, run_main
+from hcflow_jax.commands import FAILED, Parser, as_any_place, fail, run_main
 from hcflow_jax.config import ConfigError
-from hcflow_jax.data import DataError, preparation, shards, workers
+from hcflow_jax.data import DataError, bucket_out, preparation, shards, workers
+from hcflow_jax.data.bucket_set import BucketSet, open_set
 from hcflow_jax.data.encoded import Encoded
 
 _KINDS = ("folder", "zip", "lsun", "tfds")
@@ -26,7 +27,9 @@ _KINDS = ("folder", "zip", "lsun", "tfds")
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("python -m hcflow_jax.data.prepare", __doc__)
     parser.add_argument("--source", metavar="KIND:WHERE", help="folder:DIR, zip:FILE, lsun:DIR or tfds:NAME")
-    parser.add_argument("--out", metavar="DIR", type=as_path, help="the directory to make")
+    parser.add_argument(
+        "--out", metavar="DIR", type=as_any_place, help="the directory to make, or gs://BUCKET/NAME, s3://BUCKET/NAME"
+    )
     parser.add_argument("--resolution", metavar="R", type=int, help="side of the prepared images, pixels")
     parser.add_argument("--data-dir", metavar="DIR", default="", help="for tfds: the data_dir with its sets")
     parser.add_argument(
@@ -36,7 +39,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--on-error", choices=["skip", "fail"], default="skip", help="for a picture that cannot be read"
     )
     parser.add_argument(
-        "--check", metavar="DIR", type=as_path, help="only compare a prepared directory with its checksums"
+        "--check", metavar="DIR", type=as_any_place, help="only compare a prepared directory with its checksums"
     )
     values = parser.parse_args(argv)
     if values.check:
@@ -56,7 +59,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     elif values.data_dir:
         paths.local(values.data_dir, "--data-dir")
     values.source = [kind, values.data_dir, where] if kind == "tfds" else [kind, where, ""]
-    values.out = Path(os.path.realpath(values.out))
+    if isinstance(values.out, Path):
+        values.out = Path(os.path.realpath(values.out))
     return values
 
 
@@ -74,12 +78,14 @@ def prepare(values: argparse.Namespace) -> int:
       DataError: the source is missing, or another process prepares the same set.
     """
     encoded = data.open_encoded(*values.source)
-    out: Path = values.out
-    _outside(encoded, out)
+    out: paths.Place = values.out
+    bucket = None if isinstance(out, Path) else out
+    here = out if isinstance(out, Path) else bucket_out.stage(out)
+    _outside(encoded, here)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with preparation.only_writer(out) as held:
-            plan = preparation.plan(encoded, out, values.resolution, held)
+        here.parent.mkdir(parents=True, exist_ok=True)
+        with preparation.only_writer(here) as held:
+            plan = preparation.plan(encoded, here, values.resolution, held, bucket)
             if str(encoded.left_out):
                 print(f"left out, not pictures by their endings: {encoded.left_out}", flush=True)
             if plan is None:
@@ -92,7 +98,7 @@ def prepare(values: argparse.Namespace) -> int:
     except BrokenPipeError:  # the reader of the output is gone
         raise
     except OSError as error:
-        where = error.filename or out.parent
+        where = error.filename or here.parent
         raise ConfigError(f"--out {out}: {where} cannot be written ({error.strerror})") from error
     print(f"{out}: {_contents(out)}")
     if made["skipped"]:
@@ -101,16 +107,19 @@ def prepare(values: argparse.Namespace) -> int:
     return 0
 
 
-def check(directory: Path) -> int:
+def check(directory: paths.Place) -> int:
     """Compares every shard of a prepared directory with its checksum; returns the exit status."""
-    entries = shards.read_manifest(directory, check=False)["shards"]
+    local = isinstance(directory, Path)
+    # A set in a bucket is opened as for training, so a shard of another size ends the check.
+    entries = (shards.read_manifest(directory, check=False) if local else BucketSet(directory).manifest)["shards"]
     damaged = 0
     total = sum(entry["bytes"] for entry in entries)
     with (
         ThreadPoolExecutor(workers.cores()) as pool,
         workers.bar(total, directory.name, unit="B", unit_scale=True) as bar,
     ):
-        wrongs = pool.map(lambda entry: shards.damage(directory, entry), entries)
+        damage = shards.damage if isinstance(directory, Path) else bucket_out.damage
+        wrongs = pool.map(lambda entry: damage(directory, entry), entries)  # pyright: ignore[reportArgumentType]
         for entry, wrong in zip(entries, wrongs, strict=True):
             if wrong:
                 damaged += 1
@@ -123,9 +132,9 @@ def check(directory: Path) -> int:
     return 0
 
 
-def _contents(directory: Path) -> str:
+def _contents(directory: paths.Place) -> str:
     """A text that identifies the set, so that two people can compare their sets."""
-    source = shards.ShardSource(directory)
+    source = open_set(directory)
     first = hashlib.sha256(source[0].tobytes()).hexdigest()[:16]
     size, content = source.manifest["resolution"], source.identity[:16]
     return f"{len(source)} images of {size} pixels, content {content}, first image {first}"

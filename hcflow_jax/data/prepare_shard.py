@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hcflow_jax import data
-from hcflow_jax.data import shards
+from hcflow_jax.data import bucket_out, shards
 from hcflow_jax.data.encoded import load
 from hcflow_jax.data.listing import read_names
 from hcflow_jax.data.source import DataError, ShortageError
@@ -33,7 +33,9 @@ def prepare_shard(job: dict[str, Any], report: Report) -> None:
 
     Args:
       job: {"source": arguments of `open_encoded`, "resolution", "names": file, "start", "count", "set", "work",
-        "file", "fail": whether a picture that cannot be read is an error}.
+        "file", "fail": whether a picture that cannot be read is an error, "bucket": the directory in a bucket that
+        the shard goes to instead of `set`, or "", "stored": what the store knows about the shard that is there
+        already (`buckets.Entry`), or null}.
       report: is told {"done": pictures}, with "kept": true for those of an earlier run, and {"conversion": kind,
         "name": picture} for the first of each kind.
 
@@ -42,7 +44,7 @@ def prepare_shard(job: dict[str, Any], report: Report) -> None:
       ShortageError: for a picture that there is not enough memory for, with "fail" or without.
     """
     path, record_path = Path(job["set"]) / job["file"], Path(job["work"]) / f"{job['file']}.json"
-    record = _finished(path, record_path)
+    record = _finished(path, record_path, job)
     if record is not None:
         _refuse(job, record["skipped"])
         report({"done": job["count"], "kept": True})
@@ -71,21 +73,28 @@ def prepare_shard(job: dict[str, Any], report: Report) -> None:
     own = Path(job["work"]) / f"{job['file']}.{os.getpid()}"
     entry = shards.write_shard(own, pictures())
     if entry["count"]:
-        own.rename(path)
         record = {"shard": {**entry, "file": job["file"]}, "skipped": skipped, "conversions": dict(conversions)}
+        if job["bucket"]:
+            record["md5"] = bucket_out.send(own, f"{job['bucket']}/{job['file']}")
+        else:
+            own.rename(path)
     else:
         own.unlink()
         record = {"shard": None, "skipped": skipped, "conversions": dict(conversions)}
     shards.write_whole(record_path, [json.dumps(record)])
 
 
-def _finished(path: Path, record_path: Path) -> dict[str, Any] | None:
+def _finished(path: Path, record_path: Path, job: dict[str, Any]) -> dict[str, Any] | None:
     try:
         record = json.loads(record_path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
     if record["shard"] is None:
         return record
+    if job["bucket"]:
+        there = job["stored"]
+        same = there and there["size"] == record["shard"]["bytes"] and there["md5"] in (None, record.get("md5"))
+        return record if same else None
     return None if shards.damage(path.parent, record["shard"]) else record
 
 

@@ -28,8 +28,10 @@ from array_record.python import array_record_module  # pyright: ignore[reportAtt
 from jaxtyping import UInt8
 
 from hcflow_jax.data import unfinished
+from hcflow_jax.data.records import WRITER
 from hcflow_jax.data.source import DataError
 from hcflow_jax.files import replacing, sync
+from hcflow_jax.paths import Place
 
 FORMAT, VERSION, MANIFEST = "hcflow_jax images", 1, "manifest.json"
 _HASH_LIMIT = 1 << 30  # bytes; a larger set is checked by its files' sizes, and each record as it is read
@@ -50,7 +52,7 @@ def write_shard(path: Path, images: Iterable[UInt8[np.ndarray, "R R 3"]]) -> dic
     try:
         with _said(path):
             # Groups of one record: random access reads an image without its neighbours.
-            writer = array_record_module.ArrayRecordWriter(os.fsencode(path), "group_size:1,uncompressed")
+            writer = array_record_module.ArrayRecordWriter(os.fsencode(path), WRITER)
         for image in images:
             record = np.ascontiguousarray(image, np.uint8).tobytes()
             pixels.update(record)
@@ -173,19 +175,21 @@ def write(
     publish(directory, fill, resolution=resolution, source=source)
 
 
-def read_manifest(directory: Path, check: bool = True) -> dict[str, Any]:
+def read_manifest(directory: Place, check: bool = True, content: bytes | None = None) -> dict[str, Any]:
     """The manifest of a prepared directory, after checking that it is whole.
 
     Args:
       directory: where.
-      check: whether the shards are checked too (`damage`); their bytes only in a set of at most 1 GiB.
+      check: whether the shards are checked too (`damage`); their bytes only in a set of at most 1 GiB. The directory
+        must be on this machine.
+      content: the bytes of the manifest, if they are read already.
 
     Raises:
       DataError: naming the file that is missing, of another version, or changed since it was written.
     """
     path = directory / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(path.read_bytes() if content is None else content)
         kind, version = manifest["format"], manifest["version"]
     except FileNotFoundError:
         raise DataError(f"{path}: missing, so {directory} is not a prepared set of images") from None
@@ -208,10 +212,11 @@ def read_manifest(directory: Path, check: bool = True) -> dict[str, Any]:
         raise DataError(f"{path}: incomplete ({error!r}); prepare the set again") from error
     if not whole:
         raise DataError(f"{path}: does not agree with itself; it was changed, prepare the set again")
-    for shard in manifest["shards"] if check else []:
-        wrong = damage(directory, shard, hashed=size <= _HASH_LIMIT)
-        if wrong:
-            raise DataError(wrong)
+    if check and isinstance(directory, Path):
+        for shard in manifest["shards"]:
+            wrong = damage(directory, shard, hashed=size <= _HASH_LIMIT)
+            if wrong:
+                raise DataError(wrong)
     return manifest
 
 
@@ -234,13 +239,13 @@ def damage(directory: Path, shard: Mapping[str, Any], hashed: bool = True) -> st
 
 
 class ShardSource:
-    """A prepared directory as a source; its shards are checked when it is opened."""
+    """A prepared directory as a source; its shards are checked when it is opened, unless a manifest is given."""
 
-    def __init__(self, directory: Path | str, name: str = "") -> None:
+    def __init__(self, directory: Path | str, name: str = "", manifest: dict[str, Any] | None = None) -> None:
         from array_record.python.array_record_data_source import ArrayRecordDataSource
 
         self.directory = Path(directory)
-        self.manifest = read_manifest(self.directory)
+        self.manifest = manifest or read_manifest(self.directory)
         self.name = name or str(self.directory)
         self.identity = self.manifest["content"]
         if not self.manifest["shards"]:

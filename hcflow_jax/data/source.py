@@ -1,9 +1,8 @@
 """What a set of images is to everything that reads one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from jaxtyping import UInt8
@@ -64,19 +63,52 @@ class Slice:
             raise IndexError(f"image {index} of the {len(self)} of {self.name}")
         return self.source[self.start + index]
 
+    def several(self, indices: Sequence[int]) -> Iterable[UInt8[np.ndarray, "R R 3"]]:
+        """See `several`."""
+        if any(not 0 <= index < len(self) for index in indices):
+            raise IndexError(f"images {list(indices)} of the {len(self)} of {self.name}")
+        return several(self.source, [self.start + index for index in indices])
 
-def held_out(opener: Callable[[Path], Source], data: ConfigDict, split: Split) -> Source:
+
+def several(source: Source, indices: Sequence[int]) -> Iterable[UInt8[np.ndarray, "R R 3"]]:
+    """Reads images of a source. A set in a bucket reads them at the same time, because each takes a request.
+
+    Args:
+      source: the source. It may have a method `several(indices)` for this.
+      indices: the places of the images in the source.
+
+    Returns:
+      The images, in the order of the indices.
+
+    Raises:
+      IndexError, DataError: as for one image, here or when the images are taken.
+    """
+    together = getattr(source, "several", None)
+    return together(indices) if together else (source[index] for index in indices)
+
+
+def held_out(opener: Callable[[Any], Source], data: ConfigDict, split: Split, stores: tuple[str, ...] = ()) -> Source:
     """The training or the held-out part of a set that lies at `data.path` and has no parts of its own.
 
     Held out is what lies at `data.eval_path`; without one the set's end (`split_off_end`).
 
+    Args:
+      opener: opens the set at a path.
+      data: the group of the config.
+      split: the part.
+      stores: the kinds of stores whose buckets the opener can read (`paths.place`).
+
     Raises:
       ConfigError: naming the field, for parts that cannot be.
     """
+
+    def place(name: str) -> paths.Place:
+        return paths.place(data[name], f"data.{name}", stores) if stores else paths.local(data[name], f"data.{name}")
+
     if not data.eval_path:
-        return split_off_end(opener(paths.local(data.path, "data.path")), split, data)
-    training, other = paths.local(data.path, "data.path"), paths.local(data.eval_path, "data.eval_path")
-    if training.absolute() == other.absolute():
+        return split_off_end(opener(place("path")), split, data)
+    training, other = place("path"), place("eval_path")
+    if paths.absolute(training) == paths.absolute(other):
         raise ConfigError(
             f"data.eval_path is {data.eval_path!r}, the same as data.path; the two must not share images"
         )

@@ -1,5 +1,7 @@
 """Opens the images that a model is measured on: the data of its config, a folder, a prepared set or a file."""
 
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +36,13 @@ class Joined:
     def __getitem__(self, index: int) -> UInt8[np.ndarray, "R R 3"]:
         before = len(self.first)
         return self.first[index] if index < before else self.second[index - before]
+
+    def several(self, indices: Sequence[int]) -> Iterator[UInt8[np.ndarray, "R R 3"]]:
+        """See `data.several`."""
+        before = len(self.first)
+        for in_first, places in itertools.groupby(indices, lambda index: index < before):
+            source, start = (self.first, 0) if in_first else (self.second, before)
+            yield from data.several(source, [place - start for place in places])
 
 
 def open_data(config: ConfigDict, path: Path | None, split: Split | None) -> Source:

@@ -18,7 +18,7 @@ from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 
 from hcflow_jax import environment, files, likelihood
-from hcflow_jax.data import Source, preprocessing
+from hcflow_jax.data import Source, preprocessing, several
 from hcflow_jax.errors import InputError
 from hcflow_jax.evaluation import comparison, references, shares
 from hcflow_jax.evaluation.comparison import Side, Tell
@@ -113,7 +113,7 @@ def prepared(
 
     for start in range(0, len(places), _READ):
         batch = places[start : start + _READ]
-        images = np.stack([source[int(place)] for place in batch])
+        images = np.stack(list(several(source, batch.tolist())))
         if protocol.noise:
             short = _READ - len(batch)
             padded = np.concatenate([images, np.zeros((short, *images.shape[1:]), np.uint8)])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from hcflow_jax.data import Source
+from hcflow_jax.data import Source, several
 from hcflow_jax.errors import InputError
 
 Images = UInt8[np.ndarray, "n R R 3"]
@@ -131,7 +131,7 @@ def _parts(source: Source, shape: tuple[int, ...]) -> Iterator[tuple[int, Images
     """Yields the set part by part: the index of the part's first image, and its images."""
     size = max(1, min(_MOST, _BYTES // int(np.prod(shape))))
     for first in range(0, len(source), size):
-        part = np.stack([source[i] for i in range(first, min(first + size, len(source)))])
+        part = np.stack(list(several(source, range(first, min(first + size, len(source))))))
         if part.shape[1:] != shape:
             raise InputError(f"{source.name}: has images of {part.shape[1:]}, and those to compare are {shape}")
         yield first, part

@@ -25,29 +25,38 @@ CLOCKED = ("seconds", "input_wait", "images_per_second", "images_per_second_per_
 
 def start(workdir: Path, *arguments: object, **environment: str) -> subprocess.Popen[str]:
     """`victim.py` on a workdir, its images beside it, its programs in one cache."""
-    return _python("victim.py", workdir, workdir.parent / "images", *arguments, **environment)
+    return python("victim.py", workdir, workdir.parent / "images", *arguments, **environment)
 
 
 def start_command(
-    workdir: Path, point: str, step: int, *flags: str, process: int = 0, under: Sequence[str] = ()
+    workdir: Path | str,
+    point: str,
+    step: int,
+    *flags: str,
+    process: int = 0,
+    under: Sequence[str] = (),
+    folder: Any = None,
 ) -> subprocess.Popen[str]:
-    """`command.py` on a workdir, with images of its own beside it; `under` another command, such as nohup."""
-    images = workdir.parent / f"images{process}"
-    return _python("command.py", images, point, step, f"--workdir={workdir}", *flags, under=under)
+    """`command.py` on a workdir, its images in a folder or beside it; `under` another command, such as nohup."""
+    images = (folder or Path(workdir).parent) / f"images{process}"
+    return python("command.py", images, point, step, f"--workdir={workdir}", *flags, under=under)
 
 
-def start_pair(workdir: Path, point: str, steps: tuple[int, int], *flags: str) -> list[subprocess.Popen[str]]:
+def start_pair(
+    workdir: Path | str, point: str, steps: tuple[int, int], *flags: str, folder: Any = None
+) -> list[subprocess.Popen[str]]:
     """Two processes that are one run."""
     with socket.socket() as found:
         found.bind(("localhost", 0))
         address = f"localhost:{found.getsockname()[1]}"
     shared = (*flags, f"--coordinator_address={address}", "--num_processes=2", f"--heartbeat_seconds={HEARTBEAT}")
     return [
-        start_command(workdir, point, step, *shared, f"--process_id={i}", process=i) for i, step in enumerate(steps)
+        start_command(workdir, point, step, *shared, f"--process_id={i}", process=i, folder=folder)
+        for i, step in enumerate(steps)
     ]
 
 
-def _python(file: str, *arguments: object, under: Sequence[str] = (), **environment: str) -> subprocess.Popen[str]:
+def python(file: str, *arguments: object, under: Sequence[str] = (), **environment: str) -> subprocess.Popen[str]:
     path = f"{HERE.parent}:{HERE.parents[1]}"
     return subprocess.Popen(
         [*under, sys.executable, str(HERE / file), *map(str, arguments)],
@@ -92,7 +101,12 @@ def steps(workdir: Path) -> list[int]:
 
 def history(workdir: Path) -> list[dict]:
     """The rows, but for what is measured with a clock."""
-    rows = [json.loads(line) for line in (workdir / "history.jsonl").read_text().splitlines()]
+    return rows_of((workdir / "history.jsonl").read_text())
+
+
+def rows_of(text: str) -> list[dict]:
+    """Those of a history's text."""
+    rows = [json.loads(line) for line in text.splitlines()]
     return [{k: v for k, v in row.items() if k not in CLOCKED} for row in rows]
 
 

@@ -1,6 +1,5 @@
 """Runs in a bucket that are killed amid a save: started again, they become what they would have been."""
 
-import json
 import signal
 import time
 
@@ -15,7 +14,7 @@ STEPS = "num_steps=12"
 
 
 def _start(folder, *arguments):
-    return runs._python("victim.py", RUN, folder / "images", STEPS, *arguments)
+    return runs.python("victim.py", RUN, folder / "images", STEPS, *arguments)
 
 
 def _finish(folder, *arguments):
@@ -24,12 +23,24 @@ def _finish(folder, *arguments):
     return process.returncode, out, err
 
 
+def _ends(processes):
+    for process in processes:
+        process.communicate(timeout=300)
+    return [process.returncode for process in processes]
+
+
 def _wait(holds, process):
     end = time.monotonic() + 300
     while not holds():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def _assert_same(gcs, untouched):
+    a, b = (checkpoint.load(workdir, runs.PARTS) for workdir in (RUN, untouched))
+    runs.assert_equal(a.arrays, b.arrays)
+    assert runs.rows_of(gcs.content("research", "run/history.jsonl").decode()) == runs.history(untouched)
 
 
 def test_killed_amid_the_upload_of_a_save(gcs, tmp_path):
@@ -54,11 +65,7 @@ def test_killed_amid_the_upload_of_a_save(gcs, tmp_path):
     status, out, err = _finish(tmp_path)
     assert status == 0, err
     assert f"resuming at step {newest}" in out and f"done: {RUN}/result.json" in out
-    a, b = (checkpoint.load(workdir, runs.PARTS) for workdir in (RUN, tmp_path / "untouched"))
-    runs.assert_equal(a.arrays, b.arrays)
-    rows = [json.loads(line) for line in gcs.content("research", "run/history.jsonl").decode().splitlines()]
-    rows = [{name: value for name, value in row.items() if name not in runs.CLOCKED} for row in rows]
-    assert rows == runs.history(tmp_path / "untouched")
+    _assert_same(gcs, tmp_path / "untouched")
     steps = {name.split("/")[2] for name in gcs.names("research", "run/checkpoints/")}
     assert steps == {"10", "12"}
 
@@ -89,3 +96,22 @@ def test_another_process_is_refused_while_one_trains(gcs, tmp_path):
     finally:
         first.kill()
         first.communicate()
+
+
+def test_two_processes_that_are_one_run_lose_one_of_them(gcs, tmp_path):
+    """Each process writes its part of a checkpoint. The first one copies the small files, and holds the lease."""
+    flags, never = "--config.train.num_steps=8", 1_000_000
+    whole = runs.start_pair(tmp_path / "untouched", "accumulating", (never, never), flags, folder=tmp_path)
+    assert _ends(whole) == [0, 0]
+    pair = runs.start_pair(RUN, "accumulating", (never, 5), flags, folder=tmp_path)
+    runs.until_held(pair[1])
+    assert gcs.names("research", "run/lease.json")
+    runs.kill(pair[1])
+    _, err = pair[0].communicate(timeout=runs.HEARTBEAT + 60)
+    assert pair[0].returncode == 2 and "another process of the run is gone" in err
+    if gcs.names("research", "run/lease.json"):  # it may have been given back
+        gcs.age("research", "run/lease.json", 100)
+    again = runs.start_pair(RUN, "accumulating", (never, never), flags, folder=tmp_path)
+    assert _ends(again) == [0, 0]
+    _assert_same(gcs, tmp_path / "untouched")
+    assert not gcs.names("research", "run/lease.json")

@@ -54,7 +54,7 @@ def test_the_table_has_a_row_for_each_target(plan):
     assert out[at + 1].split() == ["target", "per", "device", "state", "images", "activations", "free", "of"]
     assert out[at + 2].split() == ["h200", "8", "0.00", "0.00", "0.00", "129.72", "141.00"]
     said = " ".join(line.removeprefix("- ").strip() for line in out[at + 5 :])
-    assert "The hours are for 3,600,000 images. " in said and "They are lower bounds" in said
+    assert "The hours are for 3,600,000 images. " in said and "computed, not measured" in said
     assert "kernel roofline" in said and "XLA's estimate of the cycles" not in said
     assert "h200:2x8: compiled for h200:8; the program of a device is the same" in said
     assert "The config trains with a batch of 16. With 8, 64, 128, its learning rates have to change" in said

@@ -125,7 +125,7 @@ def test_a_damaged_result_of_the_user_is_as_if_it_were_not_there():
 
 def test_the_packages_results_are_of_configuration_a():
     config = presets.config("celebahq_a")
-    for name, batch in (("h200", 16), ("h200", 64), ("h200:8", 16), ("h200:32x8", 16)):
+    for name, batch in (("h200", 16), ("h200", 64), ("h200:8", 16), ("h200:8", 64), ("h200:32x8", 16)):
         target = Target(name)
         found = kept.find(result.for_target(config, target, batch), target, batch)
         assert found is not None, (name, batch)

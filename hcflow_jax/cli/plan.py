@@ -113,6 +113,6 @@ def run(values: argparse.Namespace) -> int:
     if picture:
         from hcflow_jax.planning import picture as pictures
 
-        pictures.draw(picture, known, f"{values.config}: modelled costs, lower bounds")
+        pictures.draw(picture, known, f"{values.config}: modelled costs")
         print(f"picture: {picture}")
     return 0

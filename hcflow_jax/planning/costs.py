@@ -9,7 +9,7 @@ from hcflow_jax.planning.targets import CHIPS, Target
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a run costs on a target. Times are modelled, and are lower bounds (docs/plan.md).
+    """What a run costs on a target. Times are modelled (docs/plan.md).
 
     Attributes:
       target: the devices.

@@ -43,9 +43,9 @@ def draw(path: Path, costs: Sequence[Cost], title: str) -> None:
         "sending": [1e3 * cost.sending for cost in costs],
     }
     rates = [f"{1e3 * cost.step:.0f} ms, {cost.images_per_second:,.0f} images/s" for cost in costs]
-    _bars(step, times, rates, COLOURS[3:5], "a step, at least [ms]")
+    _bars(step, times, rates, COLOURS[3:5], "a step, modelled [ms]")
     run = [f"{cost.hours:,.3g} h, {cost.device_hours:,.3g} device-hours" for cost in costs]
-    _bars(hours, {"": [cost.hours for cost in costs]}, run, COLOURS[5:6], f"{costs[0].images:,} images, at least [h]")
+    _bars(hours, {"": [cost.hours for cost in costs]}, run, COLOURS[5:6], f"{costs[0].images:,} images, modelled [h]")
     memory.set_yticks(range(len(costs)), names)
     memory.set_ylim(len(costs) - 0.4, -0.6)  # the first cost is on top
     figure.suptitle(title.replace("$", r"\$"))

@@ -91,15 +91,18 @@ def _notes(config: ConfigDict, costs: Sequence[Cost], missing: Sequence[Missing]
     same = " (the length of the config's run)" if images == config.train.num_steps * config.train.batch_size else ""
     told = [
         f"The hours are for {images:,} images{same}. per device, batch: images of a step, of one device and of all.",
-        "The times are computed, not measured. They are lower bounds: real runs take longer (docs/plan.md).",
+        "The times are computed, not measured. Real runs take longer (docs/plan.md).",
     ]
     if any(cost.result.model_of_time == "roofline" for cost in costs):
         told.append(
-            "GPU: ms/image is the kernel roofline of the compiled step, the least time in which the GPU can move the "
-            "bytes and do the products of every kernel."
+            "GPU: ms/image is the kernel roofline of the compiled step, a lower bound: the least time in which the "
+            "GPU can move the bytes and do the products of every kernel."
         )
     if any(cost.result.model_of_time == "cycles" for cost in costs):
-        told.append("TPU: ms/image is XLA's estimate of the cycles of the compiled step, at the clock of the chip.")
+        told.append(
+            "TPU: ms/image is XLA's estimate of the cycles of the compiled step, at the clock of the chip. It is no "
+            "bound."
+        )
     if any(cost.target.size > 1 for cost in costs):
         told.append("A step is computing and then sending: nothing overlaps, and latency is not included.")
     for source in dict.fromkeys(CHIPS[cost.target.chip].source for cost in costs if cost.target.size > 1):

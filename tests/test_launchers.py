@@ -216,11 +216,7 @@ ALL = ["local.sh", "slurm.sh", "tpu_pod.sh", "kubernetes.sh"]
         (["local.sh", "slurm.sh"], ["--config=configs/demo.py"], "arguments of hcflow_jax.main stand after --"),
         (["local.sh", "slurm.sh"], [], "--workdir=DIR is missing"),
         (["local.sh", "slurm.sh"], ["--", "--workdir=/a"], "--config=FILE is missing"),
-        (
-            ["slurm.sh"],
-            [*TRAINING[:2], "--workdir=gs://b/a"],
-            "--workdir=gs://b/a: this launcher needs a workdir on",
-        ),
+        (["slurm.sh"], [*TRAINING[:2], "--workdir=gs://b/a"], "--workdir=gs://b/a: this launcher needs a workdir on"),
         (
             ["tpu_pod.sh"],
             ["train", *TPU, *TRAINING[:2], "--workdir=s3://a"],

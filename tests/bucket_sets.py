@@ -1,4 +1,5 @@
 """What the tests of sets in buckets share: a server that answers like Google's store, and a prepared set in it."""
+# pyright: reportMissingImports=false
 
 import asyncio
 import time

@@ -7,6 +7,7 @@ can let requests fail (`Fault`) and reads what was asked for (`GcsServer.request
 It does not show: credentials and permissions as Google checks them, hierarchical namespaces, zonal buckets, rate
 limits of one object, time to the first byte, and failures within Google's own retries.
 """
+# pyright: reportMissingImports=false
 
 import base64
 import dataclasses

@@ -181,8 +181,8 @@ def test_without_matplotlib_the_table_is_there(compare, demo, monkeypatch):
         ("early --reference run", "early: has no steps in common with run yet"),
         ("run --out a.jpg", "--out a.jpg: must end in .png"),
         ("run --json a.txt", "--json a.txt: must end in .json"),
-        ("gs://b/run", "is not on this machine's file systems"),
-        ("run --reference gs://b/run", "is not on this machine's file systems"),
+        ("ftp://b/run", "is not on this machine's file systems"),
+        ("run --reference ftp://b/run", "is not on this machine's file systems"),
     ],
 )
 def test_mistakes_give_one_line(compare, tmp_path, arguments, message):

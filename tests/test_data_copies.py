@@ -97,7 +97,7 @@ def test_a_second_process_waits_for_the_first_and_uses_its_copies(server, opened
     source = opened()
     folder = _copies(source).folder
     folder.mkdir(parents=True)
-    with locked(folder / ".lock"):
+    with locked(folder / ".copying"):
         source.several(ALL)
         whole = server.content(BUCKET, f"sets/mine/{SHARD}")
         (folder / SHARD).write_bytes(whole)  # by the other
@@ -205,7 +205,7 @@ def test_the_disk_fills_while_a_shard_is_written(server, opened, monkeypatch, ca
     until(lambda: _warnings(caplog))
     np.testing.assert_array_equal(source.several(ALL), IMAGES)
     assert "No space left on device" in _warnings(caplog)[0] and len(_warnings(caplog)) == 1
-    assert [path.name for path in _copies(source).folder.iterdir()] == [".lock"]
+    assert [path.name for path in _copies(source).folder.iterdir()] == [".copying"]
 
 
 def test_copying_waits_for_a_store_that_does_not_answer(server, opened):

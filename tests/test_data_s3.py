@@ -1,4 +1,5 @@
 """Sets in S3's buckets, against the server of moto: `pip install 'hcflow_jax[stores]'` first."""
+# pyright: reportMissingImports=false
 
 import socket
 import subprocess

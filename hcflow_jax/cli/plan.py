@@ -14,13 +14,13 @@ import json
 import sys
 
 from hcflow_jax.cli import arguments
-from hcflow_jax.commands import UsageError, as_path
+from hcflow_jax.commands import UsageError, as_path, model_name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand."""
     config = "a config file or the name of a preset, such as celebahq_a; :ARG is an argument of its get_config"
-    parser.add_argument("--config", metavar="FILE[:ARG]", required=True, help=config)
+    parser.add_argument("--config", metavar="FILE[:ARG]", type=model_name, required=True, help=config)
     change = "change fields of the config, such as train.accumulate=2"
     parser.add_argument(
         "--set", metavar="FIELD=VALUE", nargs="+", type=_pair, default=[], action="extend", help=change

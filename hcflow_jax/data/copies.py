@@ -101,7 +101,7 @@ class Copies:
         """Copies what is missing, unless another process does. Returns whether this thread has nothing left to do."""
         self._look()
         try:
-            with locked(self.folder / ".lock") as held:
+            with locked(self.folder / ".copying") as held:
                 if held:  # without locks, two processes could write into one file
                     self._copy_all()
             return True

@@ -13,8 +13,6 @@ from hcflow_jax.planning import hlo, roofline
 from hcflow_jax.planning.programs import Program
 from hcflow_jax.planning.targets import TPU_CLOCKS, Target
 
-_SCHEDULED = "gpu_after_optimizations.txt"
-
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
@@ -58,7 +56,7 @@ def compile_for(target: Target, program: Program, finish: bool = False) -> Compi
             return Compiled(text, _memory(Path(dump)), done, {})
         compiled = lowered.compile(compiler_options=options)
         done = {"trace": traced - start, "compile": time.perf_counter() - traced}
-        if scheduled := sorted(Path(dump).glob(f"*{_SCHEDULED}")):
+        if scheduled := sorted(Path(dump).glob("*gpu_after_optimizations.txt")):
             done["schedule"] = done["compile"] - (time.time() - scheduled[0].stat().st_mtime)
         memory = compiled.memory_analysis()
         sizes = {
@@ -82,12 +80,12 @@ def _until_scheduled(lowered: Any, options: dict[str, Any], dump: Path) -> str:
 
     threading.Thread(target=run, daemon=True).start()
     # The debug options are printed after everything that belongs to the schedule.
-    while not list(dump.glob("*.debug_options")) or not list(dump.glob(f"*{_SCHEDULED}")):
+    while not list(dump.glob("*.debug_options")) or not list(dump.glob("*gpu_after_optimizations.txt")):
         if failed:
             raise failed[0]
         time.sleep(0.2)
     time.sleep(1.0)
-    return next(dump.glob(f"*{_SCHEDULED}")).read_text()
+    return next(dump.glob("*gpu_after_optimizations.txt")).read_text()
 
 
 def _memory(dump: Path) -> dict[str, int]:

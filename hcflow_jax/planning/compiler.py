@@ -61,7 +61,7 @@ def run(
     if needed := missing(target):
         raise MissingExtraError(needed)
     with tempfile.TemporaryDirectory(prefix="hcflow_plan_") as folder:
-        request, out, log = (Path(folder) / name for name in ("request.json", "result.json", "log"))
+        request, out, log = (Path(folder) / name for name in ("request.json", "compiled.json", "log"))
         command = shlex.join(["hcflow", *sys.argv[1:]])
         asked = {"config": config_to_plain(config), "target": target.name, "batch": batch, "command": command}
         request.write_text(json.dumps(asked))

@@ -141,6 +141,23 @@ def test_files_that_grow_are_copied_and_hidden_ones_are_not(gcs, tmp_path):
     assert gcs.names("research") == ["run/history.jsonl", "run/tensorboard/events"]
 
 
+def test_without_the_lease_nothing_is_copied(gcs, tmp_path, monkeypatch):
+    monkeypatch.setattr(mirror, "EVERY_SECONDS", 0.05)
+    asked = []
+
+    def refuse():
+        asked.append(1)
+        raise lease.LeaseError("lost")
+
+    copies = mirror.Mirror(tmp_path, remote(RUN), refuse)
+    (tmp_path / "a").write_text("1")
+    copies.start()
+    _until(lambda: asked)
+    with pytest.raises(lease.LeaseError):
+        copies.close()
+    assert gcs.names("research") == [] and len(asked) == 2  # the thread had ended
+
+
 def test_a_thread_copies_while_the_run_goes_on(gcs, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(mirror, "EVERY_SECONDS", 0.1)
     copies = mirror.Mirror(tmp_path, remote(RUN))

@@ -6,13 +6,14 @@ those that have changed. Checkpoints do not take this way: Orbax writes them to 
 
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from etils import epath
 
 from hcflow_jax import buckets, streams
 from hcflow_jax.files import PARTIAL
+from hcflow_jax.training.lease import LeaseError
 
 EVERY_SECONDS = 30.0
 
@@ -20,12 +21,13 @@ EVERY_SECONDS = 30.0
 class Mirror:
     """Keeps the files in a bucket equal to those in a folder."""
 
-    def __init__(self, folder: Path, remote: epath.Path) -> None:
+    def __init__(self, folder: Path, remote: epath.Path, check: Callable[[], object] = lambda: None) -> None:
         """Args:
         folder: a folder of this machine.
         remote: the workdir in a bucket.
+        check: is called before each file is uploaded. It raises a `LeaseError` if this process may not write.
         """
-        self.folder, self.remote = folder, remote
+        self.folder, self.remote, self._check = folder, remote, check
         self._known: dict[str, tuple[int, int]] = {}  # the size and the time of the files that are equal
         self._lock, self._done = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._repeat, daemon=True, name="copying files to the bucket")
@@ -54,6 +56,7 @@ class Mirror:
           ending: how the names of the files end.
 
         Raises:
+          LeaseError: this process may not write.
           StoreError: the store refuses or does not answer. The next call tries again.
         """
         with self._lock:
@@ -64,6 +67,7 @@ class Mirror:
                     continue
                 state = _state(file)
                 if self._known.get(name) != state:
+                    self._check()
                     buckets.upload(file, self.remote / name)
                     self._known[name] = state
 
@@ -77,11 +81,14 @@ class Mirror:
                 if not failing:
                     streams.say(f"warning: {error}; its files are kept in {self.folder}", sys.stderr)
                 failing = True
+            except LeaseError:
+                return
 
     def close(self) -> None:
         """Stops the thread, and uploads what has changed.
 
         Raises:
+          LeaseError: this process may not write.
           StoreError: the store refuses or does not answer.
         """
         self._done.set()

@@ -32,11 +32,13 @@ class Workdir:
 
     Attributes:
       where: its path, as the user named it. Checkpoints are written there.
-      folder: the folder of this machine for all other files: the same, or for a bucket one that `Mirror` copies.
+      folder: the folder of this machine for all other files: the same, or for a bucket one that `mirror` copies.
+      mirror: copies `folder` to a bucket; None for a workdir on this machine.
     """
 
-    def __init__(self, where: Place, folder: Path, mirror: Mirror | None = None, lease: Lease | None = None) -> None:
-        self.where, self.folder, self._mirror, self._lease = where, folder, mirror, lease
+    def __init__(self, where: Place, folder: Path, lease: Lease | None = None) -> None:
+        self.where, self.folder, self._lease = where, folder, lease
+        self.mirror: Mirror | None = None
 
     def before_save(self) -> None:
         """Call it before a checkpoint is written. In a bucket it uploads the histories, which belong to it.
@@ -45,9 +47,9 @@ class Workdir:
           LeaseError: another process has taken over the workdir in its bucket.
         """
         self.check()
-        if self._mirror is not None and jax.process_index() == 0:
+        if self.mirror is not None and jax.process_index() == 0:
             try:
-                self._mirror.push(".jsonl")
+                self.mirror.push(".jsonl")
             except OSError as error:
                 streams.say(f"warning: {error}; the histories follow later", sys.stderr)
 
@@ -123,8 +125,8 @@ def opened(where: Place, *, alone: bool = True) -> Iterator[Workdir]:
     with Lease(where) if alone else nullcontext() as lease:
         folder = Path(tempfile.mkdtemp(prefix="hcflow-"))
         paths.stands_in(folder, where)
-        mirror = Mirror(folder, where)
-        workdir = Workdir(where, folder, mirror, lease)
+        workdir = Workdir(where, folder, lease)
+        workdir.mirror = mirror = Mirror(folder, where, workdir.check)
         try:
             mirror.fetch(_to_continue(where))
             if jax.process_index() == 0:
@@ -147,7 +149,6 @@ def _to_continue(where: epath.Path) -> list[str]:
 def _end(workdir: Workdir, mirror: Mirror, failed: bool = False) -> None:
     """Uploads the last files and removes the folder. Keeps it if that fails."""
     try:
-        workdir.check()
         mirror.close()
     except (LeaseError, OSError) as error:
         kept = f"{error}; files that are not there yet are kept in {mirror.folder}"

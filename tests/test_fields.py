@@ -14,6 +14,7 @@ from hcflow_jax.config.fields import COUNT, NOT_NEGATIVE, REQUIRED, WHOLE, Field
 from hcflow_jax.config.registry import Rate
 from hcflow_jax.flows.reversible import BACKWARD
 from hcflow_jax.nets import convolution, resample
+from hcflow_jax.training.groups import UPDATES
 
 TREE: fields.Tree = {
     "count": Field(3, "a count", "steps", COUNT, resume=True),
@@ -85,6 +86,7 @@ def test_the_choices_of_execution_are_those_that_there_are() -> None:
     for name, choices in (
         ("conv", ("auto", *convolution.IMPLEMENTATIONS)),
         ("resample", ("auto", *resample.IMPLEMENTATIONS)),
+        ("update", ("auto", *UPDATES)),
         ("backward", BACKWARD),
     ):
         assert tree[name].rule.must == f"be one of {', '.join(choices)}"

@@ -246,6 +246,12 @@ EXECUTION: Tree = {
         rule=one_of("auto", "one", "each"),
         resume=True,
     ),
+    "update": Field(
+        "auto",
+        "what the optimizer updates: vectors of many tensors (few kernels), or each tensor as it is",
+        rule=one_of("auto", "vectors", "tensors"),
+        resume=True,
+    ),
     "freeze_program": Field(
         True, "after the freeze, use a second program without the gradients of the frozen group", resume=True
     ),

@@ -11,9 +11,15 @@ from hcflow_jax import flows
 from hcflow_jax.nets.layers import Execution
 
 PRESETS = {
-    "cpu": dict(dtype="float32", loop="scan", conv="shifted", resample="taps", gain="result", halves="one"),
-    "gpu": dict(dtype="bfloat16", loop="unroll", conv="xla", resample="taps", gain="weights", halves="one"),
-    "tpu": dict(dtype="bfloat16", loop="scan", conv="xla", resample="matrix", gain="weights", halves="one"),
+    "cpu": dict(
+        dtype="float32", loop="scan", conv="shifted", resample="taps", gain="result", halves="one", update="vectors"
+    ),
+    "gpu": dict(
+        dtype="bfloat16", loop="unroll", conv="xla", resample="taps", gain="weights", halves="one", update="vectors"
+    ),
+    "tpu": dict(
+        dtype="bfloat16", loop="scan", conv="xla", resample="matrix", gain="weights", halves="one", update="tensors"
+    ),
 }
 
 
@@ -35,5 +41,6 @@ def parts(execution: ConfigDict) -> tuple[Execution, Any]:
     """
     chosen = resolve_execution(execution)
     loop, dtype = chosen.pop("loop"), chosen.pop("dtype")
+    del chosen["update"]  # the optimizer's
     repeat = partial(flows.Repeat, unroll=loop == "unroll", backward=execution.backward)
     return Execution(dtype=jnp.dtype(dtype), **chosen), repeat

@@ -3,9 +3,12 @@
 A model defines its groups by regular expressions for the paths of its parameters (`ImageModel.rate_groups`). Each
 parameter must match exactly one, so a module that is added or renamed cannot get a wrong learning rate unnoticed.
 
-Clipping, Adam, the EMA and the check for non-finite steps are the same elementwise operations for every tensor. One
-tensor at a time, this takes thousands of kernels, and half the time of a training step. So the step works on packed
-trees: {group: {chunk: vector}}. A chunk has tensors of only one part of the model.
+Clipping, Adam, the EMA and the check for non-finite steps are the same elementwise operations for every tensor. On a
+GPU, one tensor at a time, this takes thousands of kernels, and half the time of a training step. So the step works on
+packed trees: {group: {chunk: vector}}. A chunk has tensors of only one part of the model.
+
+On a TPU a reshape to a vector moves every number to another place of the tiled memory. There the trees are only
+sorted by group: {group: {path: tensor}}.
 """
 
 import dataclasses
@@ -21,8 +24,9 @@ from hcflow_jax.config import ConfigError
 from hcflow_jax.parameters import path_name
 
 RateGroups = tuple[tuple[str, str], ...]
-Packed = dict[str, dict[str, Float[Array, " n"]]]
+Packed = dict[str, dict[str, Float[Array, "..."]]]
 
+VECTORS, TENSORS = UPDATES = ("vectors", "tensors")
 CHUNK = 2_000_000  # the approximate number of elements of a vector; further elements go into the next one
 
 
@@ -73,29 +77,32 @@ def count_by_group(params: Any, rate_groups: RateGroups) -> dict[str, int]:
 
 @dataclasses.dataclass(frozen=True)
 class Packing:
-    """Packs trees of one structure into vectors.
+    """Packs trees of one structure: by group, and into vectors or not.
 
     Attributes:
       groups: the names of the rate groups. A group without parameters has no chunk.
       structure: the structure of the tree.
       shapes: the shapes of the leaves, in order.
-      places: (group, chunk) of the leaves, in order. The name of a chunk is the first two names of a path and a
-        number, such as "flows/128/0".
+      places: (group, chunk) of the leaves, in order. With "vectors", the name of a chunk is the first two names of a
+        path and a number, such as "flows/128/0". With "tensors", every leaf is a chunk and has its path as name.
+      update: one of `UPDATES`.
     """
 
     groups: tuple[str, ...]
     structure: Any
     shapes: tuple[tuple[int, ...], ...]
     places: tuple[tuple[str, str], ...]
+    update: str = VECTORS
 
     @classmethod
-    def of(cls, tree: Any, rate_groups: RateGroups, chunk: int | None = None) -> "Packing":
+    def of(cls, tree: Any, rate_groups: RateGroups, chunk: int | None = None, *, update: str = VECTORS) -> "Packing":
         """Makes the packing for trees like the given one.
 
         Args:
           tree: a tree of arrays or shapes.
           rate_groups: the rate groups of the model.
           chunk: the approximate number of elements of a vector; None: `CHUNK`.
+          update: one of `UPDATES`.
 
         Raises:
           ConfigError: a parameter belongs to no group or to several.
@@ -105,20 +112,31 @@ class Packing:
         paths = [path_name(path).split("/") for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
         places, filled = [], {}
         for leaf, group, path in zip(leaves, jax.tree.leaves(labels(tree, rate_groups)), paths, strict=True):
+            if update == TENSORS:
+                places.append((group, "/".join(path)))
+                continue
             part = "/".join(path[:2])
             places.append((group, f"{part}/{filled.get((group, part), 0) // chunk}"))
             filled[group, part] = filled.get((group, part), 0) + int(np.prod(leaf.shape))
-        return cls(names(rate_groups), structure, tuple(leaf.shape for leaf in leaves), tuple(places))
+        return cls(names(rate_groups), structure, tuple(leaf.shape for leaf in leaves), tuple(places), update)
 
     def pack(self, tree: Any) -> Packed:
-        """Packs a tree: {group: {chunk: the leaves, flattened and concatenated}}."""
+        """Packs a tree: {group: {chunk: the leaves, flattened and concatenated}}, or {group: {path: leaf}}."""
+        own_leaves = self.structure.flatten_up_to(tree)
+        if self.update == TENSORS:
+            made: Packed = {group: {} for group in self.groups}
+            for leaf, (group, path) in zip(own_leaves, self.places, strict=True):
+                made[group][path] = leaf
+            return made
         held: dict[str, dict[str, list[Array]]] = {group: {} for group in self.groups}
-        for leaf, (group, part) in zip(self.structure.flatten_up_to(tree), self.places, strict=True):
+        for leaf, (group, part) in zip(own_leaves, self.places, strict=True):
             held[group].setdefault(part, []).append(leaf.reshape(-1))
         return {group: {name: jnp.concatenate(own) for name, own in parts.items()} for group, parts in held.items()}
 
     def unpack(self, packed: Packed) -> Any:
-        """Makes the tree from packed vectors."""
+        """The inverse of `pack`."""
+        if self.update == TENSORS:
+            return jax.tree.unflatten(self.structure, [packed[group][path] for group, path in self.places])
         at = dict.fromkeys(self.places, 0)
         leaves = []
         for shape, place in zip(self.shapes, self.places, strict=True):

@@ -15,11 +15,12 @@ from jaxtyping import Array, Bool, Float, Int
 from ml_collections import ConfigDict
 
 from hcflow_jax.models import ImageModel
+from hcflow_jax.models.execution import resolve_execution
 from hcflow_jax.parameters import path_name
 from hcflow_jax.training.groups import Packed, Packing
 
 Params = Any
-State = dict[str, Any]  # {group: optax's state over {chunk: vector}}
+State = dict[str, Any]  # {group: optax's state over {chunk: array}}
 
 OPTIMIZERS = {"adam": optax.scale_by_adam, "adamax": optax.scale_by_adamax}
 
@@ -48,7 +49,8 @@ class Optimizer:
         """
         train = config.train
         inner = OPTIMIZERS[train.optimizer](b1=train.adam_b1, b2=train.adam_b2, eps=train.adam_eps)
-        return cls(Packing.of(model.shapes(), model.rate_groups), inner, train.clip_norm)
+        update = resolve_execution(config.execution)["update"]
+        return cls(Packing.of(model.shapes(), model.rate_groups, update=update), inner, train.clip_norm)
 
     @property
     def shapes(self) -> Params:

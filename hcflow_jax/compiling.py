@@ -1,11 +1,14 @@
 """How programs are compiled, and where compiled programs are stored for later processes."""
 
+import functools
 import logging
 import os
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax.sharding import SingleDeviceSharding
 
 from hcflow_jax import environment, paths
 from hcflow_jax.paths import Place
@@ -56,12 +59,21 @@ def enable_compilation_cache() -> Place | None:
 _CPU_LEVEL, _CPU_LEVEL_ONCE = 1, 0
 
 
-def compile_options(once: bool = False, backend: str | None = None) -> dict[str, Any] | None:
+# On a TPU with few images, XLA cuts the images of a convolution into tiles and treats these as more images (space to
+# batch). Then every layer moves the edges of the tiles: at 4 images a chip, a coupling of level 32 takes 2.8 times the
+# cycles (docs/performance.md). The pass runs at several places, so it needs all three options.
+_TPU = {f"xla_tpu_run_space_to_batch{place}": False for place in ("", "_after_spmd", "_on_new_platforms")}
+
+
+def compile_options(
+    once: bool = False, backend: str | None = None, device: jax.Device | None = None
+) -> dict[str, Any] | None:
     """XLA's compiler options for a program.
 
     Args:
       once: whether the program will run only once, so that it should compile fast.
       backend: the backend; None: JAX's default backend.
+      device: a device of the backend, which need not be here; None: the first device of this process.
 
     Returns:
       The options, or None for XLA's defaults.
@@ -69,4 +81,19 @@ def compile_options(once: bool = False, backend: str | None = None) -> dict[str,
     backend = backend or jax.default_backend()
     if backend == "cpu":
         return {"xla_backend_optimization_level": _CPU_LEVEL_ONCE if once else _CPU_LEVEL}
+    if backend == "tpu":
+        return _known(device or jax.local_devices(backend=backend)[0])
     return None
+
+
+@functools.cache
+def _known(device: jax.Device) -> dict[str, Any] | None:
+    """The options for TPUs, or None if this release of their compiler does not know them."""
+    number = jax.ShapeDtypeStruct((), jnp.float32, sharding=SingleDeviceSharding(device))
+    program = jax.jit(lambda x: x).trace(number).lower(lowering_platforms=("tpu",))
+    try:
+        program.compile(compiler_options=_TPU)
+    except jax.errors.JaxRuntimeError as error:
+        _log.warning("the TPU's compiler refuses %s (%s); small batches may be slow", ", ".join(_TPU), error)
+        return None
+    return dict(_TPU)

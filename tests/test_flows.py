@@ -119,6 +119,6 @@ def test_conv_gradients_do_not_depend_on_the_implementation() -> None:
 
         return jax.jit(jax.grad(loss, (0, 1)))(w, x)
 
-    for implementation in ("shifted", "padded"):
+    for implementation in ("paired", "shifted", "padded"):
         for ours, reference in zip(gradients(implementation), gradients("xla"), strict=True):
             assert_close(ours, reference, relative=1e-5)

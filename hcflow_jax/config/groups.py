@@ -225,7 +225,7 @@ EXECUTION: Tree = {
     "conv": Field(
         "auto",
         "how a convolution and its gradients are computed",
-        rule=one_of("auto", "xla", "shifted", "padded"),
+        rule=one_of("auto", "xla", "paired", "shifted", "padded"),
         resume=True,
     ),
     "resample": Field(

@@ -15,7 +15,13 @@ PRESETS = {
         dtype="float32", loop="scan", conv="shifted", resample="taps", gain="result", halves="one", update="vectors"
     ),
     "gpu": dict(
-        dtype="bfloat16", loop="unroll", conv="xla", resample="taps", gain="weights", halves="one", update="vectors"
+        dtype="bfloat16",
+        loop="unroll",
+        conv="paired",
+        resample="taps",
+        gain="weights",
+        halves="one",
+        update="vectors",
     ),
     "tpu": dict(
         dtype="bfloat16", loop="scan", conv="xla", resample="matrix", gain="weights", halves="one", update="tensors"

@@ -45,7 +45,8 @@ def compile_for(target: Target, program: Program, finish: bool = False) -> Compi
     start = time.perf_counter()
     lowered = function.trace(*arguments).lower(lowering_platforms=(target.platform,))
     traced = time.perf_counter()
-    options = dict(compile_options(backend=target.platform) or {})
+    device = None if target.is_gpu else target.devices()[0]
+    options = dict(compile_options(backend=target.platform, device=device) or {})
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as dump:
         if target.is_gpu:
             # Autotuning needs a device.

@@ -1,0 +1,32 @@
+"""The compiler's options by backend. (Where compiled programs are stored: test_environment.)"""
+
+import jax
+import pytest
+
+from hcflow_jax import compiling
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    yield
+    compiling._known.cache_clear()
+
+
+def test_each_backend_has_its_options():
+    fast, slow = (compiling.compile_options(once, "cpu") for once in (True, False))
+    assert fast == {"xla_backend_optimization_level": 0} and slow == {"xla_backend_optimization_level": 1}
+    assert compiling.compile_options(backend="gpu") is None
+
+
+def test_options_that_a_compiler_does_not_know_are_left_out(caplog):
+    """This process has no TPU: the CPU's compiler does not know the options."""
+    [device] = jax.devices()[:1]
+    assert compiling.compile_options(backend="tpu", device=device) is None
+    assert "refuses xla_tpu_run_space_to_batch" in caplog.text and "No such compile option" in caplog.text
+    compiling.compile_options(backend="tpu", device=device)
+    assert len(caplog.records) == 1
+
+
+def test_options_that_a_compiler_knows_are_given(monkeypatch):
+    monkeypatch.setattr(compiling, "_TPU", {"xla_backend_optimization_level": 1})
+    assert compiling.compile_options(backend="tpu", device=jax.devices()[0]) == compiling._TPU

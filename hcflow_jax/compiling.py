@@ -60,14 +60,14 @@ _CPU_LEVEL, _CPU_LEVEL_ONCE = 1, 0
 
 
 # On a TPU with few images, XLA cuts the images of a convolution into tiles and treats these as more images (space to
-# batch). Then every layer moves the edges of the tiles: at 4 images a chip, a coupling of level 32 takes 2.8 times the
-# cycles (docs/performance.md). The pass runs at several places, so it needs all three options.
-_TPU = {f"xla_tpu_run_space_to_batch{place}": False for place in ("", "_after_spmd", "_on_new_platforms")}
+# batch). Then every layer moves the edges of the tiles: at 4 images a chip, a coupling of level 32 takes 2.8 times
+# the cycles (docs/performance.md). The pass runs at several places, so it needs all three options.
+_TPU: dict[str, str | bool] = {
+    f"xla_tpu_run_space_to_batch{place}": False for place in ("", "_after_spmd", "_on_new_platforms")
+}
 
 
-def compile_options(
-    once: bool = False, backend: str | None = None, device: jax.Device | None = None
-) -> dict[str, Any] | None:
+def compile_options(once: bool = False, backend: str | None = None, device: Any = None) -> dict[str, Any] | None:
     """XLA's compiler options for a program.
 
     Args:
@@ -87,7 +87,7 @@ def compile_options(
 
 
 @functools.cache
-def _known(device: jax.Device) -> dict[str, Any] | None:
+def _known(device: Any) -> dict[str, Any] | None:
     """The options for TPUs, or None if this release of their compiler does not know them."""
     number = jax.ShapeDtypeStruct((), jnp.float32, sharding=SingleDeviceSharding(device))
     program = jax.jit(lambda x: x).trace(number).lower(lowering_platforms=("tpu",))

@@ -12,7 +12,6 @@ import jax
 T = TypeVar("T")
 
 
-@jax.custom_jvp
 def together(tree: T) -> T:
     """Returns its argument. The backward pass computes the gradients of all its leaves before it uses any of them.
 
@@ -22,11 +21,17 @@ def together(tree: T) -> T:
     Args:
       tree: any pytree of arrays.
     """
+    made: Any = _together(tree)
+    return made
+
+
+@jax.custom_jvp
+def _together(tree: Any) -> Any:
     return tree
 
 
-@together.defjvp
-def _(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+@_together.defjvp
+def _jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     # The transpose of a barrier is a barrier. So this one is in the backward pass, and there is none in the forward
     # pass. Integers have tangents without values (float0), which XLA does not know.
     leaves, structure = jax.tree.flatten(tangents[0])

@@ -4,7 +4,7 @@
 - "shifted": the weight gradient is computed with matrix products of the shifted input, one per row of the kernel; the
   gradient of the input is a convolution with the flipped kernel. On CPUs XLA's own weight gradient is 3 to 6 times
   slower, and inside a loop 16 to 30 times.
-- "paired": as "xla", but both gradients are computed together (see `gradients`).
+- "paired": as "xla"; a layer then computes the gradients of its kernel, bias and input together (`layers.Conv`).
 - "padded": as "xla", but with numbers of channels that are multiples of 8, as tensor cores need. Channels of zeros
   are added to the input and removed from the result.
 """
@@ -12,8 +12,6 @@
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-
-from hcflow_jax.gradients import together
 
 Image = Float[Array, "b h w c"]
 Kernel = Float[Array, "k k c d"]
@@ -31,8 +29,6 @@ def convolve(x: Image, w: Kernel, implementation: str) -> Float[Array, "b h w d"
     """
     if w.shape[:2] == (1, 1):
         return jnp.einsum("bhwc,cd->bhwd", x, w[0, 0])
-    if implementation == "paired":
-        return _xla(*together((x, w)))
     if implementation == "padded":
         return _xla(_in_eights(x, 3), _in_eights(_in_eights(w, 2), 3))[..., : w.shape[3]]
     return _shifted(x, w) if implementation == "shifted" else _xla(x, w)

@@ -7,6 +7,8 @@ that is in the box is measured again, and its card written anew.
 """
 
 import argparse
+import contextlib
+import io
 import json
 import platform
 from pathlib import Path
@@ -19,14 +21,15 @@ from tqdm import tqdm
 
 from benchmarks import box_card, box_runs
 from benchmarks.round_trip import all_round_trips
-from hcflow_jax import api, box, checkpoint, data, pictures
+from hcflow_jax import api, box, checkpoint, cli, data, pictures
 from hcflow_jax.analysis.zeroing import cumulative_zeroing
 from hcflow_jax.compiling import enable_compilation_cache
 from hcflow_jax.config import config_from_plain, config_to_plain, default
 from hcflow_jax.evaluation.nearest import nearest
 
 ROUND_TRIPS = 1_000  # held-out pictures
-SCALE = 2  # screen pixels a pixel on sheets
+SAMPLES = 5_000  # for the distances
+SHOWN = 64  # the size of an image on sheets, screen pixels
 
 
 def shipped_config(config: ConfigDict) -> ConfigDict:
@@ -79,7 +82,35 @@ def measure(name: str, workdir: Path | None) -> dict[str, Any]:
         whole = checkpoint.load(workdir)
         results["held_out_float32"] = _bits(api.Model(whole.config, whole.arrays["ema"]), shown)
     results["round_trips"] = all_round_trips(model, shown[:ROUND_TRIPS])
+    results["evaluated"] = evaluate(name, config.data.style, SAMPLES)
     return results
+
+
+def evaluate(name: str, style: str, samples: int) -> dict[str, str]:
+    """What `hcflow evaluate` prints for a bundled model, by command.
+
+    Args:
+      name: the model.
+      style: the style of its pictures, which is also the name of the extractor that reads their drawing options.
+      samples: the number of samples for the distances.
+
+    Raises:
+      SystemExit: a command failed.
+    """
+    said = {}
+    for metrics, extractor in (
+        ("bits,fid,kid,prc,nearest,exactness", style),
+        ("fid,kid,prc", "efficientnet-lite0"),
+    ):
+        arguments = ["evaluate", "--checkpoint", name, "--metrics", metrics, "--extractor", extractor]
+        arguments += ["--samples", str(samples)]
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            status = cli.main(arguments)
+        command = " ".join(("hcflow", *arguments))
+        if status:
+            raise SystemExit(f"{command}: status {status}")
+        said[command] = out.getvalue()
+    return said
 
 
 def _bits(model: api.Model, images: np.ndarray) -> dict[str, float]:
@@ -91,8 +122,9 @@ def _bits(model: api.Model, images: np.ndarray) -> dict[str, float]:
 def draw(name: str, folder: Path) -> dict[str, Any]:
     """The card's pictures: samples, samples beside their nearest training pictures, cumulative zeroing."""
     model = api.load(name)
+    scale = max(1, SHOWN // model.resolution)
     samples = model.sample(64, seed=0)
-    pictures.save_png(folder / f"{name}_samples.png", pictures.grid(samples, 16, scale=SCALE))
+    pictures.save_png(folder / f"{name}_samples.png", pictures.grid(samples, 16, scale=scale))
     source = data.open_source(model.config, "train")
     some = samples[:16]
     with tqdm(total=len(source), desc="nearest training pictures", unit=" pictures") as bar:
@@ -101,13 +133,13 @@ def draw(name: str, folder: Path) -> dict[str, Any]:
     with tqdm(total=len(source), desc="of held-out pictures", unit=" pictures") as bar:
         _, _, of_real = nearest(real, source, tell=lambda done: bar.update(done - bar.n))
     pictures.save_png(
-        folder / f"{name}_nearest.png", pictures.rows([some, found], ["sample", "nearest\nin training"], scale=SCALE)
+        folder / f"{name}_nearest.png", pictures.rows([some, found], ["sample", "nearest\nin training"], scale=scale)
     )
     rows, labels = [real], ["original"]
     for label, images in cumulative_zeroing(model, model.encode(real)):
         labels.append(label)
         rows.append(images)
-    pictures.save_png(folder / f"{name}_zeroing.png", pictures.rows(rows, labels, scale=SCALE))
+    pictures.save_png(folder / f"{name}_zeroing.png", pictures.rows(rows, labels, scale=scale))
     return {"nearest": {"samples": float(np.median(distance)), "held_out": float(np.median(of_real))}}
 
 

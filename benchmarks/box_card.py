@@ -76,7 +76,13 @@ def write(results: dict[str, Any], config: ConfigDict, notes: str) -> str:
             for label, row in results["round_trips"].items()
         ),
         "",
+        "## What `hcflow evaluate` says",
+        "",
+        "`docs/evaluation.md` and `docs/distances.md` explain the numbers. The last digits differ between machines.",
+        "",
     ]
+    for command, text in results["evaluated"].items():
+        lines += [f"    {command}", "", "```", text.rstrip(), "```", ""]
     return "\n".join(lines)
 
 

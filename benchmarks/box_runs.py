@@ -44,9 +44,18 @@ def command(workdir: Path, name: str, config: ConfigDict) -> str:
     words = [f"python -m hcflow_jax.main --config=configs/{name}.py --workdir=runs/{workdir.name}"]
     for field, value in _fields(config_to_plain(config)):
         if value != usual[field] and field != "data.path":
-            place = field == "train.init_from" and value not in box.NAMES and Path(value).is_dir()
-            words.append(f"--config.{field}={f'runs/{Path(value).name}' if place else value}")
+            words.append(f"--config.{field}={_run_of(value) if field == 'train.init_from' else value}")
     return " ".join(words)
+
+
+def _run_of(source: str) -> str:
+    """What a run started from: a bundled model, or the run that made the weights, which is in runs/."""
+    if source in box.NAMES or not Path(source).exists():
+        return source
+    if Path(source).is_dir():
+        return f"runs/{Path(source).name}"
+    last = checkpoint.load(Path(source)).metadata["runs"][-1]["command"]
+    return next(word for word in last.split() if word.startswith("--workdir=")).removeprefix("--workdir=")
 
 
 def _fields(plain: dict[str, Any], group: str = "") -> Iterator[tuple[str, Any]]:

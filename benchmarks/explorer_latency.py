@@ -1,7 +1,8 @@
 """How long the explorer takes from a change to its image: medians by level, on one machine, warm.
 
-    python -m benchmarks.explorer_latency                              # the bundled model, 32 px
-    python -m benchmarks.explorer_latency --config=portraits64         # 64 px, with fresh parameters
+    python -m benchmarks.explorer_latency                              # the bundled model portraits64
+    python -m benchmarks.explorer_latency --checkpoint=portraits       # 32 px
+    python -m benchmarks.explorer_latency --config=celebahq_a          # any preset, with fresh parameters
 
 A change is a new sigma of one level of a sample, or a new weight of a blend. What each level adds has been decoded
 before, as on the page. The time ends when the PNG is there. It is printed by level, and for all of them in turn.
@@ -42,7 +43,7 @@ def milliseconds(visit: Visit, change: Callable[[int], None], count: int) -> lis
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", help="of the model; default: the first bundled one")
-    parser.add_argument("--config", help="a preset instead, such as portraits64, with fresh parameters")
+    parser.add_argument("--config", help="a preset instead, such as celebahq_a, with fresh parameters")
     parser.add_argument("--count", type=int, default=20, help="changes; default %(default)s")
     values = parser.parse_args()
     model = fresh(values.config) if values.config else api.load(values.checkpoint)

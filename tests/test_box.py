@@ -15,7 +15,7 @@ from benchmarks import box_runs
 from hcflow_jax import api, box, checkpoint, models
 from hcflow_jax.config import config_to_plain, default
 
-MOST_BYTES = 10_000_000
+MOST_BYTES = 10_000_000  # of a model
 
 
 @pytest.fixture
@@ -75,6 +75,17 @@ def test_the_runs_that_made_a_model_are_told_with_commands_that_would_make_it_ag
     assert sorted(flags) == ["--config.train.init_from=runs/earlier", "--config.train.num_steps=9"]
 
 
+def test_a_run_that_started_from_a_weights_file_names_the_run_that_made_it(workdir, tmp_path):
+    making.put(workdir, "portraits")
+    config = checkpoint.load(workdir).config.copy_and_resolve_references()
+    with config.unlocked():
+        config.train.init_from = str(box.weights("portraits"))
+    _save(tmp_path / "third", 2, config, [60.0])
+    told = box_runs.runs(tmp_path / "third", "portraits")
+    assert [run["steps"] for run in told] == [5, 9, 2]
+    assert "--config.train.init_from=runs/run" in told[-1]["command"].split()
+
+
 @pytest.mark.slow
 def test_a_run_that_started_from_the_box_goes_on_from_the_runs_of_that_model(workdir, tmp_path, monkeypatch):
     making.put(workdir, "portraits")
@@ -89,8 +100,9 @@ def test_a_run_that_started_from_the_box_goes_on_from_the_runs_of_that_model(wor
 
 
 @pytest.mark.full
-def test_a_card_is_made_of_what_was_measured(workdir, tmp_path):
+def test_a_card_is_made_of_what_was_measured(workdir, tmp_path, monkeypatch):
     making.put(workdir, "portraits")
+    monkeypatch.setattr(making, "SAMPLES", 8)
     results = making.measure("portraits", workdir) | making.draw("portraits", tmp_path / "pictures")
     assert results["metadata"]["step"] == 9
     assert results["pictures"] == 8 and len(results["round_trips"]) == 10
@@ -98,6 +110,10 @@ def test_a_card_is_made_of_what_was_measured(workdir, tmp_path):
     text = making.box_card.write(results, api.load("portraits").config, "Heads are seen.")
     assert "Heads are seen." in text and "CC BY 4.0" in text and "1.50 hours" in text and "9 steps of" in text
     assert f"| held out | {results['held_out']['total']:.3f} +-" in text
+    for command in results["evaluated"]:
+        assert f"    {command}\n" in text and "--checkpoint portraits" in command and "--samples 8" in command
+    for number in ("frechet_toon-head ", "frechet_efficientnet-lite0 ", "precision", "hairColor", "exactness: "):
+        assert number in text, number
     assert {p.name for p in (tmp_path / "pictures").iterdir()} == {
         "portraits_samples.png",
         "portraits_nearest.png",
@@ -120,8 +136,8 @@ def test_statistics_are_stored_beside_the_same_tensors(workdir, monkeypatch):
 
 @pytest.mark.slow
 def test_weights_in_the_box_are_few_bytes_and_finite():
-    assert sum(box.weights(name).stat().st_size for name in box.NAMES) <= MOST_BYTES
     for name in box.NAMES:
+        assert box.weights(name).stat().st_size <= MOST_BYTES
         model = api.load(name)
         shapes = models.build(model.config).shapes()
         assert jax.tree.map(lambda a: a.shape, model.params) == jax.tree.map(lambda a: a.shape, shapes)

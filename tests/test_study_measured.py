@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from measured_run import EXTRACTOR
 
-from benchmarks.study import claims, runs
+from benchmarks.study import claims, runs, sheets
 from benchmarks.study.plan import Run
 from hcflow_jax import api
 from hcflow_jax.data import open_source
@@ -21,6 +21,7 @@ METRICS = ("frechet", "kid", "prc")
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     measured_run.isolate(tmp_path / "cache", monkeypatch)
+    monkeypatch.setattr(sheets, "WEIGHTS", tmp_path / "weights")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def evaluated(model, sigma):
     return {name: value for name, value in found.items() if name != "protocol"}
 
 
-def test_distances_are_those_of_evaluate(trained):
+def test_distances_are_those_of_evaluate(trained, tmp_path):
     found = runs.measure(Run("portraits_a", samples=8), trained, lambda line: None)
     model = api.load(trained)
     own = found["distances"][EXTRACTOR.name]
@@ -45,6 +46,9 @@ def test_distances_are_those_of_evaluate(trained):
     assert found["parameters"] == sum(leaf.size for leaf in jax.tree.leaves(model.params))
     with np.load(trained / "samples.npz") as kept:
         np.testing.assert_array_equal(kept["arr_0"], model.sample(8, seed=0, sigma=1.0))
+    [(name, again)] = sheets._models(tmp_path / "no workdirs", "portraits", "ac").items()
+    assert name == "a" and again.config == model.config
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), again.params, model.params)
 
 
 def test_tuned_temperatures_are_measured_and_leave_the_samples(trained, monkeypatch):

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.study import claims
+from benchmarks.study import claims, sheets
 from benchmarks.study.plan import Run
 from hcflow_jax import api, checkpoint
 from hcflow_jax.batches import cut
@@ -138,6 +138,7 @@ def measure(run: Run, workdir: Path, tell: Tell, tuned: Any = None) -> dict[str,
     tell(f"{run.name}: {run.samples:,} samples, {run.samples / seconds:.1f} a second")
     if tuned is None:
         write(workdir / "samples.npz", lambda file: np.savez(file, arr_0=samples))
+        sheets.keep(run.name, model)
     reals = open_source(config, "eval")
     how = {"sigma": sigma, "seed": 0, "count": run.samples, "dtype": model.dtype, "denoised": denoise}
     distances = {}

@@ -1,14 +1,18 @@
-"""The study's sheets, of the first seed of a model: samples, levels at zero, and what each level decides."""
+"""The study's sheets: samples, levels at zero, and what each level decides. A model's first seed that is there."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from configs.study import SETS
-from hcflow_jax import api, pictures
+from hcflow_jax import api, checkpoint, pictures
 from hcflow_jax.analysis import samples, variation, zeroing
 
 SAMPLES, SHOWN, VARIED = 16, 6, 4  # images of a model on each kind of sheet
 SIGMA = 0.8
+ZEROED = "abde"  # whose levels are set to zero (Figure 8)
+WEIGHTS = Path(__file__).parents[1] / "weights" / "study"  # of these models, so that they outlast their workdirs
 
 
 def draw(workdirs: Path, folder: Path) -> list[Path]:
@@ -20,7 +24,7 @@ def draw(workdirs: Path, folder: Path) -> list[Path]:
             latents = {name: model.draw(VARIED, sigma=SIGMA) for name, model in models.items()}
             found = {name: variation.variation(model, latents[name]) for name, model in models.items()}
             made[f"study_variation_{images}.png"] = variation.sheet(found)
-    if len(models := _models(workdirs, "portraits", "abde")) == 4:
+    if len(models := _models(workdirs, "portraits", ZEROED)) == len(ZEROED):
         images = api.held_out(models["a"].config, SHOWN)
         made["study_zeroing.png"] = zeroing.sheet(images, zeroing.of_models(models, images))
     for name, sheet in made.items():
@@ -29,5 +33,20 @@ def draw(workdirs: Path, folder: Path) -> list[Path]:
 
 
 def _models(workdirs: Path, images: str, names: Iterable[str]) -> dict[str, api.Model]:
-    places = {name: workdirs / f"{images}_{name}-0" for name in names}
-    return {name: api.load(place) for name, place in places.items() if (place / "samples.npz").exists()}
+    models = {}
+    for name in names:
+        runs = [f"{images}_{name}-{seed}" for seed in range(3)]
+        measured = [workdirs / run for run in runs if (workdirs / run / "samples.npz").exists()]
+        kept = [WEIGHTS / f"{run}.safetensors" for run in runs if (WEIGHTS / f"{run}.safetensors").exists()]
+        if measured or kept:
+            models[name] = api.load([*measured, *kept][0])
+    return models
+
+
+def keep(run: str, model: api.Model) -> None:
+    """Keeps the parameters of a run in half precision, if a sheet needs them."""
+    images, _, name = run.split("-")[0].partition("_")
+    if images == "portraits" and name in ZEROED:
+        about = {"run": run, "step": int(model.config.train.num_steps)}
+        WEIGHTS.mkdir(parents=True, exist_ok=True)
+        checkpoint.save_file(WEIGHTS / f"{run}.safetensors", model.params, model.config, about, np.float16)

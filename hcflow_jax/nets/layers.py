@@ -146,7 +146,9 @@ class Conv(nn.Module):
         pairs = [part if isinstance(part, tuple) else (part, None) for part in parts]
         ends = np.cumsum([x.shape[-1] for x, _ in pairs])
         w, b, factor = self.used(int(ends[-1]))
-        w, b, arrays = _paired(self, (w, b, [x for x, _ in pairs]))
+        arrays = [x for x, _ in pairs]
+        if self.execution.conv == "paired" and self.kernel > 1:
+            w, b, arrays = together((w, b, arrays))
         weights = jnp.split(w, ends[:-1], 2) if len(pairs) > 1 else [w]
         made = []
         for i in range(outputs):
@@ -179,11 +181,6 @@ class Conv(nn.Module):
         return w.astype(self.execution.dtype), b, factor
 
 
-def _paired(layer: Conv, read: Any) -> Any:
-    """What a layer reads. With "paired", its gradients are computed together; those of a 1x1 kernel need not be."""
-    return together(read) if layer.execution.conv == "paired" and layer.kernel > 1 else read
-
-
 def _scaled(x: Array, factor: float | np.ndarray) -> Array:
     return x if np.all(factor == 1.0) else x * jnp.asarray(factor, x.dtype)
 
@@ -194,8 +191,6 @@ def joined(x: Float[Array, "b h w c"], *layers: Conv) -> list[Array]:
     The layers must have the same kernel size and activation, and biases.
     """
     used = [layer.used(x.shape[-1]) for layer in layers]
-    arrays, x = _paired(layers[0], ([each[:2] for each in used], x))
-    used = [(*own, each[2]) for own, each in zip(arrays, used, strict=True)]
     w = jnp.concatenate([each[0] for each in used], -1)
     b = jnp.concatenate([each[1] for each in used if each[1] is not None])
     factor = np.concatenate([np.full(layer.features, each[2]) for layer, each in zip(layers, used, strict=True)])

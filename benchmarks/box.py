@@ -23,6 +23,7 @@ from benchmarks import box_card, box_runs
 from benchmarks.round_trip import all_round_trips
 from hcflow_jax import api, box, checkpoint, cli, data, pictures
 from hcflow_jax.analysis.zeroing import cumulative_zeroing
+from hcflow_jax.api import sampling_file
 from hcflow_jax.compiling import enable_compilation_cache
 from hcflow_jax.config import config_from_plain, config_to_plain, default
 from hcflow_jax.evaluation.nearest import nearest
@@ -41,7 +42,7 @@ def shipped_config(config: ConfigDict) -> ConfigDict:
 
 
 def put(workdir: Path, name: str) -> None:
-    """Writes the weights file, in half precision."""
+    """Writes the weights file, in half precision, with the sigma that the workdir stores."""
     found = checkpoint.load(workdir)
     metadata = {
         "step": found.step,
@@ -49,6 +50,8 @@ def put(workdir: Path, name: str) -> None:
         "device": f"{jax.devices()[0].device_kind}, {platform.machine()}",
         "versions": dict(found.metadata["versions"]),
     }
+    if sigma := sampling_file.read(workdir):
+        metadata["sigma"] = sigma
     config = shipped_config(found.config)
     checkpoint.save_file(box.weights(name), found.arrays["ema"], config, metadata, dtype=np.float16)
 
@@ -73,6 +76,7 @@ def measure(name: str, workdir: Path | None) -> dict[str, Any]:
         "name": name,
         "bytes": box.weights(name).stat().st_size,
         "metadata": dict(checkpoint.load(box.weights(name)).metadata),
+        "sigma": model.sigma or float(config.sample.sigma),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params)),
         "pictures": len(shown),
         "held_out": _bits(model, shown),

@@ -62,7 +62,8 @@ def write(results: dict[str, Any], config: ConfigDict, notes: str) -> str:
         f"Median distance to the nearest training picture (or its mirror image), root mean square over 8-bit values: "
         f"{near['samples']:.1f} for 16 samples, {near['held_out']:.1f} for 16 held-out pictures.",
         "",
-        f"Pictures: `docs/pictures/{name}_samples.png` (sigma 0.7), `{name}_nearest.png`, `{name}_zeroing.png`.",
+        f"Pictures: `docs/pictures/{name}_samples.png` ({_sigma(results['sigma'])}), `{name}_nearest.png`, "
+        f"`{name}_zeroing.png`.",
         "",
         "## Round trips",
         "",
@@ -84,6 +85,10 @@ def write(results: dict[str, Any], config: ConfigDict, notes: str) -> str:
     for command, text in results["evaluated"].items():
         lines += [f"    {command}", "", "```", text.rstrip(), "```", ""]
     return "\n".join(lines)
+
+
+def _sigma(value: Any) -> str:
+    return "sigma " + (" ".join(f"{k}={v:g}" for k, v in value.items()) if isinstance(value, dict) else f"{value:g}")
 
 
 def _number(value: float | None) -> str:

@@ -10,7 +10,7 @@ from hcflow_jax.config import presets
 
 
 def get_config() -> ConfigDict:
-    """Its training goes on: benchmarks/weights/README.md has the weights so far, and how to continue."""
+    """The card of the bundled model, hcflow_jax/box/portraits64.md, has the commands of its two runs."""
     config = presets.config("portraits")
     config.model.levels = schema.levels(
         {

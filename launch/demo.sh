@@ -38,6 +38,6 @@ cd "$ROOT"
 
 "$PY" -m hcflow_jax.main --config=configs/demo.py --workdir="$workdir" ${arguments[@]+"${arguments[@]}"}
 "$PY" -m hcflow_jax report --workdir="$workdir"
-say "and samples of the bundled pretrained model, which trained longer (hcflow_jax/box/portraits.md):"
+say "and samples of the bundled pretrained model, which trained longer (hcflow_jax/box/portraits64.md):"
 "$PY" -m hcflow_jax sample --count=64 --out="$workdir/report/box.png"
 say "done in $((SECONDS / 60)) min $((SECONDS % 60)) s; results: $workdir"

@@ -71,6 +71,10 @@ def test_the_runs_that_made_a_model_are_told_with_commands_that_would_make_it_ag
     assert (first["steps"], first["images"], first["hours"]) == (5, 40, 1.5)
     assert (second["steps"], second["images"], second["hours"]) == (9, 72, 0.5)
     assert first["command"] == "python -m hcflow_jax.main --config=configs/portraits.py --workdir=runs/earlier"
+    assert "sigma" not in checkpoint.load(box.weights("portraits")).metadata
+    (workdir / "sampling.json").write_text('{"sigma": {"8": 0.5}}')
+    making.put(workdir, "portraits")
+    assert checkpoint.load(box.weights("portraits")).metadata["sigma"] == {"8": 0.5}
     flags = second["command"].removeprefix(first["command"].replace("earlier", "run")).split()
     assert sorted(flags) == ["--config.train.init_from=runs/earlier", "--config.train.num_steps=9"]
 

@@ -114,7 +114,7 @@ def test_a_folder_of_a_models_name_is_written_as_a_path(hcflow, tmp_path):
     [picture] = fakes.pictures(tmp_path, 1)
     (tmp_path / "portraits").mkdir()
     for given, stored in (
-        ([], "portraits"),
+        ([], box.NAMES[0]),
         (["--checkpoint", "portraits"], "portraits"),
         (["--checkpoint", "./portraits"], str(tmp_path / "portraits")),
     ):
@@ -125,10 +125,11 @@ def test_a_folder_of_a_models_name_is_written_as_a_path(hcflow, tmp_path):
 
 def test_the_default_model_is_that_of_the_box_whatever_lies_here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "portraits").mkdir()
-    assert api.load().config == api.load("portraits").config == checkpoint.load(box.weights("portraits")).config
-    with pytest.raises(checkpoint.CheckpointError, match="portraits: no checkpoints/ in it"):
-        api.load("./portraits")
+    default = box.NAMES[0]
+    (tmp_path / default).mkdir()
+    assert api.load().config == api.load(default).config == checkpoint.load(box.weights(default)).config
+    with pytest.raises(checkpoint.CheckpointError, match=f"{default}: no checkpoints/ in it"):
+        api.load(f"./{default}")
 
 
 @pytest.mark.parametrize("name", ODD, ids=ascii)

@@ -48,7 +48,7 @@ class Coder(Engine):
           InputError: the images have another shape, dtype or range; or there is a noise seed, but the model's encoder
             has no noise or the model no statistics.
 
-        >>> model = api.load()
+        >>> model = api.load("portraits")
         >>> images = model.sample(2)
         >>> latents = model.encode(images)
         >>> latents.names == model.level_names, len(latents)
@@ -76,7 +76,7 @@ class Coder(Engine):
         Yields:
           Latents of at most `batch_size` images each; each given array begins a new batch.
 
-        >>> model = api.load()
+        >>> model = api.load("portraits")
         >>> pictures = (model.sample(3, seed=seed) for seed in range(2))
         >>> [len(latents) for latents in model.encode_batches(pictures)]
         [3, 3]
@@ -116,7 +116,7 @@ class Coder(Engine):
         Raises:
           InputError: the images have another shape, dtype or range.
 
-        >>> model = api.load()
+        >>> model = api.load("portraits")
         >>> pairs = model.reconstruct_batches(model.sample(3, seed=seed) for seed in range(2))
         >>> [bool((given == back).all()) for given, back in pairs]
         [True, True]
@@ -141,7 +141,7 @@ class Coder(Engine):
         Raises:
           InputError: the latents are not this model's.
 
-        >>> model = api.load()
+        >>> model = api.load("portraits")
         >>> images = model.sample(2)
         >>> bool((model.decode(model.encode(images)) == images).all())
         True
@@ -161,7 +161,7 @@ class Coder(Engine):
         Yields:
           At most `batch_size` images, (b, R, R, 3), uint8 or float32.
 
-        >>> model = api.load()
+        >>> model = api.load("portraits")
         >>> latents = (model.draw(2, seed=seed) for seed in range(3))
         >>> [len(images) for images in model.decode_batches(latents)]
         [2, 2, 2]
@@ -208,7 +208,7 @@ class Coder(Engine):
         Raises:
           InputError: the latents do not fit this model, or have another number of images.
 
-        >>> model = api.load()
+        >>> model = api.load("portraits")
         >>> latents, finest = model.draw(2), model.level_names[-1]
         >>> coarse = model.decode_coarse(latents, finest)
         >>> bool((model.decode_from(coarse, latents) == model.decode(latents)).all())
@@ -251,7 +251,7 @@ class Coder(Engine):
         Raises:
           InputError: an argument is not allowed, or a and b have different numbers of images.
 
-        >>> model = api.load()
+        >>> model = api.load("portraits")
         >>> a, b = model.draw(3, seed=1), model.draw(3, seed=2)
         >>> bool((model.blend(a, b, 0.0)["8"] == a["8"]).all())
         True

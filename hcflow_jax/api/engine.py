@@ -132,7 +132,7 @@ class Engine:
         """The same model with other parameters. Compiled programs are shared; stored statistics and
         temperatures are not.
 
-        >>> model = api.load()
+        >>> model = api.load("portraits")
         >>> half = model.with_params(jax.tree.map(lambda a: a / 2, model.params))
         >>> bool((half.sample(1) == model.sample(1)).all())
         False

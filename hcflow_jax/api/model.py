@@ -30,7 +30,7 @@ class Model(Coder):
     def draw(self, n: int, seed: int = 0, sigma: Sigma | None = None, first: int = 0) -> Latents:
         """Draws latents from the prior: those of `sample` with the same arguments.
 
-        >>> model = api.load()
+        >>> model = api.load("portraits")
         >>> bool((model.decode(model.draw(2, seed=3)) == model.sample(2, seed=3)).all())
         True
         """
@@ -70,7 +70,7 @@ class Model(Coder):
         Raises:
           InputError: an argument is not allowed; the message names it.
 
-        >>> model = api.load()
+        >>> model = api.load("portraits")
         >>> images = model.sample(3, seed=3, sigma=0.7)
         >>> bool((images[1:] == model.sample(2, seed=3, sigma=0.7, first=1)).all())
         True
@@ -85,7 +85,7 @@ class Model(Coder):
         Yields:
           At most `batch_size` images, (b, R, R, 3) uint8.
 
-        >>> model = api.load()
+        >>> model = api.load("portraits")
         >>> sum(len(images) for images in model.sample_batches(3))
         3
         """
@@ -119,7 +119,7 @@ class Model(Coder):
         Raises:
           InputError: an argument is not allowed; the message names it.
 
-        >>> model = api.load()
+        >>> model = api.load("portraits")
         >>> a, b = model.draw(2)
         >>> len(model.interpolate(a, b, 3, how="spherical"))
         3
@@ -145,7 +145,7 @@ class Model(Coder):
         Raises:
           InputError: the model does not have the level, or seed or sigma is not allowed.
 
-        >>> model = api.load()
+        >>> model = api.load("portraits")
         >>> latents, finest = model.draw(2), model.level_names[-1]
         >>> bool((model.resample(latents, finest, seed=1)[finest] == latents[finest]).any())
         False
@@ -160,7 +160,7 @@ class Model(Coder):
         Raises:
           InputError: the model does not have the level.
 
-        >>> model = api.load()
+        >>> model = api.load("portraits")
         >>> finest = model.level_names[-1]
         >>> bool(model.zero(model.draw(2), finest)[finest].any())
         False
@@ -189,7 +189,7 @@ class Model(Coder):
         Raises:
           InputError: an argument is not allowed; the message names it.
 
-        >>> model = api.load()
+        >>> model = api.load("portraits")
         >>> len(model.vary(model.draw(1), model.level_names[-1], 3))
         3
         """
@@ -221,7 +221,7 @@ class Model(Coder):
         Raises:
           InputError: there are fewer images than a unit and no statistics are stored, or the likelihood is undefined.
 
-        >>> model = api.load()
+        >>> model = api.load("portraits")
         >>> bits = model.bits_per_dim(model.sample(4))
         >>> bits["total"].shape, bits.statistics
         ((4,), 'own groups')
@@ -268,7 +268,7 @@ class Model(Coder):
           InputError: there are fewer images than a unit.
           DataError: None was given, and the data is not where the config says.
 
-        >>> model = api.load()
+        >>> model = api.load("portraits")
         >>> statistics = model.measure_statistics(model.sample(8))
         >>> model.bits_per_dim(model.sample(2)).statistics
         'stored'

@@ -7,7 +7,7 @@ from hcflow_jax import paths
 from hcflow_jax.layout import CHECKPOINTS
 from hcflow_jax.paths import Place
 
-NAMES = ("portraits", "scenes")
+NAMES = ("portraits64", "portraits", "scenes")  # the first is the default
 
 _log = logging.getLogger(__name__)
 

@@ -141,7 +141,7 @@ def certificate(
     Raises:
       InputError: there are no images, the images are not uint8 or have another size, or a number is below 1.
 
-    >>> model = api.load()
+    >>> model = api.load("portraits")
     >>> found = certificate(model, model.sample(2), jacobian_dims=64)
     >>> found.passed, [each.level for each in found.log_dets if each.jacobian]
     (True, ['prior', 'y1'])

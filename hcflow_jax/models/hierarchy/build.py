@@ -98,7 +98,6 @@ def _level(config: ConfigDict, resolution: int, repeat: Any, execution: Executio
 
 def _step(row: ConfigDict, split: str, index: int, mixing: flows.Bijector, execution: Execution) -> flows.Bijector:
     """One step, in `forward` order: actnorm, coupling, mixing. `index` counts steps from the latent side."""
-    execution = _in_step(execution)
     if split == "channel":
         coupling = flows.Coupling(ConvConditioner(row.hidden, execution), flows.ChannelSplit())
     else:
@@ -108,16 +107,11 @@ def _step(row: ConfigDict, split: str, index: int, mixing: flows.Bijector, execu
     return flows.chain(actnorm=flows.Actnorm(), coupling=coupling, mixing=mixing)
 
 
-def _in_step(execution: Execution) -> Execution:
-    """That of a step's network. The gradients of a step are computed together anyway (`flows.Repeat`)."""
-    return dataclasses.replace(execution, conv="xla") if execution.conv == "paired" else execution
-
-
 def _top_levels(top: ConfigDict, repeat: Any, execution: Execution) -> tuple[Level, Level]:
     mixing = _mixing(top.orthogonal, top.mixing_multiplier)
 
     def flow(part: ConfigDict) -> flows.Bijector:
-        coupling = flows.Coupling(ConvConditioner(part.hidden, _in_step(execution)), flows.ChannelSplit())
+        coupling = flows.Coupling(ConvConditioner(part.hidden, execution), flows.ChannelSplit())
         step = flows.chain(actnorm=flows.Actnorm(data_dependent=False), coupling=coupling, mixing=mixing)
         return repeat((step,) * part.steps)
 

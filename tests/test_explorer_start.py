@@ -31,7 +31,7 @@ def test_it_prints_the_address_and_answers_this_machine_alone(started):
     status, served, out, errors = started("--port", 0, "--no-browser")
     ((model, checkpoint, taken, at_once, browser),) = served
     assert (status, errors) == (0, [])
-    assert (model, checkpoint, at_once, browser) == ("model of None", "portraits", 2, False)
+    assert (model, checkpoint, at_once, browser) == ("model of None", api.BOXED[0], 2, False)
     assert out.startswith("http://127.0.0.1:") and not out.startswith("http://127.0.0.1:0")
     assert taken.fileno() == -1  # it is given back in the end
 

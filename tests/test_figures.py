@@ -110,7 +110,7 @@ def test_every_figure_has_its_file_and_says_what_it_shows(capsys):
 
 def test_samples_of_chosen_seeds_and_of_the_first_ones(figure, model):
     status, said = figure("samples", "--seeds", "4,9", "--sigma", "0.5", "--out", "made/chosen.png")
-    assert status == 0 and said.endswith("made/chosen.png: 2 images of portraits\n")
+    assert status == 0 and said.endswith(f"made/chosen.png: 2 images of {api.BOXED[0]}\n")
     assert shows(read("made/chosen.png"), model.sample(1, seed=9, sigma=0.5)[0])
     both = ("--checkpoint", "a", "b", "--names", "ours", "Glow")
     assert figure("samples", *both, "--sigma", "0.5", "rest=0.2", "--count", 3, "--columns", 2)[0] == 0
@@ -128,7 +128,7 @@ def test_variation_with_its_numbers_and_its_video(figure, model):
     assert [float(row["mean_pixel_std"]) for row in rows_of("v.csv")] == pytest.approx(
         [row["mean_pixel_std"] for row in found.rows()], rel=1e-4
     )
-    assert {row["model"] for row in rows_of("v.csv")} == {"portraits"} and "largest / smallest" in said
+    assert {row["model"] for row in rows_of("v.csv")} == {api.BOXED[0]} and "largest / smallest" in said
     assert shows(read("variation.png"), two_part_model.images(40)[0])
 
 

@@ -123,7 +123,9 @@ def test_any_text_becomes_a_name(text, tmp_path):
     assert name == text or len(os.fsencode(name)) > 240
 
 
-@pytest.mark.situation("a folder that is called `portraits` or `scenes`, like the bundled pretrained models")
+@pytest.mark.situation(
+    "a folder that is called `portraits64`, `portraits` or `scenes`, like a bundled pretrained model"
+)
 def test_a_folder_does_not_hide_a_model_in_the_box(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     assert box.find("portraits") == box.find(Path("portraits")) == box.weights("portraits")

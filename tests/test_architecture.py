@@ -15,7 +15,7 @@ from hcflow_jax import config as schema
 from hcflow_jax import flows
 from hcflow_jax.analysis import architecture
 from hcflow_jax.cli import command
-from hcflow_jax.config import ConfigError, presets
+from hcflow_jax.config import ConfigError, presets, registry
 from hcflow_jax.errors import InputError
 from hcflow_jax.models.flow_graph import masks
 from hcflow_jax.models.outline import Outline, counted
@@ -126,8 +126,8 @@ def test_masks_are_those_of_the_splits():
     np.testing.assert_array_equal(mask[0], flows.ChannelSplit().hidden((1, 5)))
 
 
-def test_a_family_without_an_outline_has_an_overview():
-    schema.register(toy_family.NAME, toy_family.__name__)
+def test_a_family_without_an_outline_has_an_overview(monkeypatch):
+    monkeypatch.setitem(registry._modules, toy_family.NAME, toy_family.__name__)
     outline = architecture.outline(schema.default(toy_family.NAME))
     assert type(outline) is Outline and outline.overview().parameters == counted(outline.shapes)
     assert faults(outline.overview(), architecture.STYLES) == []

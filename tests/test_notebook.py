@@ -38,7 +38,7 @@ def test_the_quickstart_runs_from_top_to_bottom(tmp_path, monkeypatch):
     outputs = [str(cell.outputs) for cell in code]
     assert "pip" not in outputs[0]  # nothing is installed where the package is
     assert "images of 16 pixels, levels prior, y1, 8, 16" in outputs[1]
-    assert all("changed 8-bit values: 0 of 6144" in shown for shown in outputs[3:5])
+    assert all("changed 8-bit values: 0 of 3840" in shown for shown in outputs[3:5])
     assert all("image/png" in shown for shown in [*outputs[2:4], *outputs[5:]])
 
 

@@ -11,7 +11,7 @@ import pytest
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "colabs").glob("*.ipynb"))
 SHOWING = {"print", "display", "subplots"}  # calls that always show something
 SOMETIMES = (ast.If, ast.While, ast.Try, ast.Match, ast.FunctionDef, ast.ClassDef)  # what is inside may not run
-LARGEST = 2_000_000  # bytes of a notebook
+LARGEST = 1_000_000  # bytes of a notebook
 
 
 def always(statements: list[ast.stmt]) -> Iterator[ast.AST]:

@@ -123,7 +123,7 @@ def _bits(model: api.Model, images: np.ndarray) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in bits.items()} | {"standard_error": error}
 
 
-def draw(name: str, folder: Path) -> dict[str, Any]:
+def draw(name: str, folder: Path) -> None:
     """The card's pictures: samples, samples beside their nearest training pictures, cumulative zeroing."""
     model = api.load(name)
     scale = max(1, SHOWN // model.resolution)
@@ -132,10 +132,8 @@ def draw(name: str, folder: Path) -> dict[str, Any]:
     source = data.open_source(model.config, "train")
     some = samples[:16]
     with tqdm(total=len(source), desc="nearest training pictures", unit=" pictures") as bar:
-        found, _, distance = nearest(some, source, tell=lambda done: bar.update(done - bar.n))
+        found, _, _ = nearest(some, source, tell=lambda done: bar.update(done - bar.n))
     real = api.held_out(model.config, 16)
-    with tqdm(total=len(source), desc="of held-out pictures", unit=" pictures") as bar:
-        _, _, of_real = nearest(real, source, tell=lambda done: bar.update(done - bar.n))
     pictures.save_png(
         folder / f"{name}_nearest.png", pictures.rows([some, found], ["sample", "nearest\nin training"], scale=scale)
     )
@@ -144,7 +142,6 @@ def draw(name: str, folder: Path) -> dict[str, Any]:
         labels.append(label)
         rows.append(images)
     pictures.save_png(folder / f"{name}_zeroing.png", pictures.rows(rows, labels, scale=scale))
-    return {"nearest": {"samples": float(np.median(distance)), "held_out": float(np.median(of_real))}}
 
 
 def main() -> None:
@@ -158,7 +155,8 @@ def main() -> None:
     if arguments.workdir:
         put(arguments.workdir, arguments.name)
     store_statistics(arguments.name)
-    results = measure(arguments.name, arguments.workdir) | draw(arguments.name, arguments.pictures)
+    results = measure(arguments.name, arguments.workdir)
+    draw(arguments.name, arguments.pictures)
     print(json.dumps(results, indent=1))
     text = box_card.write(results, api.load(arguments.name).config, arguments.notes.read_text().strip())
     box.card(arguments.name).write_text(text)

@@ -16,7 +16,7 @@ def write(results: dict[str, Any], config: ConfigDict, notes: str) -> str:
     """The card, Markdown.
 
     Args:
-      results: what `box.measure` and `box.draw` gave.
+      results: what `box.measure` gave.
       config: the model's.
       notes: what a person saw in the samples.
     """
@@ -26,13 +26,14 @@ def write(results: dict[str, Any], config: ConfigDict, notes: str) -> str:
     lines = [
         f"# {name}",
         "",
-        f"A model of {size} x {size} illustrated pictures, `configs/{name}.py`: {results['parameters']:,} "
-        f"parameters, the exponential moving average alone, stored as float16 in {results['bytes'] / 1e6:.1f} MB.",
+        f"This model draws illustrated pictures of {size} x {size} pixels. Its config is `configs/{name}.py`. It has "
+        f"{results['parameters']:,} parameters. The file ({results['bytes'] / 1e6:.1f} MB) has only their exponential "
+        "moving average, as float16.",
         "",
         f"- **Data**: {config.data.train_images:,} pictures of the style `{config.data.style}`, seeds `train-0` to "
         f"`train-{config.data.train_images - 1}`; held out: `eval-0` to `eval-{config.data.eval_images - 1}`.",
         f"- **Art**: {ART[config.data.style]}.",
-        f"- **Made** on 2 cores ({about['device']}), jax {about['versions']['jax']}, seed {config.seed}, by",
+        f"- **Made** with jax {about['versions']['jax']} on {about['device']}, seed {config.seed}, by",
         *(
             f"  - `{run['command']}`: {run['steps']:,} steps of {config.train.batch_size}, "
             f"{run['images']:,} pictures seen, {run['hours']:.2f} hours"
@@ -40,7 +41,8 @@ def write(results: dict[str, Any], config: ConfigDict, notes: str) -> str:
         ),
         f"- **Figures and pictures by** `python -m benchmarks.box --name={name}`, on a CPU in float32.",
         "",
-        f"Bound, bits/dim, means over {results['pictures']:,} pictures (the noise on them alone costs 2.439):",
+        f"Bits/dim, an upper bound, means over {results['pictures']:,} pictures. The total is the sum of the levels plus "
+        "8, the bits of a value. The noise of training alone costs 2.439 of it.",
         "",
         f"| | all | {' | '.join(f'level {level}' for level in levels)} |",
         f"|---|---{'|---' * len(levels)}|",
@@ -53,14 +55,10 @@ def write(results: dict[str, Any], config: ConfigDict, notes: str) -> str:
     ]
     if "held_out_float32" in results:
         lines += [f"Before it was stored as float16: {results['held_out_float32']['total']:.3f} held out.", ""]
-    near = results["nearest"]
     lines += [
         "## What it makes",
         "",
         notes,
-        "",
-        f"Median distance to the nearest training picture (or its mirror image), root mean square over 8-bit values: "
-        f"{near['samples']:.1f} for 16 samples, {near['held_out']:.1f} for 16 held-out pictures.",
         "",
         f"Pictures: `docs/pictures/{name}_samples.png` ({_sigma(results['sigma'])}), `{name}_nearest.png`, "
         f"`{name}_zeroing.png`.",

@@ -2,7 +2,7 @@
 # Measures everything on a machine with one GPU, in one call of under 10 minutes, the most important first.
 #
 #   bash benchmarks/gpu_suite.sh                                       results in benchmarks/results/DATE-gpu/
-#   ITEMS="levels sample_16" bash benchmarks/gpu_suite.sh              only those, in the order below
+#   ITEMS="levels_16 sample_16" bash benchmarks/gpu_suite.sh              only those, in the order below
 #   SMALL=1 CONFIG=tests/golden/tiny_a/config.json JAX_PLATFORMS=cpu bash benchmarks/gpu_suite.sh
 #                                                                      the same on a CPU, with little of everything
 #

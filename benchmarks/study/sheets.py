@@ -1,4 +1,4 @@
-"""The study's sheets: samples, levels at zero, and what each level decides. A model's first seed that is there."""
+"""The study's sheets: samples, levels at zero, and what each level decides. Each sheet uses the first seed of a model that exists."""
 
 from collections.abc import Iterable
 from pathlib import Path

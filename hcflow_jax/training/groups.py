@@ -77,7 +77,7 @@ def count_by_group(params: Any, rate_groups: RateGroups) -> dict[str, int]:
 
 @dataclasses.dataclass(frozen=True)
 class Packing:
-    """Packs trees of one structure: by group, and into vectors or not.
+    """Sorts the leaves of trees of one structure by rate group. With "vectors", it also joins them to vectors.
 
     Attributes:
       groups: the names of the rate groups. A group without parameters has no chunk.

@@ -27,8 +27,8 @@ def write(results: dict[str, Any], config: ConfigDict, notes: str) -> str:
         f"# {name}",
         "",
         f"This model draws illustrated pictures of {size} x {size} pixels. Its config is `configs/{name}.py`. It has "
-        f"{results['parameters']:,} parameters. The file ({results['bytes'] / 1e6:.1f} MB) has only their exponential "
-        "moving average, as float16.",
+        f"{results['parameters']:,} parameters. The file ({results['bytes'] / 1e6:.1f} MB) has only their "
+        "exponential moving average, as float16.",
         "",
         f"- **Data**: {config.data.train_images:,} pictures of the style `{config.data.style}`, seeds `train-0` to "
         f"`train-{config.data.train_images - 1}`; held out: `eval-0` to `eval-{config.data.eval_images - 1}`.",
@@ -41,8 +41,8 @@ def write(results: dict[str, Any], config: ConfigDict, notes: str) -> str:
         ),
         f"- **Figures and pictures by** `python -m benchmarks.box --name={name}`, on a CPU in float32.",
         "",
-        f"Bits/dim, an upper bound, means over {results['pictures']:,} pictures. The total is the sum of the levels plus "
-        "8, the bits of a value. The noise of training alone costs 2.439 of it.",
+        f"Bits/dim, an upper bound, means over {results['pictures']:,} pictures. The total is the sum of the levels "
+        "plus 8, the bits of a value. The noise of training alone costs 2.439 of it.",
         "",
         f"| | all | {' | '.join(f'level {level}' for level in levels)} |",
         f"|---|---{'|---' * len(levels)}|",

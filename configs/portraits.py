@@ -18,6 +18,7 @@ def get_config() -> ConfigDict:
 
     train = config.train
     train.num_steps = 6_600
+    train.optimizer = "adam"
     train.learning_rate.update(
         dict(encoder=5e-4, decoder=2e-3, flows=5e-3)
     )  # the paper's rates; those of the demo are for a short run

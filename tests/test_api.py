@@ -48,8 +48,8 @@ def test_decoding_undoes_encoding_for_bytes_and_for_floats(six):
     np.testing.assert_array_equal(model().decode(z), shown)
     floats = (shown.astype(np.float32) + 0.5) / 256
     np.testing.assert_allclose(model().decode(z, as_float=True), floats, atol=1e-4)
-    # The programs for bytes and for floats differ: the compiler fuses the conversion of bytes with what follows, which
-    # rounds otherwise. So the bound is 8 float32 steps of the largest latent (51).
+    # The programs for bytes and for floats differ: the compiler fuses the conversion of bytes with what follows. Then
+    # sums round otherwise. So the bound is 8 float32 steps of the largest latent (51).
     scale = np.abs(z["8"]).max()
     np.testing.assert_allclose(model().encode(floats)["8"], z["8"], rtol=0, atol=8 * np.finfo("f4").eps * scale)
 

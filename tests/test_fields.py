@@ -117,12 +117,12 @@ def test_only_one_warm_up_may_be_set() -> None:
         models.build(config)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamax", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamax", "muon", "sgd"])
 def test_the_optimizers_that_there_are(optimizer: str) -> None:
     config = get_config()
     config.train.optimizer = optimizer
     if optimizer == "sgd":
-        with pytest.raises(ConfigError, match=r"^train\.optimizer must be one of adam, adamax, not 'sgd'"):
+        with pytest.raises(ConfigError, match=r"^train\.optimizer must be one of adam, adamax, muon, not 'sgd'"):
             schema.check(config)
     else:
         schema.check(config)

@@ -26,6 +26,9 @@ TRIALS: dict[str, tuple[float, dict[str, Any]]] = {
     "x3-batch4": (3.0, {"train.batch_size": 4}),
     "x4-batch16": (4.0, {"train.batch_size": 16}),
     "other-optimizer": (1.0, {"train.optimizer": {"a": "adamax", "glow": "adam"}}),
+    "muon-x1": (1.0, {"train.optimizer": "muon"}),
+    "muon-x3": (3.0, {"train.optimizer": "muon"}),
+    "muon-x6": (6.0, {"train.optimizer": "muon"}),
 }
 
 

@@ -1,4 +1,4 @@
-"""The study's sheets: samples, levels at zero, and what each level decides. Each sheet uses the first seed of a model that exists."""
+"""The study's sheets: samples, levels at zero, and what each level decides. Each uses a model's first seed."""
 
 from collections.abc import Iterable
 from pathlib import Path

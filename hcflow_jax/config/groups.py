@@ -93,7 +93,7 @@ TRAIN: Tree = {
         path=True,
         stores=("gs", "s3"),
     ),
-    "optimizer": Field("adam", "optimizer of all rate groups", rule=one_of("adam", "adamax")),
+    "optimizer": Field("adam", "optimizer of all rate groups", rule=one_of("adam", "adamax", "muon")),
     "decay_after": Field(10, "at every even epoch above this one the learning rates fall", "epochs", WHOLE),
     "freeze_epoch": Field(
         60, "epoch from which the model's frozen group (the encoder) does not learn; 0: never", "epochs", WHOLE
@@ -106,7 +106,7 @@ TRAIN: Tree = {
     "final_decay": Field(
         0.0, "last part of the run, in which the learning rates fall linearly to 0", "fraction", _FRACTION
     ),
-    "adam_b1": Field(0.9, "decay of the first moment", rule=_BELOW_ONE),
+    "adam_b1": Field(0.9, "decay of the first moment (not of Muon's)", rule=_BELOW_ONE),
     "adam_b2": Field(0.999, "decay of the second moment (Adamax: of the infinity norm)", rule=_BELOW_ONE),
     "adam_eps": Field(1e-8, "epsilon, which is added to the denominator", rule=POSITIVE),
     "ema_decay": Field(
@@ -224,7 +224,7 @@ EXECUTION: Tree = {
     ),
     "conv": Field(
         "auto",
-        "how a convolution and its gradients are computed",
+        "how a convolution and its gradients are computed (auto: paired on GPUs, shifted on CPUs, xla on TPUs)",
         rule=one_of("auto", "xla", "paired", "shifted", "padded"),
         resume=True,
     ),
@@ -248,7 +248,7 @@ EXECUTION: Tree = {
     ),
     "update": Field(
         "auto",
-        "what the optimizer updates: vectors of many tensors (few kernels), or each tensor as it is",
+        "what the optimizer updates: vectors of many tensors (few kernels), or each tensor (auto: on TPUs)",
         rule=one_of("auto", "vectors", "tensors"),
         resume=True,
     ),

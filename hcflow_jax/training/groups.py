@@ -8,7 +8,7 @@ GPU, one tensor at a time, this takes thousands of kernels, and half the time of
 packed trees: {group: {chunk: vector}}. A chunk has tensors of only one part of the model.
 
 On a TPU a reshape to a vector moves every number to another place of the tiled memory. There the trees are only
-sorted by group: {group: {path: tensor}}.
+sorted by group: {group: {path: tensor}}. For Muon, the weights of layers are stacked as matrices on all backends.
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ from jaxtyping import Array, Float
 
 from hcflow_jax.config import ConfigError
 from hcflow_jax.parameters import path_name
+from hcflow_jax.training import matrices
 
 RateGroups = tuple[tuple[str, str], ...]
 Packed = dict[str, dict[str, Float[Array, "..."]]]
@@ -84,63 +85,100 @@ class Packing:
       structure: the structure of the tree.
       shapes: the shapes of the leaves, in order.
       places: (group, chunk) of the leaves, in order. With "vectors", the name of a chunk is the first two names of a
-        path and a number, such as "flows/128/0". With "tensors", every leaf is a chunk and has its path as name.
+        path and a number, such as "flows/128/0". With "tensors", every leaf is a chunk and has its path as name. The
+        name of a stack of matrices is their padded shape and a number, such as "matrices/32x256/0".
       update: one of `UPDATES`.
+      stacked: whether the leaves are in stacks of matrices (`matrices`), in order.
     """
 
     groups: tuple[str, ...]
     structure: Any
     shapes: tuple[tuple[int, ...], ...]
     places: tuple[tuple[str, str], ...]
-    update: str = VECTORS
+    update: str
+    stacked: tuple[bool, ...]
 
     @classmethod
-    def of(cls, tree: Any, rate_groups: RateGroups, chunk: int | None = None, *, update: str = VECTORS) -> "Packing":
+    def of(
+        cls,
+        tree: Any,
+        rate_groups: RateGroups,
+        chunk: int | None = None,
+        *,
+        update: str = VECTORS,
+        stack: bool = False,
+    ) -> "Packing":
         """Makes the packing for trees like the given one.
 
         Args:
           tree: a tree of arrays or shapes.
           rate_groups: the rate groups of the model.
-          chunk: the approximate number of elements of a vector; None: `CHUNK`.
+          chunk: the approximate number of elements of a vector or a stack; None: `CHUNK`.
           update: one of `UPDATES`.
+          stack: whether the weights of layers are stacked as matrices.
 
         Raises:
           ConfigError: a parameter belongs to no group or to several.
         """
-        chunk = chunk or CHUNK
         leaves, structure = jax.tree.flatten(tree)
         paths = [path_name(path).split("/") for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+        shapes = tuple(tuple(leaf.shape) for leaf in leaves)
+        stacked = tuple(stack and matrices.is_matrix(*each) for each in zip(paths, shapes, strict=True))
         places, filled = [], {}
-        for leaf, group, path in zip(leaves, jax.tree.leaves(labels(tree, rate_groups)), paths, strict=True):
-            if update == TENSORS:
+        of_leaves = zip(shapes, jax.tree.leaves(labels(tree, rate_groups)), paths, stacked, strict=True)
+        for shape, group, path, is_stacked in of_leaves:
+            size = int(np.prod(shape))
+            if is_stacked:
+                rows, columns = matrices.padded(shape)
+                part, size = f"matrices/{rows}x{columns}", matrices.sides(shape)[0] * rows * columns
+            elif update == TENSORS:
                 places.append((group, "/".join(path)))
                 continue
-            part = "/".join(path[:2])
-            places.append((group, f"{part}/{filled.get((group, part), 0) // chunk}"))
-            filled[group, part] = filled.get((group, part), 0) + int(np.prod(leaf.shape))
-        return cls(names(rate_groups), structure, tuple(leaf.shape for leaf in leaves), tuple(places), update)
+            else:
+                part = "/".join(path[:2])
+            places.append((group, f"{part}/{filled.get((group, part), 0) // (chunk or CHUNK)}"))
+            filled[group, part] = filled.get((group, part), 0) + size
+        return cls(names(rate_groups), structure, shapes, tuple(places), update, stacked)
+
+    @property
+    def columns(self) -> dict[str, dict[str, list[int]]]:
+        """The columns of the matrices in each stack, without padding: {group: {chunk: columns}}."""
+        found: dict[str, dict[str, list[int]]] = {group: {} for group in self.groups}
+        for shape, (group, part), is_stacked in zip(self.shapes, self.places, self.stacked, strict=True):
+            if is_stacked:
+                number, _, columns = matrices.sides(shape)
+                found[group].setdefault(part, []).extend([columns] * number)
+        return found
 
     def pack(self, tree: Any) -> Packed:
-        """Packs a tree: {group: {chunk: the leaves, flattened and concatenated}}, or {group: {path: leaf}}."""
-        own_leaves = self.structure.flatten_up_to(tree)
-        if self.update == TENSORS:
-            made: Packed = {group: {} for group in self.groups}
-            for leaf, (group, path) in zip(own_leaves, self.places, strict=True):
-                made[group][path] = leaf
-            return made
+        """Packs a tree: {group: {chunk: vector, stack of matrices, or leaf}}. Of leaves of shape () it takes one."""
         held: dict[str, dict[str, list[Array]]] = {group: {} for group in self.groups}
-        for leaf, (group, part) in zip(own_leaves, self.places, strict=True):
-            held[group].setdefault(part, []).append(leaf.reshape(-1))
-        return {group: {name: jnp.concatenate(own) for name, own in parts.items()} for group, parts in held.items()}
+        for leaf, (group, part), is_stacked in zip(
+            self.structure.flatten_up_to(tree), self.places, self.stacked, strict=True
+        ):
+            if is_stacked and leaf.ndim:
+                leaf = matrices.to_matrices(leaf)
+            elif self.update == VECTORS and not is_stacked:
+                leaf = leaf.reshape(-1)
+            held[group].setdefault(part, []).append(leaf)
+        return {group: {name: _joined(own) for name, own in parts.items()} for group, parts in held.items()}
 
     def unpack(self, packed: Packed) -> Any:
         """The inverse of `pack`."""
-        if self.update == TENSORS:
-            return jax.tree.unflatten(self.structure, [packed[group][path] for group, path in self.places])
         at = dict.fromkeys(self.places, 0)
         leaves = []
-        for shape, place in zip(self.shapes, self.places, strict=True):
-            size, start = int(np.prod(shape)), at[place]
-            leaves.append(packed[place[0]][place[1]][start : start + size].reshape(shape))
-            at[place] += size
+        for shape, place, is_stacked in zip(self.shapes, self.places, self.stacked, strict=True):
+            held, start = packed[place[0]][place[1]], at[place]
+            if is_stacked and held.ndim:
+                at[place] += matrices.sides(shape)[0]
+                leaves.append(matrices.from_matrices(held[start : at[place]], shape))
+            elif self.update == VECTORS and not is_stacked:
+                at[place] += int(np.prod(shape))
+                leaves.append(held[start : at[place]].reshape(shape))
+            else:
+                leaves.append(held)
         return jax.tree.unflatten(self.structure, leaves)
+
+
+def _joined(own: list[Array]) -> Array:
+    return jnp.concatenate(own) if len(own) > 1 and own[0].ndim else own[0]

@@ -1,11 +1,12 @@
-"""The optimizer: clipping by the global norm, and then Adam or Adamax for each rate group (Table 2).
+"""The optimizer: clipping by the global norm, and then Adam, Adamax or Muon for each rate group (Table 2).
 
 Its state is packed on the device (`groups.Packing`), but stored in the structure of the parameter tree. So
 checkpoints do not depend on the packing.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,11 +19,16 @@ from hcflow_jax.models import ImageModel
 from hcflow_jax.models.execution import resolve_execution
 from hcflow_jax.parameters import path_name
 from hcflow_jax.training.groups import Packed, Packing
+from hcflow_jax.training.muon import muon
 
 Params = Any
 State = dict[str, Any]  # {group: optax's state over {chunk: array}}
 
-OPTIMIZERS = {"adam": optax.scale_by_adam, "adamax": optax.scale_by_adamax}
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "adam": optax.scale_by_adam,
+    "adamax": optax.scale_by_adamax,
+    "muon": muon,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +37,12 @@ class Optimizer:
 
     Attributes:
       packing: the packing of the parameter tree.
-      inner: the transformation of optax, without the learning rate. Every group has its own state.
+      inner: the transformation of each group, without the learning rate. Every group has its own state.
       clip_norm: the largest global norm of the gradients.
     """
 
     packing: Packing
-    inner: optax.GradientTransformation
+    inner: dict[str, optax.GradientTransformation]
     clip_norm: float
 
     @classmethod
@@ -48,9 +54,13 @@ class Optimizer:
           config: the whole config; `train` is used.
         """
         train = config.train
-        inner = OPTIMIZERS[train.optimizer](b1=train.adam_b1, b2=train.adam_b2, eps=train.adam_eps)
         update = resolve_execution(config.execution)["update"]
-        return cls(Packing.of(model.shapes(), model.rate_groups, update=update), inner, train.clip_norm)
+        stack = train.optimizer == "muon"
+        packing = Packing.of(model.shapes(), model.rate_groups, update=update, stack=stack)
+        given = dict(b1=train.adam_b1, b2=train.adam_b2, eps=train.adam_eps)
+        made = partial(OPTIMIZERS[train.optimizer], **given)
+        inner = {group: made(columns) if stack else made() for group, columns in packing.columns.items()}
+        return cls(packing, inner, train.clip_norm)
 
     @property
     def shapes(self) -> Params:
@@ -65,7 +75,7 @@ class Optimizer:
 
     def init(self, params: Params) -> State:
         """The state at step 0, for a parameter tree."""
-        return {group: self.inner.init(parts) for group, parts in self.packing.pack(params).items()}
+        return {group: self.inner[group].init(parts) for group, parts in self.packing.pack(params).items()}
 
     def update(
         self, grads: Packed, state: State, params: Packed, rates: Mapping[str, Float[Array, ""]]
@@ -85,7 +95,7 @@ class Optimizer:
         clipped, _ = optax.clip_by_global_norm(self.clip_norm).update(grads, optax.EmptyState())
         new_params, new_state = {}, {}
         for group in self.groups:
-            updates, new_state[group] = self.inner.update(clipped[group], state[group], params[group])  # pyright: ignore
+            updates, new_state[group] = self.inner[group].update(clipped[group], state[group], params[group])  # pyright: ignore
             updates = jax.tree.map(lambda u, rate=rates[group]: -rate * u, updates)
             new_params[group] = optax.apply_updates(params[group], updates)
         return new_params, new_state

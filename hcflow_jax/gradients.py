@@ -33,7 +33,7 @@ def _together(tree: Any) -> Any:
 @_together.defjvp
 def _jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     # The transpose of a barrier is a barrier. So this one is in the backward pass, and there is none in the forward
-    # pass. Integers have tangents without values (float0), which XLA does not know.
+    # pass. Integers have tangents without values (float0), which need none.
     leaves, structure = jax.tree.flatten(tangents[0])
     known = [i for i, leaf in enumerate(leaves) if leaf.dtype != jax.dtypes.float0]
     for i, leaf in zip(known, jax.lax.optimization_barrier([leaves[i] for i in known]), strict=True):

@@ -10,6 +10,7 @@ MADE = Result(
     target="h200",
     devices=1,
     batch_per_device=8,
+    execution={},
     state_bytes={"parameters": 100, "EMA": 100, "optimizer": 200},
     image_bytes=600,
     memory_bytes={"arguments": 1_000, "temporaries": 9_000, "outputs": 0},

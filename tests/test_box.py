@@ -11,7 +11,7 @@ from api_model import config as least_config
 from api_model import params
 
 from benchmarks import box as making
-from benchmarks import box_runs
+from benchmarks import box_card, box_runs
 from hcflow_jax import api, box, checkpoint, models
 from hcflow_jax.config import config_to_plain, default
 
@@ -151,3 +151,16 @@ def test_weights_in_the_box_are_few_bytes_and_finite():
         assert all(0 < value < 5 for value in model.statistics.values())
         card = box.card(name).read_text()
         assert card.startswith(f"# {name}\n") and "held out" in card and ("licensed CC" in card or "CC0" in card)
+
+
+def test_a_card_has_the_answers_of_evaluate_and_each_levels_sigma(monkeypatch):
+    asked, status = [], [0]
+    monkeypatch.setattr(making.cli, "main", lambda arguments: asked.append(arguments) or print("said") or status[0])
+    said = making.evaluate("scenes", "landscape", 8)
+    assert [each[each.index("--extractor") + 1] for each in asked] == ["landscape", "efficientnet-lite0"]
+    assert list(said) == [" ".join(("hcflow", *each)) for each in asked] and set(said.values()) == {"said\n"}
+    status[0] = 2
+    with pytest.raises(SystemExit, match="^hcflow evaluate --checkpoint scenes .*: status 2$"):
+        making.evaluate("scenes", "landscape", 8)
+    assert box_card._sigma({"8": 1.0, "64": 0.7}) == "sigma 8=1 64=0.7" and box_card._sigma(0.7) == "sigma 0.7"
+    assert box.NAMES[0] == "portraits64"  # the default

@@ -8,8 +8,8 @@ import pytest
 from gcs_server import remote
 
 from hcflow_jax import buckets
-from hcflow_jax.layout import LEASE
-from hcflow_jax.training import lease, mirror
+from hcflow_jax.layout import HISTORY, LEASE
+from hcflow_jax.training import lease, mirror, workdir
 
 pytestmark = pytest.mark.full
 RUN = "gs://research/run"
@@ -170,3 +170,19 @@ def test_a_thread_copies_while_the_run_goes_on(gcs, tmp_path, monkeypatch, capsy
     _until(lambda: gcs.content("research", "run/a") == b"12")
     copies.close()
     assert LEASE not in gcs.names("research")
+
+
+def test_histories_go_before_a_checkpoint_and_nothing_goes_without_the_lease(gcs):
+    with (
+        pytest.raises(buckets.StoreError, match="gone; files that are not there yet are kept in"),
+        workdir.opened(remote(RUN)) as own,
+    ):
+        for name in (HISTORY, "other.txt"):
+            (own.folder / name).write_text("1\n")
+        own.before_save()
+        assert [name for name in gcs.names("research") if "lease" not in name] == [f"run/{HISTORY}"]
+        assert own._lease is not None
+        own._lease.lost = "gone"
+        with pytest.raises(lease.LeaseError, match="gone"):
+            own.before_save()
+    assert "run/other.txt" not in gcs.names("research")

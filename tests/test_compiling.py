@@ -30,3 +30,12 @@ def test_options_that_a_compiler_does_not_know_are_left_out(caplog):
 def test_options_that_a_compiler_knows_are_given(monkeypatch):
     monkeypatch.setattr(compiling, "_TPU", {"xla_backend_optimization_level": 1})
     assert compiling.compile_options(backend="tpu", device=jax.devices()[0]) == compiling._TPU
+
+
+def test_a_run_on_a_tpu_gets_the_options_of_its_first_device(monkeypatch):
+    name = "xla_tpu_run_space_to_batch"  # all three are needed
+    assert {name: False, f"{name}_after_spmd": False, f"{name}_on_new_platforms": False} == compiling._TPU
+    devices = jax.devices("cpu")
+    monkeypatch.setattr(jax, "local_devices", lambda backend: {"tpu": devices}[backend])
+    monkeypatch.setattr(compiling, "_TPU", {"xla_backend_optimization_level": 1})
+    assert compiling.compile_options(backend="tpu") == compiling._TPU

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from hcflow_jax import config as schema
 from hcflow_jax import models
 from hcflow_jax.config import ConfigError
+from hcflow_jax.models.execution import PRESETS
 from hcflow_jax.models.glow import Glow
 from hcflow_jax.models.hierarchy import Hierarchy, build
 from hcflow_jax.models.hierarchy.rate_groups import RATE_GROUPS
@@ -246,3 +247,8 @@ def test_the_encoder_may_have_a_precision_of_its_own() -> None:
     config.execution.encoder_dtype = "float32"
     model = build.build(config)
     assert (model.encoder.execution.dtype, model.style.execution.dtype) == ("float32", "bfloat16")
+
+
+def test_each_backend_computes_in_the_way_that_was_found_best():
+    found = {backend: (preset["conv"], preset["update"]) for backend, preset in PRESETS.items()}
+    assert found == {"cpu": ("shifted", "vectors"), "gpu": ("paired", "vectors"), "tpu": ("xla", "tensors")}

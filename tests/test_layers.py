@@ -64,3 +64,20 @@ def test_a_part_goes_on_in_the_next_chunk(monkeypatch):
     packed = packing.pack(params)["flows"]
     assert {name: vector.size for name, vector in packed.items()} == {"flows/8/0": 4, "flows/8/1": 5, "flows/8/3": 1}
     jax.tree.map(np.testing.assert_array_equal, packing.unpack({"flows": packed}), params)
+
+
+@pytest.mark.parametrize(
+    ("conv", "kernel", "sizes"), [("paired", 3, 4), ("paired", 1, 0), ("xla", 3, 0), ("padded", 3, 0)]
+)
+def test_a_paired_convolution_has_one_barrier_for_kernel_bias_and_inputs(conv, kernel, sizes):
+    """Without it, a step on several GPUs needs twice the memory; no value shows that."""
+    layer, x = layers.Conv(8, kernel, execution=layers.Execution(conv=conv)), jnp.ones((1, 4, 4, 3))
+    given = layer.init(jax.random.key(0), x, x), x, x
+
+    def loss(given):
+        made: Any = layer.apply(given[0], *given[1:])
+        return jnp.sum(made**2)
+
+    text = jax.jit(jax.grad(loss)).lower(given).as_text()
+    lines = [line for line in text.splitlines() if "optimization_barrier" in line]
+    assert [line.partition(" : ")[2].count("tensor<") for line in lines] == ([sizes] if sizes else [])

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from types import SimpleNamespace
 
 import jax
 import least_config
@@ -150,3 +151,17 @@ def test_progress_says_how_long_and_how_much_memory(monkeypatch):
     process = compiler.subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.4)"])
     compiler._wait(process, "x", told.append)
     assert re.fullmatch(r"x: \d+ s(, \d+\.\d GB of memory so far)?", told[-1]) and len(told) > 2
+
+
+def test_a_program_is_compiled_with_the_options_of_a_run_on_the_target(monkeypatch):
+    seen = []
+
+    def options(backend, device):
+        seen.append((backend, device))
+        return {"xla_no_such_option": True}
+
+    monkeypatch.setattr(compiled, "compile_options", options)
+    target = SimpleNamespace(platform="cpu", is_gpu=False, devices=jax.devices)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="xla_no_such_option"):
+        compiled.compile_for(target, (jax.jit(lambda x: x), (np.ones(2, np.float32),)))  # pyright: ignore
+    assert seen == [("cpu", jax.devices()[0])]

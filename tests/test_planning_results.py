@@ -13,6 +13,7 @@ from hcflow_jax import config as schema
 from hcflow_jax import models
 from hcflow_jax.commands import UsageError
 from hcflow_jax.config import ConfigError, presets, registry
+from hcflow_jax.models.execution import PRESETS
 from hcflow_jax.planning import changes, kept, result
 from hcflow_jax.planning.targets import Target
 
@@ -137,6 +138,15 @@ def test_the_packages_results_are_of_configuration_a():
         other = result.for_target(presets.config("ffhq_a"), target, batch)
         assert kept.find(other, target, batch) == found  # another data set, and the same program
         assert sum(found.memory_bytes.values()) > sum(found.state_bytes.values()) + found.image_bytes
+
+
+def test_a_packaged_result_is_not_used_after_a_change_of_the_preset(monkeypatch):
+    config, h200, v5e = presets.config("celebahq_a"), Target("h200"), Target("v5e:2x2")
+    assert kept.known(config) == ["h200 at 16", "h200 at 64", "h200:8 at 16", "h200:8 at 64", "v5e:2x2 at 8"]
+    assert kept.find(result.for_target(config, v5e, 8), v5e, 8)
+    monkeypatch.setitem(PRESETS["gpu"], "conv", "xla")
+    assert kept.known(config) == ["v5e:2x2 at 8"]
+    assert kept.find(result.for_target(config, h200, 16), h200, 16) is None
 
 
 def test_the_packages_results_are_made_of_reports(toy, tmp_path, monkeypatch, capsys):

@@ -260,3 +260,13 @@ def test_gradients_of_the_whole_model_are_the_authors() -> None:
     gradient = jax.jit(jax.grad(lambda params: jnp.mean(objective(model, params, x, eps).loss)))
     ours, theirs = arrays.to_torch(gradient(params()), config()), group(load("tiny_a/loss_zero"), "grad/")
     assert error(ours, {name: theirs[name] for name in ours}) < 5e-4
+
+
+@pytest.mark.parametrize(("unroll", "count"), [(True, 1), (False, 0)])
+def test_an_unrolled_step_has_a_barrier_for_all_that_it_reads(unroll, count):
+    """JAX lowers the steps to one function. x and a leaf of the conditioning have this shape."""
+    made, x, cond = tiny_case()
+    flow = tiny("store", unroll=unroll)
+    text = jax.jit(lambda *given: jax.vjp(flow.forward, *given)[1](cotangents(x))[0]).lower(made, x, cond).as_text()
+    lines = [line for line in text.splitlines() if "optimization_barrier" in line]
+    assert [line.count("tensor<3x2x2x4xf32>") for line in lines] == [2] * count

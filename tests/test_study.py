@@ -261,7 +261,8 @@ def test_curves_are_drawn_of_what_there_is(study: Any, tmp_path: Any) -> None:
     assert (tmp_path / "study_glow.png").is_file()
 
 
-def test_without_models_no_sheet_is_drawn(tmp_path: Any) -> None:
+def test_without_models_no_sheet_is_drawn(tmp_path: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(sheets, "WEIGHTS", tmp_path / "weights")
     assert sheets.draw(tmp_path, tmp_path) == []
 
 

@@ -92,6 +92,7 @@ def update(grads, params, **train) -> Any:
 def test_tensors_and_vectors_are_updated_alike(optimizer):
     """Only the sum of the clipping's norm may round differently. What is stored has the same structure."""
     params = tree(*GROUP_OF)
+    params["flows"]["8"]["channel_0"]["mixing"]["kernel"] = jnp.ones((1, 2, 3))
     grads = jax.tree.map(lambda p: jnp.linspace(-80.0, 70.0, p.size).reshape(p.shape), params)
     ends = {}
     for update in groups.UPDATES:
@@ -109,7 +110,7 @@ def test_tensors_and_vectors_are_updated_alike(optimizer):
         ends[update] = chosen.packing.unpack(own), stored
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), *ends.values())
     kernels = Optimizer.of(model, config).packing.pack(params)["flows"]
-    assert kernels["flows/8/channel_0/mixing/kernel"].shape == (2,)
+    assert kernels["flows/8/channel_0/mixing/kernel"].shape == (1, 2, 3)
 
 
 def test_packing_joins_a_group_and_comes_apart_again():

@@ -1,4 +1,4 @@
-"""The study's sheets: samples, levels at zero, and what each level decides. Each uses a model's first seed."""
+"""The study's sheets: samples, levels at zero, and what each level decides, of one run of each model."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -102,8 +102,10 @@ def _fitting(found: list[tuple[ConfigDict, Result]], config: ConfigDict, target:
 
 
 def _same(of: ConfigDict, result: Result, config: ConfigDict) -> bool:
-    own = for_target(of, Target(result.target), result.batch_per_device)
-    return program_of(own) == program_of(config)
+    """Whether a result is of the program that this version of the package would compile for the config."""
+    own = program_of(for_target(of, Target(result.target), result.batch_per_device))
+    own |= {f"execution.{name}": value for name, value in result.execution.items()}
+    return own == program_of(config)
 
 
 def _stands_for(result: Result, target: Target) -> bool:

@@ -24,6 +24,7 @@ class Result:
       target: the name of the target for which the step was compiled.
       devices: the number of devices of that target.
       batch_per_device: images.
+      execution: the fields of `execution` with which it was compiled, without "auto".
       state_bytes: "parameters", "EMA" and "optimizer".
       image_bytes: the images of a device, uint8.
       memory_bytes: XLA's plan: "arguments", "temporaries" and "outputs" that do not take an argument's place.
@@ -38,6 +39,7 @@ class Result:
     target: str
     devices: int
     batch_per_device: int
+    execution: Mapping[str, str]
     state_bytes: Mapping[str, int]
     image_bytes: int
     memory_bytes: Mapping[str, int]
@@ -124,6 +126,7 @@ def from_report(
         target=target.name,
         devices=target.size,
         batch_per_device=batch,
+        execution=resolve_execution(config.execution),
         state_bytes={
             "parameters": _bytes(abstract.params),
             "EMA": _bytes(abstract.ema),

@@ -21,7 +21,7 @@ class Ours:
           SystemExit: for TF32 where there is no GPU.
         """
         del theirs
-        own = train_step.load_config(config)
+        own = train_step.with_adam(train_step.load_config(config))
         own.train.batch_size = batch or own.train.batch_size
         own.execution.dtype = "bfloat16" if precision == "bfloat16" else "float32"
         if precision == "tf32" and jax.default_backend() != "gpu":

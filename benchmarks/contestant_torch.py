@@ -35,7 +35,7 @@ class Theirs:
           SystemExit: for TF32 where there is no GPU.
         """
         jax.config.update("jax_platforms", "cpu")  # what names parameters here must not take the GPU's memory
-        own = train_step.load_config(config)
+        own = train_step.with_adam(train_step.load_config(config))
         own.train.batch_size = batch or own.train.batch_size
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._cuda = self._device.type == "cuda"

@@ -126,6 +126,13 @@ def time_program(function: Any, arguments: list[Any], batch: int, how: How, carr
     }
 
 
+def with_adam(config: ConfigDict) -> ConfigDict:
+    """The config with Adam in place of Muon, for comparisons with networks in PyTorch, which have no Muon."""
+    if config.train.optimizer == "muon":
+        config.train.optimizer = "adam"
+    return config
+
+
 def measure(config: ConfigDict, what: str, how: How | None = None) -> dict[str, Any]:
     """Times a program of `WHOLE`."""
     function, *arguments = prepare(config, what)

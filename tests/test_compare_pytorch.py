@@ -11,6 +11,7 @@ import torch
 
 from benchmarks import compare_pytorch, release, train_step
 from benchmarks.contestant_torch import Theirs
+from hcflow_jax.config import presets
 
 pytestmark = pytest.mark.full
 
@@ -141,3 +142,10 @@ def test_a_clone_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_settings_without_an_entry_say_so() -> None:
     with pytest.raises(AttributeError, match="no 'layers'"):
         _ = release.Settings({"CHANNELS": 1}).layers
+
+
+def test_muon_is_compared_as_adam() -> None:
+    demo = presets.config("demo").copy_and_resolve_references()
+    assert demo.train.optimizer == "muon" and train_step.with_adam(demo).train.optimizer == "adam"
+    glow = presets.config("glow_small:demo").copy_and_resolve_references()
+    assert train_step.with_adam(glow).train.optimizer == "adamax"

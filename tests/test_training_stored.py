@@ -51,6 +51,32 @@ def test_a_run_resumes_whatever_the_size_of_the_packed_vectors(tmp_path, monkeyp
 
 
 @pytest.mark.slow
+def test_a_run_with_muon_resumes_as_it_would_have_gone_on(tmp_path, monkeypatch, capsys):
+    """Also through the freeze of the encoder, at step 4."""
+    fresh = fakes.Model.create
+
+    def create(self, key):
+        made = fresh(self, key)
+        made["decoder"]["8"]["dense"] = {"w": 0.1 * jax.random.normal(key, (3, 4))}
+        made["encoder"]["stage_0"]["w"] = 0.1 * jax.random.normal(key, (2, 3, 3, 2, 4))
+        return made
+
+    def mean(self, params):
+        return sum(leaf.reshape(3, -1).sum(1) for leaf in jax.tree.leaves(params))
+
+    monkeypatch.setattr(fakes.Model, "create", create)
+    monkeypatch.setattr(fakes.Model, "mean", mean)
+    loop.train(config(tmp_path, optimizer="muon"), tmp_path / "whole")
+    loop.train(config(tmp_path, optimizer="muon", num_steps=3), tmp_path / "cut")
+    loop.train(config(tmp_path, optimizer="muon"), tmp_path / "cut")
+    assert "resuming at step 3" in capsys.readouterr().out
+    whole, cut = (checkpoint.load(tmp_path / name, PARTS).arrays for name in ("whole", "cut"))
+    jax.tree.map(np.testing.assert_array_equal, whole, cut)
+    assert not (whole["opt_state"]["mu"]["decoder"]["8"]["dense"]["w"] == 0).any()
+    assert whole["opt_state"]["nu"]["decoder"]["8"]["dense"]["w"].shape == ()
+
+
+@pytest.mark.slow
 def test_moments_are_stored_in_the_shape_of_the_parameters(tmp_path):
     loop.train(config(tmp_path, num_steps=1), tmp_path / "run")
     found = checkpoint.load(tmp_path / "run", PARTS).arrays

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax.traverse_util import flatten_dict, unflatten_dict
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
 from hcflow_jax import config as schema
-from hcflow_jax.parameters import path_name
 from hcflow_jax.training import groups
 from hcflow_jax.training.optimizer import Optimizer
 
@@ -34,19 +34,12 @@ def draw(seed: int) -> dict[str, jax.Array]:
     return {name: jnp.asarray(rng.standard_normal(shape), jnp.float32) for name, (shape, _, _) in SHAPES.items()}
 
 
-def tree(flat: dict[str, jax.Array]) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for name, value in flat.items():
-        *parents, last = name.split("/")
-        holder = made
-        for parent in parents:
-            holder = holder.setdefault(parent, {})
-        holder[last] = value
-    return made
+def tree(flat: dict[str, jax.Array]) -> Any:
+    return unflatten_dict(flat, sep="/")
 
 
-def flat(made: Any) -> dict[str, jax.Array]:
-    return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(made)}
+def flat(made: Any) -> Any:
+    return flatten_dict(made, sep="/")
 
 
 def make(update: str = "vectors") -> Optimizer:

@@ -151,7 +151,10 @@ class Packing:
         return found
 
     def pack(self, tree: Any) -> Packed:
-        """Packs a tree: {group: {chunk: vector, stack of matrices, or leaf}}. Of leaves of shape () it takes one."""
+        """Packs a tree: {group: {chunk: vector, stack of matrices, or leaf}}.
+
+        If the leaves of a stack have shape (), as the second moments of Muon have, the chunk is the first of them.
+        """
         held: dict[str, dict[str, list[Array]]] = {group: {} for group in self.groups}
         for leaf, (group, part), is_stacked in zip(
             self.structure.flatten_up_to(tree), self.places, self.stacked, strict=True

@@ -197,6 +197,22 @@ def test_a_visit(tab: Tab, tmp_path: Path):
     assert page.evaluate("[...document.images].every(e => e.complete && e.naturalWidth > 0)")
 
 
+def test_a_drag_quicker_than_its_values_are_sent_is_one_step(tab: Tab):
+    before, name = tab.shown(), f"Sigma of level {FINEST}"
+    value = tab.value(name)
+    tab.slider(name).evaluate("""e => {
+        for (const value of [0.1, 0.2, 1.2, 0.4]) { e.value = value; e.dispatchEvent(new Event("input")); }
+        e.dispatchEvent(new Event("change"));
+    }""")
+    tab.settle()
+    assert tab.value(name) == 0.4 and f"'{FINEST}': 0.4" in tab.lines()
+    tab.shows_what_it_says()
+    tab.page.get_by_role("button", name="Undo").click()
+    tab.settle()
+    np.testing.assert_array_equal(tab.shown(), before)
+    assert tab.value(name) == value
+
+
 def test_uploads(tab: Tab, tmp_path: Path):
     before = tab.shown()
     tab.upload("text.png", b"no picture")

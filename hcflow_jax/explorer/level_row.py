@@ -34,7 +34,7 @@ class LevelRow:
                 ui.label("sigma").classes("quiet")
                 self._sigma = slider(f"Sigma of level {name}", MOST_SIGMA, _STEP).classes("grow")
                 self._sigma.mark(f"sigma-{name}").on_value_change(lambda event: self._drag(event.value))
-                self._sigma.on("change", visit.settle)
+                self._sigma.on("settle", visit.settle)
                 self._value = ui.label().classes("value").mark(f"value-{name}")
             with ui.element("div").classes("line"):
                 self._seed = ui.number("Seed", min=0, max=2**32 - 1, precision=0, format="%.0f").classes("seed")

@@ -32,7 +32,7 @@ class Second:
             ui.label("Blend: first").classes("quiet")
             self._weight = slider("Blend between the first and the second image", 1.0, _STEP).classes("grow")
             self._weight.mark("blend").on_value_change(lambda event: changed(lambda: visit.blend(event.value)))
-            self._weight.on("change", visit.settle)
+            self._weight.on("settle", visit.settle)
             ui.label("second").classes("quiet")
             self._value = ui.label().classes("value").mark("value-blend")
         self._how: Any = ui.radio(

@@ -59,9 +59,12 @@ def _range() -> Any:
 
 
 def slider(label: str, most: float, step: float) -> Any:
-    """Adds a slider from 0 to `most`. It follows the pointer at once, even if the connection is slow."""
+    """Adds a slider from 0 to `most`. It follows the pointer at once, even if the connection is slow.
+
+    Its event "settle" comes after the last value of a drag.
+    """
     # The slider of Quasar is not used: it gives its role and its name to an element that never has the focus.
-    element = labelled(_range()(value=0, throttle=0.05), label)
+    element = labelled(_range()(value=0), label)
     element.props.update({"min": 0, "max": most, "step": step})
     return element
 

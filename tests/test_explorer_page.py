@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,6 +15,8 @@ from test_explorer_visit import bomb, png
 
 from hcflow_jax.explorer import Drawn, page
 from hcflow_jax.explorer.visit import MOST_BYTES, Visit, as_png
+
+SECONDS = 60  # that anything may take on a busy machine
 
 pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
@@ -39,17 +42,26 @@ class Tab:
     def shown(self, marker: str = "image") -> bytes:
         return base64.b64decode(self.element(marker).props["src"].partition("base64,")[2])
 
-    async def done(self) -> None:
-        """Waits until the page shows what was asked for."""
-        for _ in range(200):
-            await asyncio.sleep(0.01)
-            if self.element("status").text.startswith("Up to date"):
-                return
-        raise AssertionError(self.element("status").text)
+    async def shows(self, marker: str, part: str) -> None:
+        """Waits until an element has a text with this part."""
+
+        def text() -> str:
+            element = self.element(marker)
+            return getattr(element, "text", None) or getattr(element, "content", "")
+
+        deadline = time.monotonic() + SECONDS
+        while part not in text():
+            assert time.monotonic() < deadline, f"{marker} shows {text()!r} instead of {part!r}"
+            await asyncio.sleep(0.02)
+
+    async def says(self, message: str) -> None:
+        """Waits until a message is shown."""
+        await self.user.should_see(message, retries=10 * SECONDS)
 
     async def agrees(self) -> None:
-        """Checks that the page shows the expected visit's image, parts and lines."""
-        await self.done()
+        """Waits until the page shows the expected visit's lines, then checks the image and what each level adds."""
+        await self.shows("python", self.expected.python())  # the lines are shown last
+        await self.shows("status", "Up to date")
         assert self.shown() == as_png(self.expected.image())
         for count in range(4):
             assert self.shown(f"strip-{count}") == as_png(self.expected.first_levels(count))
@@ -60,13 +72,13 @@ class Tab:
         from nicegui.elements.upload_files import SmallFileUpload  # pyright: ignore[reportMissingImports]
 
         await self.element(f"{whose}-upload").handle_uploads([SmallFileUpload(name, "image/png", data)])
-        await asyncio.sleep(0.1)
 
 
 def visited(script: Callable[[Tab], Any]) -> None:
     """Runs a script in an open tab."""
 
     async def main() -> None:
+        from nicegui import Client  # pyright: ignore[reportMissingImports]
         from nicegui.testing.user_simulation import user_simulation  # pyright: ignore[reportMissingImports]
 
         model: Any = fakes.Model()
@@ -74,11 +86,12 @@ def visited(script: Callable[[Tab], Any]) -> None:
             async with user_simulation(page.root(model, "portraits", pool)) as user:
                 await user.open("/")
                 tab = Tab(user, model)
-                await tab.done()
+                await tab.shows("status", "Up to date")
                 try:
                     await script(tab)
-                finally:
-                    await asyncio.sleep(0.2)  # until all is sent: in Python 3.11 its task cannot be cancelled before
+                finally:  # in Python 3.11 a cancelled wait may go on as if nothing had been; so these loops are ended
+                    for client in Client.instances.values():
+                        client.outbox.stop()
 
     asyncio.run(main())
 
@@ -108,7 +121,7 @@ def test_every_control_changes_the_image_and_is_undone():
         tab.set("second-seed", 5)
         tab.click("second-draw")
         tab.expected.choose_second(Drawn(5))
-        await tab.agrees()
+        await tab.shows("second", "Chosen: seed 5")
         tab.click("copy-8")
         tab.expected.copy("8")
         tab.set("blend", 0.5)
@@ -131,17 +144,14 @@ def test_every_control_changes_the_image_and_is_undone():
 def test_a_picture_is_shown_with_its_bits():
     async def script(tab: Tab) -> None:
         tab.click("first-scene-1")
-        await asyncio.sleep(0.1)
-        await tab.done()
-        assert tab.element("source-8").text == "scene-1"
-        assert "Bits per dimension of scene-1" in tab.element("bits").content
+        await tab.shows("source-8", "scene-1")
+        await tab.shows("bits", "Bits per dimension of scene-1")
         assert "<td>12.000</td>" in tab.element("bits").content
         tab.model.statistics = {}
         await tab.upload("first", png(), "a.png")
-        assert "takes statistics" in tab.element("bits").content
+        await tab.shows("bits", "takes statistics")
         tab.click("second-another")
-        await tab.done()
-        assert tab.element("second").text.startswith("Chosen: seed ")
+        await tab.shows("second", "Chosen: seed ")
 
     visited(script)
 
@@ -152,8 +162,8 @@ def test_an_upload_is_taken_and_its_files_are_downloaded():
         await tab.upload("first", data, "wide <b>.png")
         tab.expected.take(tab.expected.read(data, "wide <b>.png"))
         await tab.agrees()
-        await tab.user.should_see("cropped to the square at its centre")
-        assert "wide &lt;b&gt;.png" in tab.element("bits").content
+        await tab.says("cropped to the square at its centre")
+        await tab.shows("bits", "wide &lt;b&gt;.png")
         tab.click("png")
         assert (await tab.user.download.next()).content == tab.expected.png()
         tab.click("npz")
@@ -176,7 +186,7 @@ def test_an_upload_that_cannot_be_used_gets_a_message(data, message):
     async def script(tab: Tab) -> None:
         before = tab.shown()
         await tab.upload("first", data, "a.png")
-        await tab.user.should_see(message)
+        await tab.says(message)
         assert tab.shown() == before
         tab.click("zero-8")
         tab.expected.zero("8")
@@ -189,7 +199,7 @@ def test_a_fault_is_said_and_the_page_goes_on(caplog):
     async def script(tab: Tab) -> None:
         decode, tab.model.decode = tab.model.decode, None  # pyright: ignore[reportAttributeAccessIssue]
         tab.click("zero-y1")
-        await tab.user.should_see("through a fault of the explorer")
+        await tab.says("through a fault of the explorer")
         tab.model.decode = decode
         tab.click("zero-4")
         for name in ("y1", "4"):
@@ -222,7 +232,7 @@ def test_tabs_do_not_know_each_other():
         before = tab.shown()
         first = tab.user.client
         await tab.user.open("/")
-        await tab.done()
+        await tab.shows("status", "Up to date")
         tab.click("zero-4")
         tab.expected.zero("4")
         await tab.agrees()

@@ -10,19 +10,12 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import expm
 
 from hcflow_jax import parameters
-from hcflow_jax.flows.annotations import Array, Float
+from hcflow_jax.flows.annotations import Array
 from hcflow_jax.flows.base import Bijector, Cond, LogDet, Params, bijector, check_channels, per_sample, pixels
 from hcflow_jax.flows.checking import at_least_float32
-
-Matrix = Float[Array, "c c"]
-
-
-def matmul(a: Array, b: Array) -> Array:
-    """The matrix product a b at the highest precision."""
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+from hcflow_jax.flows.exponential import Matrix, expm_skew, matmul
 
 
 def _apply(matrix: Matrix, x: Array) -> Array:
@@ -111,7 +104,6 @@ class OrthogonalMixing(MixingBase):
         if "matrix" in params:
             return params
         u = self.multiplier * params["generator"].astype(at_least_float32(params["generator"]))
-        with jax.default_matmul_precision("highest"):
-            k = expm(u - u.T)
+        k = expm_skew(u - u.T)
         k = 1.5 * k - 0.5 * matmul(matmul(k, k.T), k)
         return {"matrix": k, "inverse": k.T, "log_abs_det": jnp.zeros((), k.dtype)}

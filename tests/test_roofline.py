@@ -127,6 +127,10 @@ def test_the_sum_over_kernels(kernels):
     assert totals["gflop_per_image"] == pytest.approx((3 * 115_200 + 51_200) / 2 / 1e9)
     assert totals["by_kind"]["convolution"]["kernels"] == 3
     assert totals["dearest"][0]["kernels"] == 3 and totals["dearest"][0]["kind"] == "copy"
+    assert sum(row["kernels"] for row in totals["lines"]) == 11
+    assert totals["lines"] == sorted(totals["lines"], key=lambda row: -row["kernels"])
+    seconds = sum(kernel.seconds * kernel.times for kernel in kernels.values())
+    assert sum(row["ms_per_image"] for row in totals["lines"]) == pytest.approx(1e3 * seconds / 2)
 
 
 def test_sources_are_the_innermost_outside_the_layers(kernels):

@@ -50,7 +50,8 @@ class Kernel:
       times: how often it runs in one call of the program.
       bytes, flops, seconds: of one run.
       float32_bytes: of those it writes, how many are float32.
-      source: file:line, and the innermost names it was traced under.
+      source: file:line outside the layers, and the innermost names it was traced under.
+      line: the innermost file:line; "" if XLA made it for no line, as copies.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class Kernel:
     seconds: float
     float32_bytes: int
     source: str
+    line: str
 
 
 def kernels(module: Module, device: Device) -> list[Kernel]:
@@ -82,13 +84,17 @@ def kernels(module: Module, device: Device) -> list[Kernel]:
                 seconds=max(moved / device.bandwidth, flops / rate),
                 float32_bytes=sum(s.bytes for s in instruction.shapes if s.dtype == "f32"),
                 source=source(module, instruction),
+                line=module.source(instruction).split("/")[-1],
             )
         )
     return found
 
 
 def summarise(found: list[Kernel], images: int, dearest: int = 20) -> dict[str, Any]:
-    """Totals an image, by kind, and the dearest kernels; like kernels of one source line are joined."""
+    """Totals an image, by kind, and the dearest kernels; like kernels of one source line are joined.
+
+    `lines` are the source lines with the most kernels.
+    """
 
     def total(rows: list[Kernel], what: str) -> float:
         return sum(getattr(row, what) * row.times for row in rows)
@@ -104,7 +110,11 @@ def summarise(found: list[Kernel], images: int, dearest: int = 20) -> dict[str, 
         }
     cost: defaultdict[tuple[str, str], float] = defaultdict(float)
     runs: Counter[tuple[str, str]] = Counter()
+    by_line: Counter[str] = Counter()
+    of_line: defaultdict[str, float] = defaultdict(float)
     for k in found:
+        by_line[k.line] += k.times
+        of_line[k.line] += k.seconds * k.times
         cost[k.kind, k.source] += k.seconds * k.times
         runs[k.kind, k.source] += k.times
     return {
@@ -117,6 +127,10 @@ def summarise(found: list[Kernel], images: int, dearest: int = 20) -> dict[str, 
         "dearest": [
             {"ms_per_image": 1e3 * seconds / images, "kernels": runs[key], "kind": key[0], "source": key[1]}
             for key, seconds in sorted(cost.items(), key=lambda item: -item[1])[:dearest]
+        ],
+        "lines": [
+            {"kernels": count, "ms_per_image": 1e3 * of_line[line] / images, "line": line}
+            for line, count in by_line.most_common(dearest)
         ],
     }
 

@@ -61,8 +61,10 @@ def run(mesh: Mesh, accumulate: int) -> dict[str, np.ndarray]:
     programs = Programs(Clock())
     state = initialise.initialise(model, optimizer, found, images(0, found.train.init_images), programs, mesh)
 
-    def vector(tree: Any) -> np.ndarray:
-        return np.asarray(ravel_pytree(sharding.fetch(tree))[0])
+    unpack = optimizer.packing.unpack
+
+    def vector(packed: Any) -> np.ndarray:
+        return np.asarray(ravel_pytree(unpack(sharding.fetch(packed)))[0])
 
     start = vector(state.params)
     plan = schedule(found, 1000)
@@ -76,9 +78,9 @@ def run(mesh: Mesh, accumulate: int) -> dict[str, np.ndarray]:
         if gradient is None:
             # Adam's first moment after one step is the (clipped) gradient, but for a factor.
             moments = {name: group.mu for name, group in state.opt_state.items()}
-            gradient = vector(optimizer.packing.unpack(moments)) / (1 - found.train.adam_b1)
+            gradient = vector(moments) / (1 - found.train.adam_b1)
     assert gradient is not None
-    tensors = {path_name(path): leaf.size for path, leaf in jax.tree_util.tree_leaves_with_path(state.params)}
+    tensors = {path_name(path): leaf.size for path, leaf in jax.tree_util.tree_leaves_with_path(optimizer.shapes)}
     return {
         "losses": np.array(losses),
         "gradient": gradient,

@@ -54,7 +54,7 @@ def make(update: str = "vectors") -> Optimizer:
 def changes(optimizer: Optimizer, seeds: tuple[int, ...]) -> tuple[list[dict[str, jax.Array]], Any]:
     """What each of several steps changes, divided by the rates, and the state at the end."""
     packing, params = optimizer.packing, tree(draw(0))
-    state, made, step = optimizer.init(params), [], jax.jit(optimizer.update)
+    state, made, step = optimizer.init(packing.pack(params)), [], jax.jit(optimizer.update)
     for seed in seeds:
         zeros = jax.tree.map(jnp.zeros_like, params)
         new, state = step(packing.pack(tree(draw(seed))), state, packing.pack(zeros), RATES)
@@ -94,7 +94,7 @@ def test_matrices_of_similar_shapes_are_in_one_stack_and_padding_stays_zero():
         "matrices/16x16/0": (3, 16, 16),
     }
     assert optimizer.packing.columns["decoder"] == {"matrices/16x16/0": [6]}
-    new, _ = optimizer.update(packed, optimizer.init(tree(draw(0))), packed, RATES)
+    new, _ = optimizer.update(packed, optimizer.init(packed), packed, RATES)
     restored = optimizer.packing.pack(optimizer.packing.unpack(new))
     jax.tree.map(np.testing.assert_array_equal, restored, new)
 

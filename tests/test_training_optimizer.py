@@ -81,8 +81,9 @@ def make(params, **train) -> Optimizer:
 
 def update(grads, params, **train) -> Any:
     optimizer = make(params, **train)
-    packing, state = optimizer.packing, optimizer.init(params)
+    packing = optimizer.packing
     packed = packing.pack(params)
+    state = optimizer.init(packed)
     new_params, new = optimizer.update(packing.pack(grads), state, packed, RATES)
     updates = jax.tree.map(jnp.subtract, packing.unpack(new_params), params)
     return updates, state, new
@@ -100,7 +101,8 @@ def test_tensors_and_vectors_are_updated_alike(optimizer):
         config.train.optimizer, config.execution.update = optimizer, update
         model: Any = types.SimpleNamespace(shapes=lambda: params, rate_groups=RATE_GROUPS)
         chosen = Optimizer.of(model, config)
-        state, own = chosen.init(params), chosen.packing.pack(params)
+        own = chosen.packing.pack(params)
+        state = chosen.init(own)
         for _ in range(3):
             own, state = chosen.update(chosen.packing.pack(grads), state, own, RATES)
         stored = chosen.to_stored(state)

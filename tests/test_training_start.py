@@ -55,16 +55,17 @@ def test_the_ema_is_taken_and_all_else_is_fresh(trained):
     found = from_checkpoint(config)
     stored = checkpoint.load(trained[1], ("ema", "params")).arrays
     assert np.any(stored["ema"]["flows"]["8"]["b"] != stored["params"]["flows"]["8"]["b"])
-    assert_equal(found.params, stored["ema"])
-    assert_equal(found.ema, stored["ema"])
-    assert_equal(found.opt_state, states.create(stored["ema"], optimizer(config)).opt_state)
+    fresh = states.create(stored["ema"], optimizer(config))
+    assert_equal((found.params, found.ema, found.opt_state), (fresh.params, fresh.ema, fresh.opt_state))
+    assert_equal(optimizer(config).packing.unpack(found.ema), stored["ema"])
     assert int(found.step) == 0
 
 
 def test_a_step_may_be_named(trained):
     config = starting_from(trained, init_from=str(trained[1] / "checkpoints" / "3"))
     found = from_checkpoint(config)
-    assert_equal(found.params, checkpoint.load(trained[1] / "checkpoints" / "3").arrays["ema"])
+    stored = checkpoint.load(trained[1] / "checkpoints" / "3").arrays["ema"]
+    assert_equal(optimizer(config).packing.unpack(found.params), stored)
 
 
 def test_a_run_starts_there_and_resumes_from_its_own(trained, tmp_path, capsys, monkeypatch):

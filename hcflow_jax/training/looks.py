@@ -1,7 +1,9 @@
 """The work of a run at intervals: the bound, the other metrics, the scales of the flows, and sample sheets."""
 
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
@@ -11,6 +13,7 @@ from hcflow_jax.data import Source, pipeline
 from hcflow_jax.evaluation.flow_scales import flow_scales
 from hcflow_jax.models import ImageModel
 from hcflow_jax.training import distributed, measuring, samples
+from hcflow_jax.training.groups import Packed
 from hcflow_jax.training.held_out import HeldOut
 from hcflow_jax.training.metrics import Clock, Reporter, say
 from hcflow_jax.training.programs import Programs
@@ -35,6 +38,7 @@ class Looks:
         clock: Clock,
         termination: Termination,
         held_out: Source,
+        unpack: Callable[[Packed], Any],
     ):
         """Does not compile anything yet.
 
@@ -47,12 +51,13 @@ class Looks:
           clock: counts "evaluating" and "sampling".
           termination: says whether a signal interrupts the work.
           held_out: the held-out images.
+          unpack: makes the tree of packed parameters.
 
         Raises:
           ConfigError: `eval.metrics` has an unknown metric, or none.
         """
         self._config, self._directory, self._model, self._programs = config, directory, model, programs
-        self._clock, self._termination, self._source = clock, termination, held_out
+        self._clock, self._termination, self._source, self._unpack = clock, termination, held_out, unpack
         self.bound = HeldOut(model, config, programs, mesh)
         self._watched = jax.jit(flow_scales)
         self._measuring = measuring.Measuring(config)
@@ -97,13 +102,20 @@ class Looks:
         wanted = step > 0 and due(train.sample_every) and distributed.from_first(not path.exists())
         if wanted and not self._termination.requested:
             with self._clock.section("sampling"):
-                sheet = self._sampler.sheet(self.bound.prepare(state.ema), path)
+                sheet = self._sampler.sheet(self._prepared(state.ema), path)
             reporter.images(step, {"samples": sheet})
+
+    def statistics(self, ema: Packed) -> dict[str, float]:
+        """The statistics of the held-out images (`HeldOut.statistics`), for packed parameters."""
+        return self.bound.statistics(self._unpack(ema), self._source)
+
+    def _prepared(self, params: Packed) -> Any:
+        return self.bound.prepare(self._unpack(params))
 
     def _watch(self, step: int, state: TrainState, reporter: Reporter) -> None:
         """Reports the scales and condition numbers of the flows, for the parameters that learn, not for the EMA."""
         with self._clock.section("evaluating"):
-            flows = self._model.flow_params(self.bound.prepare(state.params))
+            flows = self._model.flow_params(self._prepared(state.params))
             watched = jax.device_get(self._programs("the look at the flows", self._watched, flows))
         if watched:
             reporter.watch(step, watched)
@@ -112,7 +124,7 @@ class Looks:
         """Measures `eval.metrics` except the bound, with the EMA parameters."""
         alone = jax.process_count() == 1  # with several processes, all must finish it
         with self._clock.section("evaluating"):
-            found = self._measuring(state.ema, lambda *_: self._termination.check() if alone else None)
+            found = self._measuring(self._unpack(state.ema), lambda *_: self._termination.check() if alone else None)
         reporter.measured(step, measuring.scalars(found.values))
         reporter.images(step, found.sheets)
         for line in found.lines:
@@ -128,6 +140,6 @@ class Looks:
             while_waiting=self._termination.check,
         )
         with self._clock.section("evaluating"), closing(batches):
-            bound = self.bound.bound(self.bound.prepare(state.ema), self._termination.interrupts(batches))
+            bound = self.bound.bound(self._prepared(state.ema), self._termination.interrupts(batches))
         reporter.evaluation(step, bound.as_dict())
         say(f"step {step}  {bound}")

@@ -14,7 +14,7 @@ from hcflow_jax.config import config_to_plain
 from hcflow_jax.data import pipeline
 from hcflow_jax.layout import CONFIG, RESULT
 from hcflow_jax.training import distributed, initialise, result, resumption, sharding, state, workdir
-from hcflow_jax.training.groups import count_by_group
+from hcflow_jax.training.groups import Packed, count_by_group
 from hcflow_jax.training.looks import Looks
 from hcflow_jax.training.metrics import Clock, Reporter, complain, say
 from hcflow_jax.training.optimizer import Optimizer
@@ -49,7 +49,15 @@ class _Run:
         self.storage = Storage(self.optimizer, self.model.rate_groups, sharding.replicated(self.mesh))
         self.images, self.held_out = data.open_source(config, "train"), data.open_source(config, "eval")
         self.looks = Looks(
-            config, directory, self.model, self.mesh, self.programs, self.clock, termination, self.held_out
+            config,
+            directory,
+            self.model,
+            self.mesh,
+            self.programs,
+            self.clock,
+            termination,
+            self.held_out,
+            self._unpacked,
         )
         self.checkpoints = Checkpoints(place.where, config.train.keep_checkpoints, config.train.keep_every, complain)
         if jax.process_count() > 1:
@@ -61,9 +69,7 @@ class _Run:
             frozen: make_train_step(self.model, self.optimizer, config, self.schedule, self.mesh, frozen=frozen)
             for frozen in (False, True)
         }
-        self.looks.bound.statistics(
-            self.state.ema, self.held_out
-        )  # reads the images that every save needs, before any long work
+        self.looks.statistics(self.state.ema)  # reads the images that every save needs, before any long work
         self.done = self.start
         self.trace = Trace(profile, directory, start=self.start, num_steps=config.train.num_steps)
         lengths = {"num_steps": config.train.num_steps, "batch_size": config.train.batch_size}
@@ -85,16 +91,20 @@ class _Run:
         say(f"initialised on {self.config.train.init_images} images in {seconds:.0f} s")
         return fresh, 0, 0
 
+    def _unpacked(self, packed: Packed) -> Any:
+        """The tree of packed parameters, on every device. The host cuts it, so no program is compiled."""
+        return sharding.place(sharding.replicated(self.mesh), self.optimizer.packing.unpack(sharding.fetch(packed)))
+
     def next_index(self, step: int) -> int:
         """The number of images of the data order that `step` steps use. Earlier steps may have other batch sizes."""
         return self.used + (step - self.start) * self.config.train.batch_size
 
     def describe(self) -> None:
         """Prints the number of parameters and of images, and writes the config and a table of the parameters."""
-        counts = count_by_group(self.state.params, self.model.rate_groups)
+        counts = count_by_group(self.optimizer.shapes, self.model.rate_groups)
         by_group = ", ".join(f"{group} {count:,}" for group, count in counts.items())
         say(f"{sum(counts.values()):,} parameters: {by_group}")
-        workdir.write_parameters(self.workdir.folder, self.state.params)
+        workdir.write_parameters(self.workdir.folder, self.optimizer.shapes)
         workdir.write_json(self.workdir.folder / CONFIG, config_to_plain(self.config))
         device = jax.devices()[0]
         say(f"{len(self.images):,} training images, {len(self.held_out):,} held out; on {device.device_kind}")
@@ -110,7 +120,7 @@ class _Run:
             about = {
                 "next_index": self.next_index(step),
                 "data": resumption.describe_images(self.images),
-                "statistics": self.looks.bound.statistics(self.state.ema, self.held_out),
+                "statistics": self.looks.statistics(self.state.ema),
             }
             self.checkpoints.save(step, self.storage.stored(self.state), self.config, about)
 
@@ -253,7 +263,7 @@ def train(
                 config,
                 run.reporter.history,
                 run.clock,
-                run.state.params,
+                run.optimizer.shapes,
                 run.model.rate_groups,
                 start=run.start,
                 images=run.next_index(config.train.num_steps),

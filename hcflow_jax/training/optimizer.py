@@ -73,9 +73,9 @@ class Optimizer:
         """The names of the rate groups."""
         return self.packing.groups
 
-    def init(self, params: Params) -> State:
-        """The state at step 0, for a parameter tree."""
-        return {group: self.inner[group].init(parts) for group, parts in self.packing.pack(params).items()}
+    def init(self, params: Packed) -> State:
+        """The state at step 0, for packed parameters."""
+        return {group: self.inner[group].init(parts) for group, parts in params.items()}
 
     def update(
         self, grads: Packed, state: State, params: Packed, rates: Mapping[str, Float[Array, ""]]
@@ -119,7 +119,7 @@ class Optimizer:
 
     def from_stored(self, stored: Mapping[str, Any]) -> State:
         """The inverse of `to_stored`."""
-        like = jax.eval_shape(self.init, self.shapes)
+        like = jax.eval_shape(lambda params: self.init(self.packing.pack(params)), self.shapes)
         state = {}
         for group in self.groups:
 

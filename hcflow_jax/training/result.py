@@ -27,7 +27,7 @@ def describe(
       config: the whole config.
       history: the history of the run, with the bounds at the start and at the end.
       clock: the clock of the run.
-      params: the parameters; they are counted.
+      params: the parameters or their shapes; they are counted.
       rate_groups: the rate groups of the model.
       start: the step at which this process started.
       images: the number of images of the data order that the whole run used.

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from hcflow_jax.training.groups import Packed
 from hcflow_jax.training.optimizer import Optimizer
 
 
@@ -16,22 +17,27 @@ class TrainState:
 
     Attributes:
       step: the number of finished steps, including skipped steps.
-      params: the parameters.
-      opt_state: counts and moments by rate group, packed (`groups.Packing`).
-      ema: the exponential moving average of `params`, which evaluation and sampling use.
+      params: the parameters, packed (`groups.Packing`). A step can then update them in place. With a tree, XLA copies
+        each tensor first, because it cuts all new tensors of a group from one vector.
+      opt_state: counts and moments by rate group, packed.
+      ema: the exponential moving average of `params`, which evaluation and sampling use, packed.
     """
 
     step: Int[Array, ""]
-    params: Any
+    params: Packed
     opt_state: Any
-    ema: Any
+    ema: Packed
 
 
 def create(params: Any, optimizer: Optimizer) -> TrainState:
-    """The state at step 0. The EMA is a copy with its own buffers, because the training step donates both."""
+    """The state at step 0, for a parameter tree.
+
+    The EMA is a copy with its own buffers, because the training step donates both.
+    """
+    packed = optimizer.packing.pack(params)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
-        params=params,
-        opt_state=optimizer.init(params),
-        ema=jax.tree.map(jnp.copy, params),
+        params=packed,
+        opt_state=optimizer.init(packed),
+        ema=jax.tree.map(jnp.copy, packed),
     )

@@ -180,8 +180,8 @@ def make_train_step(
         state: TrainState, images: UInt8[Array, "B R R 3"], numbers: Numbers
     ) -> tuple[TrainState, Metrics]:
         plan = numbers.schedule
-        grads, means = gradients(state.params, state.step, numbers.seed, images)
-        old, old_ema = packing.pack(state.params), packing.pack(state.ema)
+        old = state.params
+        grads, means = gradients(packing.unpack(old), state.step, numbers.seed, images)
         learns = {group: schedule.learns(state.step, group, plan) for group in groups}
         if frozen and model.frozen_group is not None:
             learns[model.frozen_group] = False
@@ -192,14 +192,14 @@ def make_train_step(
         params, opt_state = optimizer.update(grads, state.opt_state, old, rates)
         params = {group: select(learns[group], params[group], old[group]) for group in groups}
         opt_state = {group: select(learns[group], opt_state[group], state.opt_state[group]) for group in groups}
-        ema = ema_update(old_ema, params, schedule.ema_decay(state.step, plan))
+        ema = ema_update(state.ema, params, schedule.ema_decay(state.step, plan))
 
         good = jnp.isfinite(means["loss"]) & jnp.isfinite(grad_norm)
         new_state = TrainState(
             step=state.step + 1,
-            params=packing.unpack(select(good, params, old)),
+            params=select(good, params, old),
             opt_state=select(good, opt_state, state.opt_state),
-            ema=packing.unpack(select(good, ema, old_ema)),
+            ema=select(good, ema, state.ema),
         )
         metrics = {
             **means,

@@ -12,7 +12,7 @@ from jax.sharding import Sharding
 
 from hcflow_jax.training.groups import Packing, RateGroups
 from hcflow_jax.training.optimizer import Optimizer
-from hcflow_jax.training.state import TrainState
+from hcflow_jax.training.state import TrainState, create
 
 _CHUNK_0_1 = 2_000_000  # the approximate number of elements of a vector in version 0.1
 
@@ -43,8 +43,8 @@ class Storage:
         if _is_0_1(stored.get("opt_state")):
             template = rest | {"opt_state": self._opt_state_0_1()}
         else:
-            state = jax.eval_shape(self._optimizer.init, self._shapes)
-            template = rest | {"opt_state": jax.eval_shape(self._optimizer.to_stored, state)}
+            created = jax.eval_shape(lambda params: create(params, self._optimizer), self._shapes)
+            template = jax.eval_shape(self._stored, created)
         return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=self._where), template)
 
     def state(self, arrays: Mapping[str, Any]) -> TrainState:
@@ -52,12 +52,12 @@ class Storage:
         return (self._state_0_1 if _is_0_1(arrays["opt_state"]) else self._state)(arrays)
 
     def _stored(self, state: TrainState) -> dict[str, Any]:
-        opt_state = self._optimizer.to_stored(state.opt_state)
-        return {"step": state.step, "params": state.params, "opt_state": opt_state, "ema": state.ema}
+        opt_state, unpack = self._optimizer.to_stored(state.opt_state), self._optimizer.packing.unpack
+        return {"step": state.step, "params": unpack(state.params), "opt_state": opt_state, "ema": unpack(state.ema)}
 
     def _read(self, arrays: Mapping[str, Any]) -> TrainState:
-        opt_state = self._optimizer.from_stored(arrays["opt_state"])
-        return TrainState(arrays["step"], arrays["params"], opt_state, arrays["ema"])
+        opt_state, pack = self._optimizer.from_stored(arrays["opt_state"]), self._optimizer.packing.pack
+        return TrainState(arrays["step"], pack(arrays["params"]), opt_state, pack(arrays["ema"]))
 
     # Version 0.1 stored the state of an optax chain of clipping and Adam by group, in the form that Orbax describes.
 

@@ -31,7 +31,7 @@ def expm_skew(a: Matrix) -> Matrix:
     there are fewer squarings, and less rounding.
 
     Args:
-      a: A, float32 or float64. The result is NaN if its spectral norm exceeds about 10^5 (float64: 2 * 10^4).
+      a: A, float32 or float64. The result is NaN if sqrt(|A^2|) exceeds about 10^5 (float64: 2 * 10^4).
     """
     square = matmul(a, a)
     norm = jnp.sqrt(jnp.max(jnp.sum(jnp.abs(jax.lax.stop_gradient(square)), -1)))

@@ -1,6 +1,7 @@
 """Saving: what is kept, and that a save which fails or is not finished is as if it had not been tried."""
 
 import asyncio
+import gc
 import resource
 import shutil
 import threading
@@ -8,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 from orbax.checkpoint._src.path import atomicity
+from orbax.checkpoint._src.serialization import serialization
 from test_checkpoint import config, state
 
 from hcflow_jax import checkpoint
@@ -95,3 +97,21 @@ def test_a_step_that_is_being_written_is_not_there_yet(tmp_path, monkeypatch):
     free.set()
     checkpoints.close()
     assert checkpoint.load(tmp_path).step == 2
+
+
+def test_asyncio_does_not_say_again_what_orbax_raises(caplog):
+    """A failed save of many arrays leaves tasks whose exceptions nobody asks for; Orbax raises the first exception."""
+
+    async def ours():
+        raise ValueError("of ours")
+
+    async def forget():
+        for coroutine in (serialization.async_serialize_from_host(None, None), ours()):
+            asyncio.create_task(coroutine)
+            await asyncio.sleep(0)
+        gc.collect()
+
+    asyncio.run(forget())
+    gc.collect()
+    (told,) = [record for record in caplog.records if record.name == "asyncio"]
+    assert "never retrieved" in told.getMessage() and "of ours" in told.getMessage()

@@ -33,13 +33,15 @@ _log = logging.getLogger(__name__)
 
 
 class _RaisedAnyhow(logging.Filter):
-    """Suppresses Orbax's logs of errors that it also raises. This module reports them in one line."""
+    """Suppresses logs of errors of a save, of which Orbax raises the first. This module reports them in one line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not (record.exc_info and "orbax" in record.pathname)
+        # Orbax logs them itself, and asyncio logs those of the other arrays' tasks, with the place of the task's code.
+        return not (record.exc_info and ("orbax" in record.pathname or "/orbax/checkpoint/" in record.getMessage()))
 
 
-logging.getLogger("absl").addFilter(_RaisedAnyhow())
+for _name in ("absl", "asyncio"):
+    logging.getLogger(_name).addFilter(_RaisedAnyhow())
 
 
 def _without_closed_loops(before: Callable[[Any], object], unraisable: Any) -> None:

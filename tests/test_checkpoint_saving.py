@@ -6,6 +6,7 @@ import resource
 import shutil
 import threading
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 from orbax.checkpoint._src.path import atomicity
@@ -100,16 +101,17 @@ def test_a_step_that_is_being_written_is_not_there_yet(tmp_path, monkeypatch):
 
 
 def test_asyncio_does_not_say_again_what_orbax_raises(caplog):
-    """A failed save of many arrays leaves tasks whose exceptions nobody asks for; Orbax raises the first exception."""
+    """A failed save leaves tasks whose exceptions nobody asks for. Orbax raises the first exception."""
 
     async def ours():
         raise ValueError("of ours")
 
     async def forget():
-        for coroutine in (serialization.async_serialize_from_host(None, None), ours()):
-            asyncio.create_task(coroutine)
+        nothing: Any = None
+        for coroutine in (serialization.async_serialize_from_host(nothing, nothing), ours()):
+            task = asyncio.create_task(coroutine)
             await asyncio.sleep(0)
-        gc.collect()
+            del task
 
     asyncio.run(forget())
     gc.collect()

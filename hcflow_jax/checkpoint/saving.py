@@ -36,7 +36,7 @@ class _RaisedAnyhow(logging.Filter):
     """Suppresses logs of errors of a save, of which Orbax raises the first. This module reports them in one line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        # Orbax logs them itself, and asyncio logs those of the other arrays' tasks, with the place of the task's code.
+        # Orbax logs them itself. asyncio logs those of the other arrays' tasks, with the place of the task's code.
         return not (record.exc_info and ("orbax" in record.pathname or "/orbax/checkpoint/" in record.getMessage()))
 
 

@@ -42,10 +42,10 @@ def flat(made: Any) -> Any:
     return flatten_dict(made, sep="/")
 
 
-def make(update: str = "vectors") -> Optimizer:
+def make(update: str = "vectors", loop: str = "scan") -> Optimizer:
     config = schema.default()
     config.train.update(optimizer="muon", adam_b2=0.99, adam_eps=1e-6, clip_norm=1e6)
-    config.execution.update = update
+    config.execution.update, config.execution.loop = update, loop
     rows = (("decoder", "^decoder/"), ("flows", "^flows/"))
     model: Any = types.SimpleNamespace(shapes=lambda: tree(draw(0)), rate_groups=rows)
     return Optimizer.of(model, config)
@@ -63,10 +63,11 @@ def changes(optimizer: Optimizer, seeds: tuple[int, ...]) -> tuple[list[dict[str
     return made, state
 
 
+@pytest.mark.parametrize("loop", ["scan", "unroll"])
 @pytest.mark.parametrize("update", groups.UPDATES)
-def test_three_updates_are_those_of_optax(update):
+def test_three_updates_are_those_of_optax(update, loop):
     """Muon's for each matrix by itself, sized by its longer side, and Adam's for the other tensors."""
-    found, state = changes(make(update), (1, 2, 3))
+    found, state = changes(make(update, loop), (1, 2, 3))
     adam, plain = optax.scale_by_adam(0.9, 0.99, 1e-6), scale_by_muon(weight_dimension_numbers=MATRICES)
     params = draw(0)
     others, theirs = adam.init(params), plain.init({name: params[name] for name in MATRICES})

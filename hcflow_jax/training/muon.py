@@ -18,7 +18,9 @@ _UPDATE_RMS = 0.2
 _QUINTIC = (3.4445, -4.775, 2.0315)  # coefficients of an iteration (Jordan et al.)
 
 
-def muon(columns: Mapping[str, Sequence[int]], b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+def muon(
+    columns: Mapping[str, Sequence[int]], b1: float, b2: float, eps: float, *, unroll: bool = False
+) -> optax.GradientTransformation:
     """Makes the transformation of gradients, without the learning rate.
 
     Its trees are {chunk: array}. The state is that of Adam, but the second moment of a stack of matrices is 0, ().
@@ -29,6 +31,7 @@ def muon(columns: Mapping[str, Sequence[int]], b1: float, b2: float, eps: float)
       b1: Adam's decay of the first moment. Muon's is `MOMENTUM`.
       b2: Adam's decay of the second moment.
       eps: Adam's epsilon.
+      unroll: whether the iterations are straight-line code instead of a loop, which compiles faster.
     """
     adam = optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
     sizes = {
@@ -53,17 +56,17 @@ def muon(columns: Mapping[str, Sequence[int]], b1: float, b2: float, eps: float)
         mu: Any = optax.tree.update_moment(grads, old_mu, MOMENTUM, 1)
         # Nesterov's momentum, each part corrected for its beginning at 0.
         of_mu, of_grad = MOMENTUM / (1 - MOMENTUM ** (new.count + 1)), (1 - MOMENTUM) / (1 - MOMENTUM**new.count)
-        directions = _orthogonal({chunk: of_mu * mu[chunk] + of_grad * grad for chunk, grad in grads.items()})
+        directions = _orthogonal({chunk: of_mu * mu[chunk] + of_grad * grad for chunk, grad in grads.items()}, unroll)
         sized = {chunk: sizes[chunk] * value for chunk, value in directions.items()}
         return {**sized, **made}, new._replace(mu={**mu, **new.mu}, nu={**nu, **new.nu})
 
     return optax.GradientTransformation(init, update)
 
 
-def _orthogonal(stacks: dict[str, Any]) -> dict[str, Any]:
+def _orthogonal(stacks: dict[str, Any], unroll: bool) -> dict[str, Any]:
     """The nearest orthogonal matrices. Zeros that pad a matrix stay, and do not change the rest of it."""
     axes: Any = {chunk: MuonDimensionNumbers(1, 2) for chunk in stacks}
-    # One row for each iteration makes a loop of them, which compiles faster than five copies. No momentum of its own.
-    nearest = scale_by_muon((_QUINTIC,) * 5, beta=0.0, nesterov=False, weight_dimension_numbers=axes)
+    rows: Any = _QUINTIC if unroll else (_QUINTIC,) * 5  # Optax makes a loop of rows, one for each iteration
+    nearest = scale_by_muon(rows, beta=0.0, nesterov=False, weight_dimension_numbers=axes)  # no momentum of its own
     found: Any = nearest.update(stacks, nearest.init(stacks))
     return found[0]

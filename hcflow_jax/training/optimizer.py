@@ -54,12 +54,14 @@ class Optimizer:
           config: the whole config; `train` is used.
         """
         train = config.train
-        update = resolve_execution(config.execution)["update"]
+        execution = resolve_execution(config.execution)
         stack = train.optimizer == "muon"
-        packing = Packing.of(model.shapes(), model.rate_groups, update=update, stack=stack)
+        packing = Packing.of(model.shapes(), model.rate_groups, update=execution["update"], stack=stack)
         given = dict(b1=train.adam_b1, b2=train.adam_b2, eps=train.adam_eps)
-        made = partial(OPTIMIZERS[train.optimizer], **given)
-        inner = {group: made(columns) if stack else made() for group, columns in packing.columns.items()}
+        made, unroll = partial(OPTIMIZERS[train.optimizer], **given), execution["loop"] == "unroll"
+        inner = {
+            group: made(columns, unroll=unroll) if stack else made() for group, columns in packing.columns.items()
+        }
         return cls(packing, inner, train.clip_norm)
 
     @property

@@ -2,6 +2,8 @@
 
 # ruff: noqa: E501 - the lines of a program are as long as XLA prints them
 
+import dataclasses
+
 import pytest
 
 from hcflow_jax.planning import hlo, roofline
@@ -124,6 +126,9 @@ def test_the_sum_over_kernels(kernels):
     totals = roofline.summarise(list(kernels.values()), images=2)
     assert totals["ms_per_image"] == pytest.approx(1e3 * sum(each.values()) / 2)
     assert totals["kernels"] == 11
+    assert totals["under_1us"] == 0  # on a device of 1 GB/s
+    quick = [dataclasses.replace(kernel, seconds=kernel.seconds / 1e6) for kernel in kernels.values()]
+    assert roofline.summarise(quick, images=2)["under_1us"] == 11
     assert totals["gflop_per_image"] == pytest.approx((3 * 115_200 + 51_200) / 2 / 1e9)
     assert totals["by_kind"]["convolution"]["kernels"] == 3
     assert totals["dearest"][0]["kernels"] == 3 and totals["dearest"][0]["kind"] == "copy"

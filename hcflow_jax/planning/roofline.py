@@ -93,7 +93,7 @@ def kernels(module: Module, device: Device) -> list[Kernel]:
 def summarise(found: list[Kernel], images: int, dearest: int = 20) -> dict[str, Any]:
     """Totals an image, by kind, and the dearest kernels; like kernels of one source line are joined.
 
-    `lines` are the source lines with the most kernels.
+    `lines` are the source lines with the most kernels, and `under_1us` is the number of kernels that take less.
     """
 
     def total(rows: list[Kernel], what: str) -> float:
@@ -120,6 +120,7 @@ def summarise(found: list[Kernel], images: int, dearest: int = 20) -> dict[str, 
     return {
         "ms_per_image": 1e3 * total(found, "seconds") / images,
         "kernels": sum(k.times for k in found),
+        "under_1us": sum(k.times for k in found if k.seconds < 1e-6),
         "gflop_per_image": total(found, "flops") / images / 1e9,
         "megabytes_per_image": total(found, "bytes") / images / 1e6,
         "float32_megabytes_written_per_image": total(found, "float32_bytes") / images / 1e6,
@@ -130,7 +131,7 @@ def summarise(found: list[Kernel], images: int, dearest: int = 20) -> dict[str, 
         ],
         "lines": [
             {"kernels": count, "ms_per_image": 1e3 * of_line[line] / images, "line": line}
-            for line, count in by_line.most_common(dearest)
+            for line, count in by_line.most_common(2 * dearest)
         ],
     }
 

@@ -10,14 +10,15 @@
 #   needs TOOL               refuses to go on without it, unless `dry` is set
 #   take_training HERE "$@"  the arguments of hcflow_jax.main, after `--`: sets `training` and `workdir`; a relative
 #                            workdir is below HERE, and refused where that is empty: on another machine. Workdirs in
-#                            gs:// are refused unless `buckets` is set
+#                            gs:// are refused unless `buckets` is set. The config is a preset or a file of the
+#                            repository; where `shared` is set, a file below HERE or an absolute path, too
 #   bucket_path PATH OPTION  refuses what is not gs://BUCKET or gs://BUCKET/NAME
 #   beside WORKDIR           prints the folder of compiled programs for runs in a bucket: beside their workdirs
 #
 # A launcher's own options stand before `--` and are checked here, before anything is paid for; what stands after it
 # is hcflow_jax.main's. What a dry run prints is itself a script: a command a line.
 
-dry="" buckets=""
+dry="" buckets="" shared=""
 
 refuse() { printf 'error: %s\n' "$*" >&2; exit 2; }
 
@@ -76,7 +77,11 @@ take_training() {
   workdir=""
   for argument in "$@"; do
     case "$argument" in
-      --config=*) config="${argument#*=}" ;;
+      --config=*)
+        config="$(found_config "$here" "${argument#*=}")"
+        [ -n "$config" ] || refuse "$argument: no such file or preset in $ROOT"
+        argument="--config=$config"
+        ;;
       --workdir=*)
         workdir="${argument#*=}"
         case "$workdir" in
@@ -107,5 +112,20 @@ take_training() {
   done
   [ -n "$workdir" ] || refuse "--workdir=DIR is missing after --: where are checkpoints, samples and metrics to go?"
   [ -n "$config" ] || [ "$mode" = eval ] || refuse "--config=FILE is missing after --: name a file of configs/"
-  [ -z "$config" ] || [ -f "$ROOT/$config" ] || refuse "--config=$config: no such file in $ROOT"
+}
+
+# Prints a config as hcflow_jax.main finds it from the repository's root; prints nothing if there is no such config.
+# What stands after a colon is the argument of the config file.
+found_config() {
+  local here="$1" given="$2" file="${2%%:*}"
+  if [ -f "$ROOT/$file" ] || [ -f "$ROOT/configs/$file.py" ]; then
+    printf '%s\n' "$given"
+  elif [ -n "$shared" ] && [ -n "$file" ]; then
+    case "$file" in
+      /*) ;;
+      \~/*) file="$HOME${file#\~}" ;;
+      *) file="$here/$file" ;;
+    esac
+    [ ! -f "$file" ] || printf '%s\n' "$file${given#"${given%%:*}"}"
+  fi
 }

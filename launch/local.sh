@@ -1,24 +1,38 @@
 #!/usr/bin/env bash
-# Trains on this host with everything it has: one process drives all its GPUs, or the CPU where there is none.
+# Trains on this host with everything it has: one process drives all its GPUs or TPUs, or the CPU if it has neither.
 #
 #   launch/local.sh -- --config=configs/celebahq_a.py --workdir=runs/a
 #   launch/local.sh --devices=0,1 -- --config=... --workdir=...
 #
 # Before --:
 #   --devices=0,1,...   only these GPUs (default: all)
-#   --extra=NAME        what to install: cuda12 (default where nvidia-smi is), cuda13, tpu or demo (default elsewhere)
+#   --extra=NAME        what to install: cuda12 (default with an NVIDIA GPU), cuda13, tpu (default with a TPU), or
+#                       demo (default without either: trains on the CPU)
 #   --memory=0.92       the fraction of a GPU's memory that JAX takes at the start
 #   --dry-run           print what would be done, a command a line
-# After it: arguments of hcflow_jax.main; --config= from the repository's root. train.batch_size is of all GPUs together.
+# After it: arguments of hcflow_jax.main. --config= is a preset, or a file: from the repository's root, or from here.
+# train.batch_size is of all devices together.
 # Ctrl-C or SIGTERM saves and ends it; the same command goes on from there.
 set -euo pipefail
 here="$PWD"
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 source "$ROOT/launch/_launch.sh"
-buckets=1
+buckets=1 shared=1
+
+# Whether this host has a TPU: a PCI device of Google's with one of the numbers by which JAX knows TPUs.
+has_tpu() {
+  local device
+  for device in "${PCI_DEVICES:-/sys/bus/pci/devices}"/*; do
+    [ "$(cat "$device/vendor" 2>/dev/null)" = 0x1ae0 ] || continue
+    case "$(cat "$device/device")" in
+      0x0027 | 0x0056 | 0x005e | 0x0062 | 0x0063 | 0x006f | 0x0076) return 0 ;;
+    esac
+  done
+  return 1
+}
 
 devices="" memory=0.92
-if command -v nvidia-smi >/dev/null 2>&1; then extra=cuda12; else extra=demo; fi
+if command -v nvidia-smi >/dev/null 2>&1; then extra=cuda12; elif has_tpu; then extra=tpu; else extra=demo; fi
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
   case "$1" in
     -h | --help) show_help "${BASH_SOURCE[0]}" ;;

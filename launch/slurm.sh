@@ -14,13 +14,14 @@
 #   --extra=NAME        what to install into .venv, here, before submitting: cuda12, cuda13, or demo for CPUs
 #                       (default: cuda12, without GPUs demo)
 #   --dry-run           print what would be done, a command a line
-# After it: arguments of hcflow_jax.main. The repository and the workdir lie on a file system that all nodes share.
+# After it: arguments of hcflow_jax.main. --config= is a preset, or a file: from the repository's root, or from here.
+# All nodes must share the file system of the repository, of the config and of the workdir, which cannot be in a bucket.
 set -euo pipefail
 here="$PWD"
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 source "$ROOT/launch/_launch.sh"
 
-nodes=1 gpus=8 cpus="" extra="" name=hcflow requeue="" limit="" headers=()
+nodes=1 gpus=8 cpus="" extra="" name=hcflow requeue="" limit="" headers=() shared=1
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
   case "$1" in
     -h | --help) show_help "${BASH_SOURCE[0]}" ;;

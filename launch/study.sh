@@ -7,6 +7,7 @@
 #   launch/study.sh run portraits_a       the runs whose names begin so
 #   launch/study.sh recipes               the short runs that look for better rates, schedules and optimizers
 #   launch/study.sh page                  makes the tables and pictures of docs/study.md anew
+#   launch/study.sh references            makes the references of `hcflow compare` anew of the study's runs
 #   launch/study.sh run --folder=DIR      the runs' workdirs; runs/study by default
 #
 # Stop it whenever you like: the next start goes on from the last checkpoint, and does nothing twice.

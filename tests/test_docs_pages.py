@@ -108,10 +108,14 @@ def test_the_config_of_configs_is_one() -> None:
     check_config(config)
 
 
-def test_a_level_is_added_as_its_page_says() -> None:
-    names, said = run("howto_level.md")
+def test_a_level_is_added_as_its_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_levels.py").write_text(blocks("howto_level.md")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    names, said = {}, io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(blocks("howto_level.md")[1], names)
     stated = [line.partition("  # ")[2] for line in blocks("howto_level.md")[1].splitlines() if "print" in line]
-    assert said.splitlines() == [line.rpartition(" = ")[2] for line in stated]
+    assert said.getvalue().splitlines() == [line.rpartition(" = ")[2] for line in stated]
     decoder = names["model"].level("32").decoder
     assert names["model"].level("16").decoder.skip == 8 and decoder.end_unets
 

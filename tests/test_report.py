@@ -8,9 +8,10 @@ import cli_fakes as fakes
 import numpy as np
 import pytest
 
-from hcflow_jax import api
+from hcflow_jax import api, pictures
 from hcflow_jax.analysis.report import SHOWN, Report
 from hcflow_jax.analysis.zeroing import cumulative_zeroing
+from hcflow_jax.errors import MissingExtraError
 
 
 @pytest.fixture
@@ -48,3 +49,14 @@ def test_a_run_has_a_curve_and_its_bound(report, tmp_path, capsys):
     (tmp_path / "history.jsonl").write_text(row)
     assert [path.stem for path in report.write()] == ["samples", "reconstructions", "zeroing", "loss"]
     assert "held-out bits/dim at step 3: 5.500 (8 pictures)" in capsys.readouterr().out
+
+
+def test_without_matplotlib_only_the_curve_is_missing(report, tmp_path, capsys, monkeypatch):
+    (tmp_path / "history.jsonl").write_text('{"kind": "eval", "step": 3, "bits_per_dim": 5.5, "images": 8}\n')
+
+    def absent(*given, **named):
+        raise MissingExtraError("pictures need matplotlib: install the extra")
+
+    monkeypatch.setattr(pictures, "curve", absent)
+    assert [path.stem for path in report.write()] == ["samples", "reconstructions", "zeroing"]
+    assert capsys.readouterr().err == "note: no curve: pictures need matplotlib: install the extra\n"

@@ -1,17 +1,18 @@
-"""Runs the study, or a part of it: `python -m benchmarks.study costs|run|recipes|list|page`.
+"""Runs the study, or a part of it: `python -m benchmarks.study costs|run|recipes|list|page|references`.
 
-costs   times a training step of each model
-run     trains and measures what is missing, of all runs or of those that are named
-recipes trains short runs with other rates, schedules and optimizers
-list    says how far each run is
-page    makes the tables and pictures of docs/study.md anew; sheets need the workdirs of the runs
+costs      times a training step of each model
+run        trains and measures what is missing, of all runs or of those that are named
+recipes    trains short runs with other rates, schedules and optimizers
+list       says how far each run is
+page       makes the tables and pictures of docs/study.md anew; sheets need the workdirs of the runs
+references makes the references `portraits` and `glow_small` of `hcflow compare` anew
 """
 
 import argparse
 import json
 from pathlib import Path
 
-from benchmarks.study import costs, curves, plan, recipes, runs, sheets, tables
+from benchmarks.study import costs, curves, plan, recipes, references, runs, sheets, tables
 from configs.study import RIVALS
 from hcflow_jax.compiling import enable_compilation_cache
 from hcflow_jax.files import write
@@ -21,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("costs", "run", "recipes", "list", "page"))
+    parser.add_argument("what", choices=("costs", "run", "recipes", "list", "page", "references"))
     parser.add_argument("names", nargs="*", help="runs, or how their names begin; default: all")
     parser.add_argument(
         "--folder", type=Path, default=Path("runs/study"), help="of the workdirs; default %(default)s"
@@ -41,6 +42,9 @@ def main() -> None:
     elif chosen.what == "list":
         for run in plan.find(chosen.names):
             print(f"{run.name:22} {', '.join(runs.result(run)) or 'not begun'}")
+    elif chosen.what == "references":
+        for name in references.MADE:
+            print(references.make(name))
     else:
         enable_compilation_cache()
         pictures = tables.PAGE.parent / "pictures"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from hcflow_jax import api, pictures
 from hcflow_jax.analysis.zeroing import cumulative_zeroing
 from hcflow_jax.api.images import Floats
+from hcflow_jax.errors import MissingExtraError
 from hcflow_jax.evaluation import round_trip
 from hcflow_jax.files import write
 from hcflow_jax.layout import HISTORY, REPORT
@@ -39,17 +41,14 @@ class Report:
 
         A picture is written as soon as it is made. A picture that was made earlier from the same parameters and the
         same held-out pictures is kept. Only the curve is always drawn again, because the run continues. There is no
-        curve if the workdir has no history.
+        curve if the workdir has no history, or if matplotlib is not installed; a note then says how to install it.
 
         Returns:
           The paths of the pictures.
 
         Raises:
-          MissingExtraError: matplotlib is not installed, and there is a curve.
           OSError: a file cannot be written.
         """
-        # The curve comes first, so that a missing package is reported before anything is computed.
-        curve = [self._curve()] if self._history() else []
         self._say_bound()
         figures = self._figures()
         _say(
@@ -65,9 +64,8 @@ class Report:
                 make(path, about)
             paths.append(path)
             _say(f"picture: {own_names(str(path))}{' (finished before)' if kept else ''}")
-        for path in curve:
-            _say(f"picture: {own_names(str(path))}")
-        paths += curve
+        if self._history():
+            paths += self._curves()
         self._note({**figures, "pictures": [own_names(str(p)) for p in paths]})
         return paths
 
@@ -125,6 +123,15 @@ class Report:
     def _history(self) -> list[dict[str, Any]]:
         file = self.workdir / HISTORY
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def _curves(self) -> list[Path]:
+        try:
+            path = self._curve()
+        except MissingExtraError as error:
+            print(f"note: no curve: {error}", file=sys.stderr, flush=True)
+            return []
+        _say(f"picture: {own_names(str(path))}")
+        return [path]
 
     def _curve(self) -> Path:
         history = self._history()

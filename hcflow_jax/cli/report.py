@@ -3,9 +3,9 @@
     hcflow report --workdir runs/mine          (or python -m hcflow_jax.cli.report)
 
 Writes to WORKDIR/report/: samples, reconstructions beside originals, real pictures with more and more levels set to
-zero, and the loss curve of a run (which needs the extra `pictures`). Prints the bound before and after training, and
-the worst error of encoding and decoding. To continue a report that was stopped, repeat it: pictures of the same
-checkpoint are kept.
+zero, and the loss curve of a run (only if the extra `pictures` is installed). Prints the bound before and after
+training, and the worst error of encoding and decoding. To continue a report that was stopped, repeat it: pictures of
+the same checkpoint are kept.
 """
 
 import argparse

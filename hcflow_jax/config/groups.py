@@ -72,7 +72,12 @@ DATA: Tree = {
 }
 
 TRAIN: Tree = {
-    "batch_size": Field(16, "batch of all devices together; a multiple of the model's batch unit", "images", COUNT),
+    "batch_size": Field(
+        16,
+        "batch of all devices together; a multiple of `model.statistics_group`, if the family has it",
+        "images",
+        COUNT,
+    ),
     "accumulate": Field(
         1,
         "parts into which a device's share of the batch is cut; they are computed one after the other",
@@ -83,7 +88,10 @@ TRAIN: Tree = {
     "num_steps": Field(1_000_000, "length of the run", "steps", COUNT, resume=True),
     "images_per_epoch": Field(0, "length of an epoch; 0: the size of the training set", "images", WHOLE),
     "init_images": Field(
-        64, "images that initialise the actnorms; a multiple of the model's batch unit", "images", COUNT
+        64,
+        "images that initialise the actnorms; a multiple of `model.statistics_group`, if the family has it",
+        "images",
+        COUNT,
     ),
     "init_from": Field(
         "",
@@ -153,7 +161,11 @@ EVAL: Tree = {
         resume=True,
     ),
     "batch_size": Field(
-        16, "batch of all devices together; a multiple of the model's batch unit", "images", COUNT, resume=True
+        16,
+        "batch of all devices together; a multiple of `model.statistics_group`, if the family has it",
+        "images",
+        COUNT,
+        resume=True,
     ),
     "seed": Field(
         1, "seed of the noise of the bound; the key of an image is fold_in(key(eval.seed), its index)", resume=True

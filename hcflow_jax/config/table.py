@@ -41,9 +41,10 @@ Then train with it:
 The tables below list every field.
 
 - *default*: the value unless a config sets it, with its unit.
-- *allowed*: the values that are allowed; if it is empty, any value of the default's type.
-- *resume*: "yes" if you may change the field when you resume a run, because it does not affect what is learned. If
-  you change any other field, the run does not resume, unless you give `--allow_config_change`.
+- *allowed*: the values that are allowed. If the cell is empty, only *meaning* may limit the value.
+- *resume*: "yes" if you may change the field when you resume a run. If you change any other field, the run does not
+  resume, unless you give `--allow_config_change`. Most fields with "yes" do not affect what is learned. But
+  `train.num_steps` changes when the final decay begins, and `execution` changes rounding.
 
 This page is generated. Change the fields in `hcflow_jax/config/groups.py` or in the module of a family, then run
 `python -m hcflow_jax.config > docs/config.md`.
@@ -69,7 +70,8 @@ def markdown() -> str:
         "`auto` takes the choice of the backend's preset.\n\n"
         "The tables of the families follow. A family has its own `model` fields, and `train.learning_rate.GROUP`\n"
         "and `train.decay.GROUP` for each of its rate groups. Its table also lists the fields above for which it\n"
-        "has another default.\n"
+        "has another default. Single letters in the column *meaning* (c, h, e, ...) are those of the paper's\n"
+        "Tables 2 and 3. `y_R` are the features of the level with R x R pixels ([the model](model.md)).\n"
     )
     for family in registry.names():
         tree = schema.tree(family)

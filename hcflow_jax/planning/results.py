@@ -11,8 +11,8 @@ from hcflow_jax.planning.targets import Target
 
 # What was seen where a whole configuration was compiled for TPUs (docs/performance.md).
 _LARGE = (
-    "compiling configuration A for a TPU was stopped after 90 minutes, with 17 GB of memory in use, on a machine "
-    "with 24 GB; your config may need as much"
+    "compiling configuration A for a v5e took 29 minutes of processor time and 18 GB of memory; your config may need "
+    "as much"
 )
 
 

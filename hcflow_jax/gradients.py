@@ -8,6 +8,7 @@ H200.
 from typing import Any, TypeVar
 
 import jax
+from jax.custom_derivatives import SymbolicZero
 
 T = TypeVar("T")
 
@@ -30,12 +31,14 @@ def _together(tree: Any) -> Any:
     return tree
 
 
-@_together.defjvp
 def _jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     # The transpose of a barrier is a barrier. So this one is in the backward pass, and there is none in the forward
-    # pass. Integers have tangents without values (float0), which need none.
+    # pass. Leaves that are not differentiated stay out of it: JAX 0.11.2 cannot transpose a barrier that has them.
     leaves, structure = jax.tree.flatten(tangents[0])
-    known = [i for i, leaf in enumerate(leaves) if leaf.dtype != jax.dtypes.float0]
-    for i, leaf in zip(known, jax.lax.optimization_barrier([leaves[i] for i in known]), strict=True):
+    varied = [i for i, leaf in enumerate(leaves) if not isinstance(leaf, SymbolicZero)]
+    for i, leaf in zip(varied, jax.lax.optimization_barrier([leaves[i] for i in varied]), strict=True):
         leaves[i] = leaf
     return primals[0], jax.tree.unflatten(structure, leaves)
+
+
+_together.defjvp(_jvp, symbolic_zeros=True)

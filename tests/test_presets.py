@@ -13,7 +13,7 @@ from hcflow_jax import models
 from hcflow_jax.interop import arrays
 from hcflow_jax.models.hierarchy.objective import objective
 
-pytestmark = pytest.mark.full  # a compilation of the whole model a preset and a precision
+pytestmark = pytest.mark.slow  # a compilation of the whole model a preset and a precision
 
 OTHERS = ("gpu", "tpu")  # the CPU's is what every other test runs
 

@@ -80,6 +80,17 @@ def test_points_are_not_joined(tmp_path):
     assert orange["held out",] == 0 < orange[()]
 
 
+def test_lines_differ_when_no_colour_is_left(tmp_path):
+    """The first and the eighth line have the same colour. The eighth is dashed."""
+    blue = []
+    for shown in (0, 7):
+        series = {str(i): (np.arange(40), np.full(40, 1.0 if i == shown else np.nan)) for i in range(8)}
+        pictures.curve(tmp_path / "a.png", series, "Loss", "step", "bits/dim")
+        image = np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).astype(int)
+        blue.append((np.abs(image - np.array([0x00, 0x72, 0xB2])).max(-1) < 24)[:, 300:600].sum())
+    assert 0.4 * blue[0] < blue[1] < 0.9 * blue[0]
+
+
 def test_curve_without_matplotlib_names_the_extra(tmp_path, monkeypatch):
     for module in [name for name in sys.modules if name.startswith("matplotlib")]:
         monkeypatch.delitem(sys.modules, module)

@@ -18,6 +18,7 @@ DPI = 120  # dots per inch
 SIZE = (8.0, 5.0)  # size of a panel, inches
 _LEGEND = 90  # characters of a legend that fit above a panel
 _GLYPHS = 0x250  # matplotlib's font has glyphs for the (Latin) characters below this code
+_LINES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))  # line and marker; the next pair when no colour is left
 _MARKED = 24  # a line with at most this many points has a marker on each point
 
 
@@ -112,11 +113,13 @@ def panels(path: str | Path, rows: Sequence[Sequence[Panel]], title: str = "") -
     FigureCanvasAgg(figure)
     flat = [panel for row in rows for panel in row]
     names = dict.fromkeys(series.like or series.name for panel in flat for series in panel.series)
-    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+    looks = {
+        name: (COLOURS[i % len(COLOURS)], *_LINES[i // len(COLOURS) % len(_LINES)]) for i, name in enumerate(names)
+    }
     shown: dict[str, Any] = {}
     all_axes = figure.subplots(len(rows), len(rows[0]), squeeze=False).flat
     for axes, panel in zip(all_axes, flat, strict=True):
-        _draw(axes, panel, colours)
+        _draw(axes, panel, looks)
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             shown.setdefault(label, handle)
     if title:
@@ -140,16 +143,16 @@ def _label(name: str) -> str:
     return f"{' ' * shown.startswith('_')}{shown}".replace("$", r"\$")
 
 
-def _draw(axes: Any, panel: Panel, colours: Mapping[str, str]) -> None:
+def _draw(axes: Any, panel: Panel, looks: Mapping[str, tuple[str, str, str]]) -> None:
     axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
     for series in panel.series:
         xs, ys = np.asarray(series.xs, float), np.asarray(series.ys, float)
-        colour = colours[series.like or series.name]
+        colour, line, dot = looks[series.like or series.name]
         if series.low is not None and series.high is not None:
             band = axes.vlines if series.points else axes.fill_between
             band(xs, series.low, series.high, color=colour, alpha=0.25, lw=5 if series.points else 0)
-        line, size = ("", 7.0) if series.points else ("-", 3.5)
-        marker = "o" if series.points or len(xs) <= _MARKED else ""
+        line, size = ("", 7.0) if series.points else (line, 3.5)
+        marker = dot if series.points or len(xs) <= _MARKED else ""
         if series.points and series.low is not None:
             marker, size = "_", 12.0  # a flat marker does not hide the bar
         order = 2.5 if line else 3

@@ -1,16 +1,13 @@
 """The study's plan, and that its runs are trained and measured once, in whatever order a machine gives up."""
 
-import dataclasses
 import json
 import types
 from typing import Any
 
-import compare_runs
 import pytest
 
-from benchmarks.study import curves, plan, recipes, references, runs, sheets, tables
+from benchmarks.study import curves, plan, recipes, runs, sheets, tables
 from benchmarks.study.plan import Run
-from hcflow_jax.analysis import comparable, histories
 from hcflow_jax.config import presets
 
 STUDY = presets.load("study")
@@ -286,21 +283,3 @@ def test_both_models_have_the_same_trials_and_time(study: Any) -> None:
     runs.keep(recipes.trial("a", "x2"), training={"diverged": None, "history": history})
     runs.keep(recipes.trial("glow", "x2"), training={"diverged": "20 steps in a row", "history": []})
     assert tables.recipe_trials().splitlines()[2:] == ["| x2 | 5.050 | diverged |"]
-
-
-def test_a_reference_has_all_seeds_of_the_study(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(references.histories, "REFERENCES", study.folder)
-    monkeypatch.setattr(references, "RUNS", [Run("portraits_a", seed) for seed in (0, 1)])
-    study.folder.mkdir()
-    with pytest.raises(SystemExit, match="portraits_a-0: is not finished"):
-        references.make("portraits")
-    for run in references.RUNS:
-        rows = compare_runs.rows(3_600, seed=run.seed, noise=0.01, evals=(3_600,))
-        runs.keep(run, training={"diverged": None, "versions": {"jax": "0"}, "history": [runs.kept(r) for r in rows]})
-    made = histories.from_plain(json.loads(references.make("portraits").read_text()))
-    assert [(seed.seed, seed.last_step, seed.about) for seed in made.seeds] == [
-        (seed, 3_600, {"versions": {"jax": "0"}}) for seed in (0, 1)
-    ]
-    assert made.images is not None and made.images["count"] == 20_000
-    assert comparable.differences(dataclasses.replace(made, config=presets.config("study:portraits_a")), made) == {}
-    assert " --config=configs/study.py:portraits_a --config.seed=SEED " in made.about["command"]

@@ -19,17 +19,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 source "$ROOT/launch/_launch.sh"
 buckets=1 shared=1
 
-# Whether this host has a TPU: a PCI device of Google's with one of the numbers by which JAX knows TPUs.
-has_tpu() {
-  local device
-  for device in "${PCI_DEVICES:-/sys/bus/pci/devices}"/*; do
-    [ "$(cat "$device/vendor" 2>/dev/null)" = 0x1ae0 ] || continue
-    case "$(cat "$device/device")" in
-      0x0027 | 0x0056 | 0x005e | 0x0062 | 0x0063 | 0x006f | 0x0076) return 0 ;;
-    esac
-  done
-  return 1
-}
+# Whether this host has a TPU: its chips are device files of one of these names, by generation.
+has_tpu() { [ -e "${DEVICE_FILES:-/dev}/accel0" ] || [ -e "${DEVICE_FILES:-/dev}/vfio/0" ]; }
 
 devices="" memory=0.92
 if command -v nvidia-smi >/dev/null 2>&1; then extra=cuda12; elif has_tpu; then extra=tpu; else extra=demo; fi

@@ -1,5 +1,6 @@
 """The configs that launchers take, and the devices that one host trains on."""
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -26,22 +27,21 @@ def test_a_config_may_lie_outside_the_repository(script: str, tmp_path: Path):
         assert main_of(line)[0] == f"--config={mine}:wide"
 
 
-@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="a host with an NVIDIA GPU trains on that")
 @pytest.mark.parametrize(
-    ("vendor", "device", "tpu"), [("1ae0", "0063", True), ("1ae0", "0042", False), ("10de", "0063", False)]
+    ("file", "found"), [("accel0", "tpu"), ("vfio/0", "tpu"), ("vfio/vfio", "demo"), ("null", "demo")]
 )
-def test_one_host_with_a_tpu_trains_on_it(
-    vendor: str, device: str, tpu: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_one_host_trains_on_the_tpu_that_it_has(
+    file: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The host also has Google's network card (0042)."""
-    for slot, ids in enumerate((("1ae0", "0042"), (vendor, device))):
-        (tmp_path / str(slot)).mkdir()
-        for name, value in zip(("vendor", "device"), ids, strict=True):
-            (tmp_path / str(slot) / name).write_text(f"0x{value}\n")
-    monkeypatch.setenv("PCI_DEVICES", str(tmp_path))
-    lines = dry("local.sh", "--dry-run", *TRAINING)
-    assert f"ensure_env {'tpu' if tpu else 'demo'}" in lines[-2]
-    assert ("JAX_PLATFORMS=cpu" in lines[-1]) is not tpu
+    """A host with an NVIDIA GPU trains on that."""
+    found = "cuda12" if shutil.which("nvidia-smi") else found
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    monkeypatch.setenv("DEVICE_FILES", str(tmp_path))
+    *_, install, train = dry("local.sh", "--dry-run", *TRAINING)
+    assert shlex.split(install)[-1] == f"source launch/_env.sh && ensure_env {found}"
+    platforms = [word for word in shlex.split(train) if word.startswith("JAX_PLATFORMS=")]
+    assert platforms == {"cuda12": ["JAX_PLATFORMS=cuda,cpu"], "tpu": [], "demo": ["JAX_PLATFORMS=cpu"]}[found]
 
 
 @pytest.mark.parametrize(

@@ -21,15 +21,16 @@ def _count(jaxpr: Any) -> int:
             total += _convolution(eqn)
         else:
             times = eqn.params["length"] if name == "scan" else 1
-            inner = [_count(sub) for value in eqn.params.values() for sub in _jaxprs(value)]
+            inner = [_count(sub) for value in eqn.params.values() for sub in jaxprs(value)]
             # of a conditional's branches one runs
             total += times * (max(inner, default=0) if name == "cond" else sum(inner))
     return total
 
 
-def _jaxprs(value: Any) -> list[Any]:
+def jaxprs(value: Any) -> list[Any]:
+    """The inner programs in a parameter of an equation, or in a sequence of parameters."""
     if isinstance(value, tuple | list):
-        return [sub for each in value for sub in _jaxprs(each)]
+        return [sub for each in value for sub in jaxprs(each)]
     inner = getattr(value, "jaxpr", value)
     return [inner] if hasattr(inner, "eqns") else []
 

@@ -111,6 +111,7 @@ def test_the_config_of_configs_is_one() -> None:
 def test_a_level_is_added_as_its_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_levels.py").write_text(blocks("howto_level.md")[0])
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_levels", raising=False)
     names, said = {}, io.StringIO()
     with contextlib.redirect_stdout(said):
         exec(blocks("howto_level.md")[1], names)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains a small model on drawn portraits, on whatever this machine has, and makes a report of what it learnt:
-# about 10-15 minutes on 2 CPU cores, nothing downloaded but the packages.
+# about 10 minutes on 2 idle CPU cores, nothing downloaded but the packages.
 #
 #   launch/demo.sh                                        results in demo_out/
 #   WORKDIR=/tmp/mine launch/demo.sh                      results elsewhere
@@ -29,7 +29,7 @@ case "$workdir" in
   *) workdir="$here/$workdir" ;;
 esac
 
-say "demo: trains a small model on drawn portraits, then reports; about 10-15 minutes on 2 CPU cores"
+say "demo: trains a small model on drawn portraits, then reports; about 10 minutes on 2 idle CPU cores"
 say "results: $workdir (start again to go on after an interruption)"
 ensure_env demo
 keep_compiled

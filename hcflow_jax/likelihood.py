@@ -47,7 +47,7 @@ def objective(
     flip: bool = False,
     statistics: Statistics | None = None,
 ) -> Objective:
-    """Loss and likelihood of 8-bit images. Training minimises the loss; evaluation reports the likelihood.
+    """Loss and likelihood of 8-bit images. Evaluation reports the likelihood.
 
     Args:
       model: the model.
@@ -60,6 +60,23 @@ def objective(
     """
     data_keys, noise_keys = split_keys(keys)
     return model.objective(params, dequantised(images, data_keys, data, flip), noise_keys, statistics)
+
+
+def mean_loss(
+    model: ImageModel,
+    params: Any,
+    images: UInt8[Array, "B R R 3"],
+    keys: Key[Array, " B"],
+    data: ConfigDict,
+    *,
+    flip: bool = False,
+) -> tuple[Float[Array, ""], Objective]:
+    """The mean loss of 8-bit images, bits, which training differentiates, and their objective, for the metrics.
+
+    The arguments are those of `objective`.
+    """
+    data_keys, noise_keys = split_keys(keys)
+    return model.mean_loss(params, dequantised(images, data_keys, data, flip), noise_keys)
 
 
 def by_name(result: Objective) -> ByName:

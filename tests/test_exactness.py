@@ -19,7 +19,7 @@ from hcflow_jax.config import registry
 from hcflow_jax.errors import InputError
 from hcflow_jax.evaluation.exactness import certificate, definition_of_bits
 from hcflow_jax.evaluation.jacobians import LogDets
-from hcflow_jax.models.base import LevelMap
+from hcflow_jax.models.results import LevelMap
 
 SIZE = two_part_model.SIZE
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden_data import LOG_DET, assert_close, group, load, nhwc
@@ -11,7 +10,7 @@ from golden_model import config, from_flat, model, params, recorded_noise, top
 
 from hcflow_jax.interop import arrays
 from hcflow_jax.models.hierarchy import noise
-from hcflow_jax.models.hierarchy.objective import Objective, objective
+from hcflow_jax.models.hierarchy.objective import Objective, mean_loss
 
 pytestmark = pytest.mark.slow
 
@@ -29,12 +28,7 @@ def x() -> Any:
 @pytest.fixture(scope="module")
 def losses(x: Any) -> Any:
     """(params, noise) -> objective and the mean loss's gradients, compiled once."""
-
-    def mean_loss(params: Any, eps: noise.Noise) -> tuple[jax.Array, Objective]:
-        result = objective(model(), params, x, eps)
-        return jnp.mean(result.loss), result
-
-    run = jax.jit(jax.value_and_grad(mean_loss, has_aux=True))
+    run = jax.jit(jax.value_and_grad(lambda params, eps: mean_loss(model(), params, x, eps), has_aux=True))
 
     def call(params: Any, eps: noise.Noise) -> tuple[Objective, Any]:
         (_, result), gradients = run(params, eps)

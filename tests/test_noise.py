@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from hcflow_jax import config as schema
 from hcflow_jax.models.hierarchy import Hierarchy, build, noise
-from hcflow_jax.models.hierarchy.objective import Objective, objective
+from hcflow_jax.models.hierarchy.objective import Objective, mean_loss, objective
 
 SIZE = 8
 
@@ -202,6 +202,22 @@ def test_only_the_loss_that_is_the_bound_has_the_bounds_gradient(
     apart = _norms(_difference(of_bound, made[False, "weighted"][2]))
     assert apart["encoder"] > 5e-3 * norms["encoder"]
     assert all(apart[name] < 1e-5 * norms[name] for name in ("flows", "decoder"))
+
+
+@pytest.mark.full  # compiles
+@pytest.mark.parametrize(("stop", "loss"), [(True, "weighted"), (False, "bound")])
+def test_the_loss_of_training_is_the_mean_and_has_its_gradients(
+    stop: bool, loss: str, gradients: Any, calm: Any, x: Any, eps: noise.Noise
+) -> None:
+    four = jax.tree.map(lambda e: e[:4], eps)
+    expected, of_all = gradients(stop, loss)(calm, x[:4], four)
+    config = small_config()
+    config.model.stop_gradient, config.model.loss = stop, loss
+    run = jax.jit(jax.value_and_grad(partial(mean_loss, build.build(config)), (0, 1, 2), has_aux=True))
+    (value, result), own = run(calm, x[:4], four)
+    np.testing.assert_allclose(value, jnp.mean(expected.loss), rtol=1e-5)
+    jax.tree.map(lambda a, b: assert_close(a, b, relative=2e-5, absolute=1e-5), result, expected)
+    assert optax.tree.norm(_difference(own, of_all)) < 1e-5 * optax.tree.norm(of_all)
 
 
 def _norms(gradient: Any) -> dict[str, float]:

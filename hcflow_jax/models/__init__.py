@@ -6,8 +6,9 @@ Training, evaluation and the API make a model with `build` and use it only throu
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hcflow_jax.models.base import ImageModel, Objective
+    from hcflow_jax.models.base import ImageModel
     from hcflow_jax.models.families import build
+    from hcflow_jax.models.results import Objective
 
 __all__ = ["ImageModel", "Objective", "build"]
 
@@ -16,6 +17,6 @@ def __getattr__(name: str) -> Any:
     """Imports a name when it is first used. So the fields of the families can be read without importing JAX."""
     if name not in __all__:
         raise AttributeError(f"module {__name__} has no attribute {name}")
-    from hcflow_jax.models import base, families
+    from hcflow_jax.models import base, families, results
 
-    return families.build if name == "build" else getattr(base, name)
+    return {"ImageModel": base.ImageModel, "Objective": results.Objective, "build": families.build}[name]

@@ -9,48 +9,17 @@ import abc
 from typing import Any, Literal
 
 import jax
-from flax import struct
-from jax.tree_util import Partial
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from hcflow_jax.errors import InputError
+from hcflow_jax.models.results import LevelMap, Objective
 
 Params = Any  # a pytree of float arrays: nested dicts
 State = Any  # a pytree of arrays (b, ...)
 ByLevel = dict[str, Array]
 Likelihood = Literal["exact", "bound", "undefined"]
-PerSample = Float[Array, " b"]
 Sigma = float | dict[str, float] | dict[str, Array]
-
-
-@struct.dataclass
-class Objective:
-    """The result of `ImageModel.objective` for each image of a batch.
-
-    Attributes:
-      loss: (b,), bits, with the model's weights of its levels; training minimises its mean over the batch.
-      bits_per_dim: (b,), -log2 p(image) or an upper bound on it, over the 3 R^2 dimensions; NaN if undefined.
-      bits_by_level: each level's share of `bits_per_dim`. `bits_per_dim` is the sum of the shares and `data.bits`.
-    """
-
-    loss: PerSample
-    bits_per_dim: PerSample
-    bits_by_level: dict[str, PerSample]
-
-
-@struct.dataclass
-class LevelMap:
-    """The bijection of one level at some images: the one whose log-determinant `ImageModel.encode` returns. A pytree.
-
-    Attributes:
-      y: its input at the images, (b, ...).
-      forward: y -> (the result, its log-determinant (b,) in nats). Samples do not depend on each other.
-      inverse: the inverse of `forward`; its log-determinant is the negative of forward's.
-    """
-
-    y: Array
-    forward: Partial
-    inverse: Partial
 
 
 class ImageModel(abc.ABC):
@@ -139,6 +108,16 @@ class ImageModel(abc.ABC):
           keys: one per image, for the model's own noise.
           statistics: from `batch_statistics`; they replace the statistics of the batch.
         """
+
+    def mean_loss(
+        self, params: Params, x: Float[Array, "b r r 3"], keys: Key[Array, " b"]
+    ) -> tuple[Float[Array, ""], Objective]:
+        """The mean of `objective`'s loss over the batch, which training differentiates, and the objective.
+
+        A family may compute it in a way whose gradient needs less memory. The objective may come without gradients.
+        """
+        result = self.objective(params, x, keys)
+        return jnp.mean(result.loss), result
 
     def batch_statistics(self, params: Params, x: Float[Array, "b r r 3"]) -> dict[str, Float[Array, ""]]:
         """The statistics that images of a batch unit share in `objective`, averaged over the units of x.
@@ -239,6 +218,10 @@ class ImageModel(abc.ABC):
         Raises:
           InputError: `sigma` names a level that the model does not have.
         """
+
+    def sample(self, params: Params, key: Key[Array, ""], count: int, sigma: Sigma = 1.0) -> Float[Array, "b r r 3"]:
+        """Samples images: `decode` of `draw`."""
+        return self.decode(params, self.draw(key, count, sigma))
 
     @abc.abstractmethod
     def finest_score(self, params: Params, x: Float[Array, "b r r 3"], state: State) -> Float[Array, "b r r 3"]:

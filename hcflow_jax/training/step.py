@@ -152,8 +152,8 @@ def make_train_step(
     def loss_fn(params: Any, images: Array, keys: Any) -> tuple[Float[Array, ""], Any]:
         if frozen:
             params = without_gradient(params, model, model.frozen_group)
-        result = likelihood.objective(model, params, images, keys, config.data, flip=config.data.flip)
-        return jnp.mean(result.loss), likelihood.by_name(result)
+        loss, result = likelihood.mean_loss(model, params, images, keys, config.data, flip=config.data.flip)
+        return loss, likelihood.by_name(result)
 
     def of_run(params: Any, step_key: Array, first: Array, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:
         """Gradients and metrics of the images [first, first + b) of the batch."""

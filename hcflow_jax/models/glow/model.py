@@ -17,18 +17,9 @@ from jaxtyping import Array, Float, Key
 
 from hcflow_jax import flows, parameters
 from hcflow_jax.errors import InputError
-from hcflow_jax.models.base import (
-    ByLevel,
-    ImageModel,
-    LevelMap,
-    Objective,
-    Params,
-    PerSample,
-    Sigma,
-    State,
-    level_error,
-)
+from hcflow_jax.models.base import ByLevel, ImageModel, Params, Sigma, State, level_error
 from hcflow_jax.models.glow.family import IMAGE_CHANNELS
+from hcflow_jax.models.results import LevelMap, Objective, PerSample
 
 _SQUEEZE = flows.Squeeze()
 

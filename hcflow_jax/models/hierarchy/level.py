@@ -9,7 +9,8 @@ from jax.tree_util import Partial
 from jaxtyping import Array
 
 from hcflow_jax.flows import Bijector
-from hcflow_jax.models.base import LevelMap, Params
+from hcflow_jax.models.base import Params
+from hcflow_jax.models.results import LevelMap
 
 IMAGE_SCALE = 4.0  # y of the finest level is 4 * image
 

@@ -1,8 +1,7 @@
 """The paper's model: flows map the features y_R of an image to Gaussian latents, each conditioned on the coarser y.
 
 The levels, coarse to fine, are "prior" and "y1" (the parts of the 1x1 vector y_top), then "8", ..., and the finest
-resolution, whose y is 4 * image. All methods take and return images x in about [-0.5, 0.5], (b, R, R, 3). `noise` and
-`objective` add the noise of training.
+resolution, whose y is 4 * image. Images x are in about [-0.5, 0.5], (b, R, R, 3). `noise` has the noise of training.
 """
 
 import dataclasses
@@ -15,11 +14,12 @@ from jaxtyping import Array, Float, Key
 
 from hcflow_jax import parameters
 from hcflow_jax.errors import InputError
-from hcflow_jax.models.base import ByLevel, ImageModel, LevelMap, Likelihood, Params, Sigma, State, level_error
+from hcflow_jax.models.base import ByLevel, ImageModel, Likelihood, Params, Sigma, State, level_error
 from hcflow_jax.models.hierarchy import noise, top, wiring
 from hcflow_jax.models.hierarchy.level import IMAGE_SCALE, Level
-from hcflow_jax.models.hierarchy.objective import Objective, log_normal, objective
+from hcflow_jax.models.hierarchy.objective import Objective, log_normal, mean_loss, objective
 from hcflow_jax.models.hierarchy.rate_groups import RATE_GROUPS
+from hcflow_jax.models.results import LevelMap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,10 +146,9 @@ class Hierarchy(ImageModel):
         y = self.features(params, x)
         flow_in, decoder_in, _ = noise.perturb(self, y, eps)
         cond = self.conditions(params, y, decoder_in)
-        flows = {}
-        for level in self.levels:
-            n = level.name
-            flows[n] = level.flow.calibrate(params["flows"][n], flow_in[n], cond[n])[0]
+        flows = {
+            n: self.level(n).flow.calibrate(params["flows"][n], flow_in[n], cond[n])[0] for n in self.level_names
+        }
         return {**params, "flows": flows}
 
     def prepare(self, params: Params) -> Params:
@@ -173,10 +172,16 @@ class Hierarchy(ImageModel):
         """Loss and bound of each image, with noise drawn from one key per image; see `objective.objective`."""
         return objective(self, params, x, noise.draw(self, keys), statistics)
 
+    def mean_loss(
+        self, params: Params, x: Float[Array, "b r r 3"], keys: Key[Array, " b"]
+    ) -> tuple[Array, Objective]:
+        """The mean of the loss; its gradient has the activations of one flow at a time (`objective.mean_loss`)."""
+        return mean_loss(self, params, x, noise.draw(self, keys))
+
     def batch_statistics(self, params: Params, x: Float[Array, "b r r 3"]) -> dict[str, Float[Array, ""]]:
         """sigma(y) of every noisy level, averaged over the statistics groups."""
-        y = self.features(params, x)
-        return {n: jnp.mean(noise.sigma(y[n], self.statistics_group)) for n in self.noisy_names}
+        features = self.features(params, x).items()
+        return {n: jnp.mean(noise.sigma(y, self.statistics_group)) for n, y in features if n in self.noisy_names}
 
     # Data to latents
 
@@ -293,7 +298,3 @@ class Hierarchy(ImageModel):
             std = jnp.asarray(level.prior_std * sigmas.get(level.name, 1.0), jnp.float32)
             drawn[level.name] = std * jax.random.normal(k, (count, *level.shape), jnp.float32)
         return drawn
-
-    def sample(self, params: Params, key: Key[Array, ""], count: int, sigma: Sigma = 1.0) -> Float[Array, "b r r 3"]:
-        """Samples images: `decode` of `draw`."""
-        return self.decode(params, self.draw(key, count, sigma))

@@ -12,16 +12,17 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from hcflow_jax.models import base
+from hcflow_jax.gradients import at_once
+from hcflow_jax.models import results
+from hcflow_jax.models.hierarchy import wiring
 from hcflow_jax.models.hierarchy.level import IMAGE_SCALE, Level
 from hcflow_jax.models.hierarchy.noise import Noise, draw, perturb
+from hcflow_jax.models.results import PerSample
 
 if TYPE_CHECKING:
     from hcflow_jax.models.hierarchy.model import Hierarchy
 
 draw_noise = draw
-
-PerSample = Float[Array, " b"]
 
 
 @struct.dataclass
@@ -49,9 +50,14 @@ class Part:
         """-(log_prior + log_det + entropy + scale) / ln 2, (b,), bits (docs/model.md, Eq. L)."""
         return -(self.log_prior + self.log_det + self.entropy + self.scale) / math.log(2)
 
+    @property
+    def bits_without_flow(self) -> PerSample:
+        """The share of `bits` that does not depend on the flow, (b,), bits."""
+        return -(self.entropy + self.scale) / math.log(2)
+
 
 @struct.dataclass
-class Objective(base.Objective):
+class Objective(results.Objective):
     """The result of `objective` for each image.
 
     Attributes:
@@ -91,18 +97,83 @@ def objective(
     y = model.features(params, x)
     flow_in, decoder_in, by_group = perturb(model, y, noise, sigmas)
     cond = model.conditions(params, y, decoder_in)
-    zero = jnp.zeros(x.shape[0], x.dtype)
-    parts = {}
-    for level in model.levels:
+    terms = {n: _terms(model.level(n), (params["flows"][n], flow_in[n], cond[n])) for n in model.level_names}
+    return _objective(model, terms, by_group)
+
+
+def mean_loss(
+    model: "Hierarchy", params: Any, x: Float[Array, "b r r 3"], noise: Noise
+) -> tuple[Float[Array, ""], Objective]:
+    """The mean over images of the loss of `objective`, for training. It needs less memory to differentiate.
+
+    Given the inputs of the flows and their conditioning, the losses of the levels do not depend on each other. So the
+    gradient of each level's loss is computed before the next decoder runs. The activations of only one flow are in
+    memory at a time.
+
+    Args:
+      model: the model.
+      params: raw or prepared.
+      x: as in `objective`.
+      noise: as in `objective`.
+
+    Returns:
+      The mean, bits; and what `objective` returns, without gradients.
+    """
+    params = model.prepare(params)
+    y = model.features(params, x)
+    flow_in, decoder_in, by_group = perturb(model, y, noise)
+    losses, terms = [], {}
+
+    def visit(level: Level, cond: Any) -> tuple[Array, Array]:
         n = level.name
-        z, log_det = level.flow.forward(params["flows"][n], flow_in[n], cond[n])
+
+        def loss(arguments: Any) -> tuple[Array, Terms]:
+            own = _terms(level, arguments)
+            return -jnp.mean(own.log_prior + own.log_det) * _weight(model, level) / math.log(2), own
+
+        given = (params["flows"][n], flow_in[n], cond)
+        of_level, terms[n], seen = at_once(loss, given, decoder_in[n])
+        losses.append(of_level)
+        return y[n], seen
+
+    wiring.walk(model, wiring.runner(params), visit, model.levels, {})
+    result = _objective(model, terms, by_group)
+    # The rest of the loss: the entropies, which have gradients if `model.loss` is "bound", and constants.
+    rest = sum(_weight(model, model.level(n)) * part.bits_without_flow for n, part in result.parts.items())
+    return sum(losses, jnp.mean(rest)), jax.lax.stop_gradient(result)
+
+
+@struct.dataclass
+class Terms:
+    """What the flow of one level contributes: as in `Part`."""
+
+    log_prior: PerSample
+    log_det: PerSample
+    z: Array
+
+
+def _terms(level: Level, arguments: tuple[Any, Array, Any]) -> Terms:
+    """The flow's parameters, its input and its conditioning -> its terms."""
+    z, log_det = level.flow.forward(*arguments)
+    return Terms(log_normal(z, level.prior_std), log_det, z)
+
+
+def _weight(model: "Hierarchy", level: Level) -> float:
+    """The factor of a level's bits in the loss."""
+    return level.weight if model.loss == "weighted" else 1 / math.prod(model.image_shape)
+
+
+def _objective(model: "Hierarchy", terms: dict[str, Terms], by_group: dict[str, PerSample]) -> Objective:
+    parts, zero = {}, jnp.zeros_like(terms[model.level_names[-1]].log_det)
+    for level in model.levels:
+        n, own = level.name, terms[level.name]
         finest = n == model.level_names[-1]
         parts[n] = Part(
-            log_prior=log_normal(z, level.prior_std),
-            log_det=log_det,
+            log_prior=own.log_prior,
+            log_det=own.log_det,
             entropy=zero if finest else noise_entropy(level, by_group[n], learns=model.loss == "bound"),
             scale=zero + level.dims * math.log(IMAGE_SCALE) * finest,
-            z=z,
+            z=own.z,
             sigma=by_group.get(n, zero),
         )
     dims = math.prod(model.image_shape)

@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,10 @@ def enable_compilation_cache() -> Place | None:
 # faster with them. With level 0 a program compiles fastest but runs at half the speed.
 _CPU_LEVEL, _CPU_LEVEL_ONCE = 1, 0
 
+# XLA's older code generator for fused kernels compiles in 0.6 to 0.7 of the time, and its kernels are as fast
+# (docs/performance.md). Newer releases of jaxlib do not have the option.
+_CPU: dict[str, bool] = {"xla_cpu_use_fusion_emitters": False} if version("jaxlib").startswith("0.10.") else {}
+
 
 # On a TPU with few images, XLA cuts the images of a convolution into tiles and treats these as more images (space to
 # batch). Then every layer moves the edges of the tiles: at 4 images a chip, a coupling of level 32 takes 2.8 times
@@ -80,7 +85,7 @@ def compile_options(once: bool = False, backend: str | None = None, device: Any 
     """
     backend = backend or jax.default_backend()
     if backend == "cpu":
-        return {"xla_backend_optimization_level": _CPU_LEVEL_ONCE if once else _CPU_LEVEL}
+        return {"xla_backend_optimization_level": _CPU_LEVEL_ONCE if once else _CPU_LEVEL, **_CPU}
     if backend == "tpu":
         return _known(device or jax.local_devices(backend=backend)[0])
     return None

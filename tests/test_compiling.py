@@ -1,5 +1,7 @@
 """The compiler's options by backend. (Where compiled programs are stored: test_environment.)"""
 
+from importlib.metadata import version
+
 import jax
 import pytest
 
@@ -14,8 +16,16 @@ def forget():
 
 def test_each_backend_has_its_options():
     fast, slow = (compiling.compile_options(once, "cpu") for once in (True, False))
-    assert fast == {"xla_backend_optimization_level": 0} and slow == {"xla_backend_optimization_level": 1}
+    assert fast == {"xla_backend_optimization_level": 0, **compiling._CPU}
+    assert slow == {"xla_backend_optimization_level": 1, **compiling._CPU}
     assert compiling.compile_options(backend="gpu") is None
+
+
+def test_this_release_knows_the_options_of_the_cpu():
+    """And 0.10 has one for the code generator."""
+    assert bool(compiling._CPU) == version("jaxlib").startswith("0.10.")
+    double = jax.jit(lambda x: 2 * x, compiler_options=compiling.compile_options(backend="cpu"))
+    assert double(3) == 6
 
 
 def test_options_that_a_compiler_does_not_know_are_left_out(caplog):

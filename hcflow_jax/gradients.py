@@ -1,8 +1,8 @@
 """The order of a backward pass: gradients that are computed together, and gradients that are computed at once.
 
-XLA chooses the order of a program's kernels. In the training step of several devices it put the gradients of nearly
-all weights last, and kept what they need in memory until then: 45.8 GB instead of 23.8 for configuration A on two
-H200.
+XLA chooses the order of a program's kernels. In the training step of several devices it puts the gradients of nearly
+all weights last, and keeps what they need in memory until then. For configuration A on eight H200 this takes 45.8 GB.
+With both functions the step needs 23.9 GB.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,8 @@ Aux = TypeVar("Aux")
 def together(tree: T) -> T:
     """Returns its argument. The backward pass computes the gradients of all its leaves before it uses any of them.
 
-    Give it all that a step of the computation reads: its weights and its input. When the backward pass has left the
-    step, everything that was kept for it can then be freed.
+    Give it all that a layer reads: its weights and its input. When the backward pass has left the layer, everything
+    that was kept for it can then be freed.
 
     Args:
       tree: any pytree of arrays.

@@ -1,7 +1,6 @@
 """Gradients of a flow that keeps no activations: the ordinary ones, in memory that does not grow with it."""
 
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -261,22 +260,3 @@ def test_gradients_of_the_whole_model_are_the_authors() -> None:
     gradient = jax.jit(jax.grad(lambda params: jnp.mean(objective(model, params, x, eps).loss)))
     ours, theirs = arrays.to_torch(gradient(params()), config()), group(load("tiny_a/loss_zero"), "grad/")
     assert error(ours, {name: theirs[name] for name in ours}) < 5e-4
-
-
-@pytest.mark.parametrize(("unroll", "count"), [(True, 1), (False, 0)])
-def test_an_unrolled_step_has_a_barrier_for_all_that_it_reads(unroll, count):
-    """The steps are one function. x and a leaf of the conditioning have the shape that is counted."""
-    made, x, cond = tiny_case()
-    flow = tiny("store", unroll=unroll)
-    traced = jax.make_jaxpr(lambda *given: jax.vjp(flow.forward, *given)[1](cotangents(x))[0])(made, x, cond)
-    shapes = [[each.aval.shape for each in barrier.invars] for barrier in barriers(traced.jaxpr)]
-    assert [found.count((3, 2, 2, 4)) for found in shapes] == [2] * count
-
-
-def barriers(jaxpr: Any) -> Iterator[Any]:
-    """The barriers of a program, in its inner functions, too."""
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name == "optimization_barrier":
-            yield eqn
-        for inner in flops.jaxprs(list(eqn.params.values())):
-            yield from barriers(inner)

@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from hcflow_jax.errors import InputError
 from hcflow_jax.flows.annotations import Array
 from hcflow_jax.flows.base import Cond, LogDet, Params, rebuild, varying_like
-from hcflow_jax.gradients import together
 
 STORE, RECOMPUTE, REVERSIBLE = BACKWARD = ("store", "recompute", "reversible")
 
@@ -56,8 +55,7 @@ def _loop(
 ) -> tuple[Array, LogDet]:
     def body(x: Array, each: Each) -> tuple[Array, LogDet]:
         params, step = each
-        params, x, own = together((params, x, cond)) if unroll else (params, x, cond)
-        return (step.inverse if inverse else step.forward)(params, x, own)
+        return (step.inverse if inverse else step.forward)(params, x, cond)
 
     body = jax.checkpoint(body) if recompute else body
     if len(jax.tree.leaves(each)[0]) == 1:

@@ -50,7 +50,7 @@ def put(workdir: Path, name: str) -> None:
         "device": f"{jax.devices()[0].device_kind}, {platform.machine()}",
         "versions": dict(found.metadata["versions"]),
     }
-    if sigma := sampling_file.read(workdir):
+    if (sigma := sampling_file.read(workdir)) is not None:
         metadata["sigma"] = sigma
     config = shipped_config(found.config)
     checkpoint.save_file(box.weights(name), found.arrays["ema"], config, metadata, dtype=np.float16)
@@ -76,7 +76,7 @@ def measure(name: str, workdir: Path | None) -> dict[str, Any]:
         "name": name,
         "bytes": box.weights(name).stat().st_size,
         "metadata": dict(checkpoint.load(box.weights(name)).metadata),
-        "sigma": model.sigma or float(config.sample.sigma),
+        "sigma": float(config.sample.sigma) if model.sigma is None else model.sigma,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params)),
         "pictures": len(shown),
         "held_out": _bits(model, shown),

@@ -24,6 +24,7 @@ from benchmarks import (
     step_programs,
     train_step,
 )
+from hcflow_jax.compiling import compile_options
 from hcflow_jax.data import pipeline
 from hcflow_jax.models.hierarchy import Hierarchy, build, objective
 
@@ -203,7 +204,7 @@ def test_every_program_is_timed(what: str, tmp_path: Path, capsys: pytest.Captur
     result = json.loads(out.read_text())
     assert result == json.loads(capsys.readouterr().out)
     assert (result["what"], result["batch"], result["loop"]) == (what, 4, "scan")
-    assert result["xla_options"] == {"xla_backend_optimization_level": 0}
+    assert result["xla_options"] == {**(compile_options() or {}), "xla_backend_optimization_level": 0}
     assert result["ms_per_image"] > 0
     if what == "encode":
         assert result["profile"]["kernels"]

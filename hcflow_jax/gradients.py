@@ -51,8 +51,8 @@ _together.defjvp(_jvp, symbolic_zeros=True)
 def at_once(function: Callable[[Any], tuple[jax.Array, Aux]], arguments: Any, after: T) -> tuple[jax.Array, Aux, T]:
     """Computes a scalar. If it is differentiated, its gradient is computed at once, not in the backward pass.
 
-    So what the gradient needs can be freed at once. Only the gradient is kept. The backward pass multiplies it with
-    the cotangent of the scalar.
+    So what the gradient needs can be freed at once. Only the gradient is kept. The backward pass multiplies it
+    by the cotangent of the scalar.
 
     Args:
       function: arguments -> (a scalar, a tree of arrays without gradients). It must not close over traced arrays.

@@ -47,7 +47,7 @@ def objective(
     flip: bool = False,
     statistics: Statistics | None = None,
 ) -> Objective:
-    """Loss and likelihood of 8-bit images. Evaluation reports the likelihood.
+    """Loss and likelihood of each 8-bit image.
 
     Args:
       model: the model.
@@ -63,20 +63,14 @@ def objective(
 
 
 def mean_loss(
-    model: ImageModel,
-    params: Any,
-    images: UInt8[Array, "B R R 3"],
-    keys: Key[Array, " B"],
-    data: ConfigDict,
-    *,
-    flip: bool = False,
+    model: ImageModel, params: Any, images: UInt8[Array, "B R R 3"], keys: Key[Array, " B"], data: ConfigDict
 ) -> tuple[Float[Array, ""], Objective]:
-    """The mean loss of 8-bit images, bits, which training differentiates, and their objective, for the metrics.
+    """The mean loss of the images of a training step, (), bits, and their objective, for the metrics.
 
-    The arguments are those of `objective`.
+    Training differentiates the mean. The arguments are those of `objective`; images are mirrored as `data.flip` says.
     """
     data_keys, noise_keys = split_keys(keys)
-    return model.mean_loss(params, dequantised(images, data_keys, data, flip), noise_keys)
+    return model.mean_loss(params, dequantised(images, data_keys, data, data.flip), noise_keys)
 
 
 def by_name(result: Objective) -> ByName:

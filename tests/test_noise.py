@@ -12,6 +12,7 @@ import pytest
 from golden_data import assert_close
 from ml_collections import ConfigDict
 
+from benchmarks import step_programs
 from hcflow_jax import config as schema
 from hcflow_jax.models.hierarchy import Hierarchy, build, noise
 from hcflow_jax.models.hierarchy.objective import Objective, mean_loss, objective
@@ -202,6 +203,13 @@ def test_only_the_loss_that_is_the_bound_has_the_bounds_gradient(
     apart = _norms(_difference(of_bound, made[False, "weighted"][2]))
     assert apart["encoder"] > 5e-3 * norms["encoder"]
     assert all(apart[name] < 1e-5 * norms[name] for name in ("flows", "decoder"))
+
+
+def test_a_training_step_computes_the_gradient_of_each_level_at_once(model: Hierarchy) -> None:
+    config = small_config()
+    config.train.batch_size, config.execution.preset = 4, "cpu"  # no other barriers
+    function, *arguments = step_programs.prepare(config, "step")
+    assert str(function.trace(*arguments).jaxpr).count("optimization_barrier") == len(model.levels)
 
 
 @pytest.mark.full  # compiles

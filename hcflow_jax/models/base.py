@@ -112,9 +112,14 @@ class ImageModel(abc.ABC):
     def mean_loss(
         self, params: Params, x: Float[Array, "b r r 3"], keys: Key[Array, " b"]
     ) -> tuple[Float[Array, ""], Objective]:
-        """The mean of `objective`'s loss over the batch, which training differentiates, and the objective.
+        """The mean of `objective`'s loss over the batch, (), bits, and the objective. Training differentiates it.
 
         A family may compute it in a way whose gradient needs less memory. The objective may come without gradients.
+
+        Args:
+          params: raw or prepared.
+          x: dequantised images; b is a multiple of `batch_unit`.
+          keys: one per image, for the model's own noise.
         """
         result = self.objective(params, x, keys)
         return jnp.mean(result.loss), result

@@ -152,7 +152,7 @@ def make_train_step(
     def loss_fn(params: Any, images: Array, keys: Any) -> tuple[Float[Array, ""], Any]:
         if frozen:
             params = without_gradient(params, model, model.frozen_group)
-        loss, result = likelihood.mean_loss(model, params, images, keys, config.data, flip=config.data.flip)
+        loss, result = likelihood.mean_loss(model, params, images, keys, config.data)
         return loss, likelihood.by_name(result)
 
     def of_run(params: Any, step_key: Array, first: Array, images: UInt8[Array, "b R R 3"]) -> tuple[Packed, Metrics]:

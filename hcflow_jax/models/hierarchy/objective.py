@@ -117,7 +117,10 @@ def mean_loss(
       noise: as in `objective`.
 
     Returns:
-      The mean, bits; and what `objective` returns, without gradients.
+      The mean, (), bits; and what `objective` returns, without gradients. There are only reverse-mode derivatives.
+
+    Raises:
+      ValueError: as in `objective`.
     """
     params = model.prepare(params)
     y = model.features(params, x)
@@ -145,7 +148,7 @@ def mean_loss(
 
 @struct.dataclass
 class Terms:
-    """What the flow of one level contributes: as in `Part`."""
+    """What the flow of one level contributes: three of the attributes of `Part`."""
 
     log_prior: PerSample
     log_det: PerSample

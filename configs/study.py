@@ -1,6 +1,6 @@
 """A run of the study (docs/study.md): `--config=configs/study.py:portraits_a --config.seed=1`.
 
-The name after the colon is a set of images and a model. The sets are drawn pictures of 32 px: `portraits` stand for
+The name after the colon is a set of images and a model. The sets are illustrations of 32 px: `portraits` stand for
 CelebA-HQ, and `landscapes` for LSUN. The models:
 
 a to h       the ablations of Section 3.2, as ablation.py:demo_a to demo_h

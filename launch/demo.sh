@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains a small model on drawn portraits, on whatever this machine has, and makes a report of what it learnt:
+# Trains a small model on illustrated portraits, on whatever this machine has, and makes a report of what it learnt:
 # about 10 minutes on 2 idle CPU cores, nothing downloaded but the packages.
 #
 #   launch/demo.sh                                        results in demo_out/
@@ -29,7 +29,7 @@ case "$workdir" in
   *) workdir="$here/$workdir" ;;
 esac
 
-say "demo: trains a small model on drawn portraits, then reports; about 10 minutes on 2 idle CPU cores"
+say "demo: trains a small model on illustrated portraits, then reports; about 10 minutes on 2 idle CPU cores"
 say "results: $workdir (start again to go on after an interruption)"
 ensure_env demo
 keep_compiled

@@ -128,7 +128,7 @@ def test_values_that_are_not_finite_are_said(monkeypatch):
     with pytest.raises(ValueError, match="resamplings is 1: "):
         variation.variation(model, latents, 1)
     broken = model.with_params({"scale": np.float32(np.nan), "shift": np.float32(0)})
-    with pytest.raises(ValueError, match="level red, drawn again, makes images that are not finite"):
+    with pytest.raises(ValueError, match="level red, resampled, makes images that are not finite"):
         variation.variation(broken, latents, 4)
 
 

@@ -19,12 +19,12 @@ def weights(tmp_path: Any, monkeypatch: Any) -> Any:
     return folder
 
 
-def test_a_measured_run_comes_first_and_then_the_first_seed(weights: Any, tmp_path: Any) -> None:
-    for run in ("portraits_a-0", "portraits_b-1", "portraits_b-2"):
+def test_kept_weights_come_first_and_then_the_first_seed(weights: Any, tmp_path: Any) -> None:
+    for run in ("portraits_b-1", "portraits_b-2"):
         (weights / f"{run}.safetensors").touch()
-    for run in ("portraits_a-1", "portraits_a-2", "portraits_d-0"):
+    for run in ("portraits_a-1", "portraits_a-2", "portraits_b-0", "portraits_d-0"):
         (tmp_path / run).mkdir()
-    for run in ("portraits_a-1", "portraits_a-2"):
+    for run in ("portraits_a-1", "portraits_a-2", "portraits_b-0"):
         (tmp_path / run / "samples.npz").touch()
     found = sheets._models(tmp_path, "portraits", "abd")
     assert found == {"a": tmp_path / "portraits_a-1", "b": weights / "portraits_b-1.safetensors"}

@@ -1,6 +1,6 @@
 """Runs the study, or a part of it: `python -m benchmarks.study costs|run|recipes|list|page|references`.
 
-costs      times a training step of each model
+costs      times a training step and a batch of samples of each model beside A's, or of those that are named
 run        trains and measures what is missing, of all runs or of those that are named
 recipes    trains short runs with other rates, schedules and optimizers
 list       says how far each run is
@@ -23,13 +23,19 @@ def main() -> None:
         prog="python -m benchmarks.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=("costs", "run", "recipes", "list", "page", "references"))
-    parser.add_argument("names", nargs="*", help="runs, or how their names begin; default: all")
+    parser.add_argument("names", nargs="*", help="runs, or how their names begin (costs: models); default: all")
     parser.add_argument(
         "--folder", type=Path, default=Path("runs/study"), help="of the workdirs; default %(default)s"
     )
     chosen = parser.parse_intermixed_args()
     if chosen.what == "costs":
-        _write(runs.RESULTS / "costs.json", json.dumps(costs.measure("a", RIVALS), indent=1) + "\n")
+        if unknown := set(chosen.names) - set(RIVALS):
+            parser.error(f"costs {' '.join(sorted(unknown))}: the models are {', '.join(RIVALS)}")
+        file = runs.RESULTS / "costs.json"
+        kept = json.loads(file.read_text())
+        for what in costs.WHAT:
+            kept.setdefault(what, {}).update(costs.measure("a", chosen.names or RIVALS, what))
+            _write(file, json.dumps(kept, indent=1) + "\n")
     elif chosen.what == "run":
         enable_compilation_cache()
         for run in plan.find(chosen.names):

@@ -1,9 +1,9 @@
-"""What a training step of each model costs beside A's, and so how many steps fit into the same time."""
+"""What a training step and a sample of each model cost beside A's, and so how many steps fit into the same time."""
 
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -14,34 +14,40 @@ from hcflow_jax.compiling import compile_options, enable_compilation_cache
 from hcflow_jax.config import presets
 
 PAIRS, CALLS = 9, 2
+SAMPLED = 64  # images of a batch of samples
+WHAT = ("step", "sample")  # the programs that are timed, by their names in step_programs
 
 
-def measure(base: str, rivals: tuple[str, ...], tell: Callable[[str], object] = print) -> dict[str, Any]:
-    """Times each rival's training step beside the base's.
+def measure(base: str, rivals: Iterable[str], what: str, tell: Callable[[str], object] = print) -> dict[str, Any]:
+    """Times each rival's training step, or its sampling of a batch, beside the base's.
 
     Args:
       base: a model of configs/study.py.
       rivals: others.
+      what: one of `WHAT`.
       tell: is given a line for each rival.
 
     Returns:
-      {"pairs", "steps_a_pair", "rivals": {name: see `pair`}, "device", "jax"}.
+      {name: see `pair`, with "device" and "jax"}.
     """
     found = {}
     for rival in rivals:
         # A process for each: the programs of all models together are more than XLA has room for in one.
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
-            found[rival] = alone.submit(pair, base, rival).result()
-        tell(f"{rival}: {found[rival]}")
-    device = jax.devices()[0].device_kind
-    return {"pairs": PAIRS, "steps_a_pair": CALLS, "rivals": found, "device": device, "jax": jax.__version__}
+            timed = alone.submit(pair, base, rival, what).result()
+        found[rival] = {**timed, "device": jax.devices()[0].device_kind, "jax": jax.__version__}
+        tell(f"{rival}, {what}: {found[rival]}")
+    return found
 
 
-def pair(base: str, rival: str) -> dict[str, float]:
-    """Times two steps in turn: median seconds of each; the rival's over the base's, median and range of the pairs."""
+def pair(base: str, rival: str, what: str) -> dict[str, float]:
+    """Times two programs in turn: median seconds of each; the ratio of the rival's time to the base's.
+
+    The ratio is the median of `PAIRS` pairs of `CALLS` calls each, with the least and the greatest.
+    """
     enable_compilation_cache()
-    steps = [_compiled(model) for model in (base, rival)]
-    times = [[step() for step in steps] for _ in range(PAIRS)]
+    calls = [_compiled(model, what) for model in (base, rival)]
+    times = [[call() for call in calls] for _ in range(PAIRS)]
     ratios = [other / own for own, other in times]
     return {
         "base_seconds": statistics.median(own for own, _ in times),
@@ -52,17 +58,22 @@ def pair(base: str, rival: str) -> dict[str, float]:
     }
 
 
-def _compiled(model: str) -> Callable[[], float]:
-    """A function that takes steps and gives the seconds of one."""
-    function, *arguments = prepare(presets.config(f"study:portraits_{model}"), "step")
+def _compiled(model: str, what: str) -> Callable[[], float]:
+    """A function that runs a program a few times and gives the seconds of one call."""
+    config = presets.config(f"study:portraits_{model}")
+    if what == "sample":
+        config.train.batch_size = SAMPLED
+    function, *arguments = prepare(config, what)
     run = function.lower(*arguments).compile(compiler_options=compile_options())
 
-    def step() -> float:
+    def call() -> float:
         start = time.perf_counter()
         for _ in range(CALLS):
-            arguments[0], found = run(*arguments)
+            found = run(*arguments)
+            if what == "step":
+                arguments[0], found = found
         jax.block_until_ready((arguments[0], found))
         return (time.perf_counter() - start) / CALLS
 
-    step()
-    return step
+    call()
+    return call

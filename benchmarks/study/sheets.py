@@ -39,7 +39,7 @@ def _models(workdirs: Path, images: str, names: Iterable[str]) -> dict[str, api.
         measured = [workdirs / run for run in runs if (workdirs / run / "samples.npz").exists()]
         kept = [WEIGHTS / f"{run}.safetensors" for run in runs if (WEIGHTS / f"{run}.safetensors").exists()]
         if measured or kept:
-            models[name] = api.load([*measured, *kept][0])
+            models[name] = api.load([*kept, *measured][0])  # kept first, so that every clone draws the same sheet
     return models
 
 

@@ -64,7 +64,6 @@ def _columns(images: str) -> dict[str, tuple[Callable[[Result], float | None], i
         "precision": (_distance(DEAR, "precision"), 3),
         "recall": (_distance(DEAR, "recall"), 3),
         "attribute distance": (lambda found: found["distances"][own]["attributes"]["mean"], 3),
-        "samples/s": (lambda found: found["sampling"]["images_per_second"], 0),
     }
 
 
@@ -140,7 +139,7 @@ def recipe_trials() -> str:
 def claims() -> str:
     """The table of what is measured besides distances."""
     columns = ["set", "model", "seeds", "lattice 2, 4, 8", "reals", "largest / smallest level"]
-    columns += ["ends", "spherical midpoints", "linear midpoints"]
+    columns += ["evenness", "ends", "spherical midpoints", "linear midpoints"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for images in SETS:
         for model in COMPARED:
@@ -156,6 +155,7 @@ def _claims(found: list[Result]) -> Iterator[str]:
         lattices = [each["spectrum"][side]["lattice"] for each in found]
         yield ", ".join(spread(each[f"period_{period}"]["value"] for each in lattices) for period in (2, 4, 8))
     yield spread((each["variation"]["ratio_largest_to_smallest"]["value"] for each in found), 1)
+    yield spread(each["variation"]["evenness"]["value"] for each in found)
     for how, name in (("spherical", "ends"), ("spherical", "midpoints"), ("linear", "midpoints")):
         yield spread(each["midpoints"][how][name] for each in found)
 
@@ -163,12 +163,17 @@ def _claims(found: list[Result]) -> Iterator[str]:
 def costs() -> str:
     """The table of what a step costs, against A's."""
     found = json.loads((runs.RESULTS / "costs.json").read_text())
-    lines = ["| model | a step's time, of A's | least to greatest | steps in A's time |", "|---|---|---|---|"]
-    lines.append(f"| a, noise | 1 | | {STEPS['a']:,} |")
-    for model, timed in found["rivals"].items():
-        between = f"{timed['least']:.2f} to {timed['greatest']:.2f}"
-        lines.append(f"| {model} | {timed['ratio']:.2f} | {between} | {STEPS[model]:,} |")
+    columns = ["model", "time of a step / A's", "steps in the time of A's", "time of a sample / A's"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", f"| a, noise | 1 | {STEPS['a']:,} | 1 |"]
+    for model, timed in found["step"].items():
+        sampled = found.get("sample", {}).get(model)
+        lines.append(f"| {model} | {_ratio(timed)} | {STEPS[model]:,} | {_ratio(sampled)} |")
     return "\n".join(lines)
+
+
+def _ratio(timed: Result | None) -> str:
+    """The median of the ratios, with the least and the greatest."""
+    return f"{timed['ratio']:.2f} ({timed['least']:.2f} to {timed['greatest']:.2f})" if timed else "-"
 
 
 def fill(text: str, made: dict[str, str]) -> str:
@@ -203,8 +208,8 @@ def all_tables() -> Iterator[tuple[str, str]]:
         yield name, picture(name, text)
     yield "state", state()
     yield "costs", costs()
-    yield "portraits", table("portraits", ("a", "glow"))
-    yield "landscapes", table("landscapes", ("a", "glow"))
+    for images in SETS:
+        yield images, table(images, COMPARED)
     yield "ablations", table("portraits", "abcdefgh")
     yield "claims", claims()
     yield "recipes", recipe_trials()

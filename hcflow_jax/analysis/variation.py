@@ -1,4 +1,4 @@
-"""Measures what each level of a model controls: how much pixels vary if only this level is drawn again (Figure 5)."""
+"""Measures what each level of a model controls: how much pixels vary if only this level is resampled (Figure 5)."""
 
 import dataclasses
 import math
@@ -236,7 +236,7 @@ def _resampled(
 
 def _pixel_std(images: Float[np.ndarray, "k R R 3"], name: str) -> Float[np.ndarray, "R R"]:
     if len(images) < 2:
-        raise InputError(f"level {name}, drawn again, makes images that are not finite; check the model's parameters")
+        raise InputError(f"level {name}, resampled, makes images that are not finite; check the model's parameters")
     variance = np.clip(images, 0, 1).var(0, ddof=1, dtype=np.float64)
     return LEVELS * np.sqrt(variance.mean(-1))
 

@@ -140,7 +140,7 @@ class Model(Coder):
         return self.decode(Latents(way), dtype=self.dtype, progress=progress)
 
     def resample(self, latents: Latents, levels: Levels, seed: int = 0, sigma: Sigma | None = None) -> Latents:
-        """Latents with some levels drawn again, separately for each image; the other levels stay.
+        """Latents with some levels resampled, separately for each image; the other levels stay.
 
         Raises:
           InputError: the model does not have the level, or seed or sigma is not allowed.
@@ -178,7 +178,7 @@ class Model(Coder):
 
         Args:
           latents: the latents of one image; those of `level` and of finer levels may be missing.
-          level: this level and all finer ones are drawn again.
+          level: this level and all finer ones are resampled.
           n: how many images.
           seed, sigma: for the drawn levels, as in `draw`.
           dtype: the dtype of the networks' arithmetic.

@@ -7,10 +7,10 @@ from hcflow_jax.cli import figures
 from hcflow_jax.commands import Parser, UsageError, run_main
 
 COMMANDS = {
-    "sample": "draw images from the model",
+    "sample": "sample images from the model",
     "reconstruct": "encode and decode images, and compare them with the originals",
     "interpolate": "interpolate between two images, as a video, a gif or a strip",
-    "edit": "draw some levels of an image again, or set them to zero",
+    "edit": "resample some levels of an image, or set them to zero",
     "encode": "encode images to a file of latents",
     "decode": "decode a file of latents to images",
     "evaluate": "measure a model: bits/dim, FID and other distances, nearest images, exactness",

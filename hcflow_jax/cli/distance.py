@@ -5,8 +5,8 @@
 
 A is generated, and B is real. Each of them is a folder of pictures of one size, an .npz of images (arr_0), features
 (.npy, from `hcflow features`), or statistics (an .npz with mu and sigma, or EDM2's .pkl). The Frechet distance is
-called FID only if the features are those of FID's Inception network. For drawings, `--extractor toon-head` or
-`landscape` adds a distance for each drawing option, such as hair, and lists the values that A lacks.
+called FID only if the features are those of FID's Inception network. For illustrations, `--extractor toon-head` or
+`landscape` adds a distance for each attribute, such as hair, and lists the values that A lacks.
 """
 
 import argparse

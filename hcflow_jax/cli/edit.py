@@ -1,4 +1,4 @@
-"""Changes images by level of detail: some levels are drawn again, some are set to zero, and the others stay.
+"""Changes images by level of detail: some levels are resampled, some are set to zero, and the others stay.
 
     hcflow edit a.jpg b.jpg --resample 8,32 --seeds 0,1,2 --out edits.png
     hcflow edit a.jpg --zero 32
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand."""
     parser.add_argument("images", metavar="IMAGE", nargs="+", type=as_path, help="PNG, JPEG, WebP, GIF or BMP files")
     parser.add_argument(
-        "--resample", metavar="LEVELS", type=arguments.levels, default=(), help="levels to draw again, such as 8,32"
+        "--resample", metavar="LEVELS", type=arguments.levels, default=(), help="levels to resample, such as 8,32"
     )
     parser.add_argument(
         "--zero", metavar="LEVELS", type=arguments.levels, default=(), help="levels to set to zero, such as 32"
@@ -57,7 +57,7 @@ def run(values: argparse.Namespace) -> int:
     at_zero = [f"{', '.join(zeroed)} = 0"] if zeroed else []
     edits = {"\n".join(at_zero): latents} if not resampled else {}
     for seed in values.seeds if resampled else ():
-        label = "\n".join([*at_zero, f"{', '.join(resampled)} drawn", f"seed {seed}"])
+        label = "\n".join([*at_zero, f"{', '.join(resampled)} resampled", f"seed {seed}"])
         edits[label] = model.resample(latents, resampled, seed=seed, sigma=values.sigma)
     rows = [images, *(use.decode(model, edited) for edited in edits.values())]
     pictures.save_png(out, pictures.rows(rows, ["original", *edits], scale=use.scale(model)))

@@ -17,8 +17,8 @@ from hcflow_jax.commands import as_path
 def add_extractor(parser: argparse.ArgumentParser) -> None:
     """Adds --extractor, --weights and --batch-size."""
     which = (
-        "inception, efficientnet-lite0, or (for drawings of that style) toon-head or landscape; default: inception "
-        "if its weights are given, else efficientnet-lite0"
+        "inception, efficientnet-lite0, or (for illustrations of that style) toon-head or landscape; default: "
+        "inception if its weights are given, else efficientnet-lite0"
     )
     parser.add_argument("--extractor", metavar="NAME", help=which)
     weights = "weights of FID's Inception network; default: the file in the environment variable HCFLOW_INCEPTION"

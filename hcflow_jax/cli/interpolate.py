@@ -3,7 +3,7 @@
     hcflow interpolate a.jpg b.jpg --out way.mp4
     hcflow interpolate seed:3 seed:8 --how spherical --steps 9 --out way.png
 
-Each end is a picture file, or seed:N, which is the first image that `hcflow sample --seed N` draws.
+Each end is a picture file, or seed:N, which is the first image that `hcflow sample --seed N` makes.
 """
 
 import argparse

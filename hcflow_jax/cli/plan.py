@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     again = "compile again what has a result already"
     parser.add_argument("--compile", action="store_true", help=again)
     parser.add_argument("--json", metavar="FILE.json", type=as_path, help="write all numbers and where they are from")
-    parser.add_argument("--out", metavar="PICTURE.png", type=as_path, help="draw memory, times and hours")
+    parser.add_argument(
+        "--out", metavar="PICTURE.png", type=as_path, help="make a picture of memory, times and hours"
+    )
 
 
 def _pair(text: str) -> tuple[str, str]:

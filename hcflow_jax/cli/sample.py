@@ -1,4 +1,4 @@
-"""Draws images from the model: a sheet of them, each as a PNG, or all as one array.
+"""Samples images from the model: a sheet of them, each as a PNG, or all as one array.
 
     hcflow sample --count 16 --seed 3 --out faces.png
     hcflow sample --count 100 --sigma 8=0.7,32=0.5 --each faces/
@@ -7,7 +7,7 @@
     hcflow sample --count 16 --denoise --out clean.png
 
 The array is arr_0, uint8 (n, R, R, 3), which ADM's evaluator reads. Image i depends only on the seed and on i. With
---each, a PNG is written as soon as its image is drawn. To continue a command that was stopped, give the
+--each, a PNG is written as soon as its image is made. To continue a command that was stopped, give the
 number of the first missing image as --first.
 """
 

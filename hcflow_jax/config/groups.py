@@ -46,10 +46,10 @@ DATA: Tree = {
     ),
     "flip": Field(True, "mirror half of the training images, chosen at random"),
     "style": Field("toon-head", "portraits: the illustrator's style", resume=True),
-    "train_images": Field(12_000, "portraits: pictures drawn for training", unit="images", resume=True),
+    "train_images": Field(12_000, "portraits: illustrations for training", unit="images", resume=True),
     "eval_images": Field(
         2_000,
-        "portraits: pictures drawn to be held out. Sets without held-out images of their own: how many of the last "
+        "portraits: held-out illustrations. Sets without held-out images of their own: how many of the last "
         "images are held out, unless `data.eval_fraction` is above 0",
         unit="images",
         resume=True,
@@ -191,8 +191,8 @@ EVAL: Tree = {
     ),
     "extractor": Field(
         "",
-        "network whose features the distances compare: inception, efficientnet-lite0, or a drawn set's attribute "
-        'classifier; "": inception where its weights are named, else efficientnet-lite0',
+        "network whose features the distances compare: inception, efficientnet-lite0, or an illustrated set's "
+        'attribute classifier; "": inception where its weights are named, else efficientnet-lite0',
         resume=True,
     ),
     "weights": Field(

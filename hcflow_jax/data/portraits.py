@@ -91,7 +91,7 @@ def _open(directory: Path, wanted: dict[str, Any]) -> shards.ShardSource | str:
         return str(error)
     found = source.manifest["source"]
     changed = [key for key in wanted if found.get(key) != wanted[key]]
-    return f"{directory}: was drawn with another {changed[0]}" if changed else source
+    return f"{directory}: was made with another {changed[0]}" if changed else source
 
 
 def _draw(directory: Path, style: str, resolution: int, split: Split, count: int, source: dict[str, Any]) -> None:

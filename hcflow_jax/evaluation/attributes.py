@@ -104,7 +104,7 @@ def read(name: str) -> Reader:
       InputError: the style is unknown, or the file is missing or damaged.
     """
     if name not in NAMES:
-        raise InputError(f"no drawing options are read for the style {name!r}; there are {', '.join(NAMES)}")
+        raise InputError(f"no attributes are read for the style {name!r}; there are {', '.join(NAMES)}")
     path = file(name)
     try:
         content = path.read_bytes()

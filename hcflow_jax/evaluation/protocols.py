@@ -6,7 +6,7 @@ Each preset has a name, which is printed with the distance:
 - paper: 30,000 samples at sigma 0.8, and the first 30,000 real images of the whole set. The real images are reduced
   to `data.bits` bits, get the training noise, and become 8-bit values again. They are not mirrored. The authors' code
   does this.
-- figure7: 25,000 samples and 25,000 training images, drawn at random, with the training augmentations: bits, noise,
+- figure7: 25,000 samples and 25,000 training images, chosen at random, with the training augmentations: bits, noise,
   and mirroring if the config has it (Figure 7).
 """
 

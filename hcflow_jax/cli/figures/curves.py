@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--names", metavar="NAME", nargs="+", help=names)
     quantity = (
-        "what is drawn, or a part of its name, as 'fid' or 'held-out bits/dim'; default: a distance if the runs have "
-        "one, else held-out bits/dim. A wrong name lists what there is"
+        "what the panels show, or a part of its name, as 'fid' or 'held-out bits/dim'; default: a distance if the "
+        "runs have one, else held-out bits/dim. A wrong name lists what there is"
     )
     parser.add_argument("--quantity", metavar="WHAT", help=quantity)
     parts.add_out(parser, "curves", csv=True)

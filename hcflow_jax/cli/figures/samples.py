@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parts.add_models(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--count", type=arguments.count, default=16, help="images drawn from --seed; default %(default)s"
+        "--count", type=arguments.count, default=16, help="images sampled from --seed; default %(default)s"
     )
     which.add_argument("--seeds", type=arguments.seeds, help="one image for each of these seeds, as 3,8,11")
     parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of these images; default %(default)s")

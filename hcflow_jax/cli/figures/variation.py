@@ -1,11 +1,11 @@
-"""Shows which pixels each level controls (Figure 5): each level is drawn again, 32 times at sigma 1.
+"""Shows which pixels each level controls (Figure 5): each level is resampled 32 times at sigma 1.
 
     hcflow figure variation --out variation.png --csv variation.csv
     hcflow figure variation a.jpg b.jpg --checkpoint runs/ours runs/glow --names ours Glow
     hcflow figure variation --video resamplings.mp4
 
-The other levels stay the same. A map shows the standard deviation of each pixel over the draws, in 8-bit levels. All
-maps have the same colour scale.
+The other levels stay the same. A map shows the standard deviation of each pixel over the resamplings, in 8-bit
+values. All maps have the same colour scale.
 """
 
 import argparse
@@ -21,13 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the figure."""
     parts.add_images(parser, 6)
     parts.add_models(parser)
-    times = "draws of a level; default %(default)s"
+    times = "resamplings of a level; default %(default)s"
     parser.add_argument("--resamplings", type=arguments.whole(2, "a count"), default=32, help=times)
     parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of the resamplings; default %(default)s")
     top = "std with the last colour, in 8-bit levels; default: the largest of all maps"
     parser.add_argument("--top", type=arguments.positive, help=top)
     parts.add_out(parser, "variation", csv=True)
-    video = "also writes the draws as a video: every level of every image at once (of the first model)"
+    video = "also writes the resamplings as a video: every level of every image at once (of the first model)"
     parser.add_argument("--video", metavar="FILE.mp4|FILE.gif", type=as_path, help=video)
     parts.add_fps(parser, 8)
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from hcflow_jax import files, paths
 from hcflow_jax.analysis import comparable, histories
-from hcflow_jax.analysis.histories import Run
 from hcflow_jax.analysis.on_track import edges
+from hcflow_jax.analysis.points import Run
 from hcflow_jax.commands import Parser, UsageError, run_main
 from hcflow_jax.config import presets
 

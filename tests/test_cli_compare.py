@@ -178,7 +178,7 @@ def test_without_matplotlib_the_table_is_there(compare, demo, monkeypatch):
         ("run --reference absent", "absent: no reference has this name (demo"),
         ("run --reference empty", "empty: no history.jsonl in it"),
         ("run --reference noisy", "bits/dim cannot be compared: data.noise_std is 0.005 here and 0.02 in noisy"),
-        ("early --reference run", "early: has no steps in common with run yet"),
+        ("early --reference run", "early: has no step in common with run yet, whose first is 30"),
         ("run --out a.jpg", "--out a.jpg: must end in .png"),
         ("run --json a.txt", "--json a.txt: must end in .json"),
         ("ftp://b/run", "is not on this machine's file systems"),

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from hcflow_jax import config as schema
-from hcflow_jax.analysis import comparable, histories, on_track
-from hcflow_jax.analysis.histories import Points
+from hcflow_jax.analysis import bands, comparable, histories, on_track
 from hcflow_jax.analysis.on_track import compare
+from hcflow_jax.analysis.points import Points
 from hcflow_jax.checkpoint import about
 from hcflow_jax.errors import InputError
 
@@ -224,7 +224,7 @@ def test_runs_of_one_config_are_the_seeds_of_a_reference(make):
 def test_the_clock_of_a_band_is_the_fastest_seeds(make):
     each = [make(f"seed{i}", runs.config(seed=i), seconds=seconds) for i, seconds in enumerate((2.0, 0.5))]
     [joined] = comparable.joined(each)
-    found = on_track.band(joined, TRAIN)
+    found = bands.band(joined, TRAIN)
     np.testing.assert_allclose(found.seconds, 0.5 * found.step, rtol=1e-6)
     assert compare(make("run", seconds=0.25), joined).speed == pytest.approx(2)
 
@@ -232,11 +232,6 @@ def test_the_clock_of_a_band_is_the_fastest_seeds(make):
 def test_a_line_that_is_cut_short_is_passed_over(make):
     whole, cut = make("whole"), make("cut", tail='{"step": 1120, "kind": "train", "bits_per')
     assert cut.last_step == whole.last_step == 1100
-
-
-def test_a_value_that_is_not_finite_is_passed_over(make):
-    lost = {"step": 1120, "kind": "train", "bits_per_dim": None, "loss": None, "seconds": 500.0}
-    assert make("run", extra=[lost]).last_step == 1100
 
 
 def test_the_config_is_the_workdirs_else_the_newest_whole_checkpoints(tmp_path):

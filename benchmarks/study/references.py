@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks import reference
 from benchmarks.study import runs
 from benchmarks.study.plan import RUNS
-from hcflow_jax.analysis import histories
+from hcflow_jax.analysis import histories, points
 from hcflow_jax.config import config_to_plain
 from hcflow_jax.data import open_source
 from hcflow_jax.files import write
@@ -42,7 +42,7 @@ def make(name: str) -> Path:
     return file
 
 
-def _read(workdir: Path, run: runs.Run) -> histories.Run:
+def _read(workdir: Path, run: runs.Run) -> points.Run:
     """A run of the study, from what is kept of its history."""
     training = runs.result(run).get("training")
     if training is None or training["diverged"]:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from hcflow_jax import config as schema
-from hcflow_jax.analysis.histories import TRAIN, Run
+from hcflow_jax.analysis.points import TRAIN, Run
 from hcflow_jax.config import fields
 
 _UNIT = ("data.noise_std", "data.bits", "data.resolution")  # bits/dim depends on these data fields
 _MEASURING = ("data.resolution", "eval.protocol", "eval.denoise", "sample.sigma")  # distances depend on these fields
+_HELD_OUT = ("data.eval_path", "data.eval_images", "data.eval_fraction", "eval.images", "eval.draws")  # held-out bits
 _IMAGES = ("data.source", "data.path", "data.name", "data.style", "data.train_images")  # these choose the images
 
 
@@ -63,6 +64,23 @@ def joined(runs: Sequence[Run]) -> list[Run]:
     return made
 
 
+def batches(run: Run, reference: Run) -> tuple[int, int]:
+    """The batch sizes, by which steps of two runs become images; (1, 1) if steps are compared as they are.
+
+    They are if the batch sizes are the same, and if one of the runs changed its batch size: then the history does not
+    say how many images a step had.
+    """
+    if run.changed_batch or reference.changed_batch or run.batch_size == reference.batch_size:
+        return 1, 1
+    return run.batch_size, reference.batch_size
+
+
+def measured_differently(run: Run, reference: Run) -> dict[str, tuple[Any, Any]]:
+    """The fields that differ and affect how held-out bits/dim are measured: {field: (of `run`, of `reference`)}."""
+    found = schema.differences(run.config, reference.config)
+    return {path: found[path] for path in _HELD_OUT if path in found}
+
+
 def has(run: Run, name: str) -> bool:
     """Whether any seed of the run has points of the quantity `name`."""
     return any(len(seed.points.get(name, ())) for seed in run.seeds)
@@ -107,6 +125,18 @@ def refuse_distances(run: Run, reference: Run) -> str | None:
     if found is None and run.images and reference.images and run.images["identity"] != reference.images["identity"]:
         found = "the training set", run.images["name"], reference.images["name"]
     if found is None:
+        mine, theirs = _networks(run), _networks(reference)
+        if not (mine and theirs):
+            found = _differing(run, reference, ["eval.extractor"])
+        elif not mine & theirs:
+            found = "the network of the features", ", ".join(sorted(mine)), ", ".join(sorted(theirs))
+    if found is None:
         return None
     path, mine, theirs = found
     return f"distances cannot be compared: {path} is {mine} here and {theirs} in {reference.name}"
+
+
+def _networks(run: Run) -> set[str]:
+    """The networks whose features the run's Frechet distances compare, as the quantities call them."""
+    names = [name.partition("/")[2].partition(" of ")[0] for seed in run.seeds for name in seed.points]
+    return {name.removeprefix("frechet_") for name in names if name.startswith(("frechet_", "fid"))}

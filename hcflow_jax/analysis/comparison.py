@@ -1,15 +1,16 @@
 """The output of `hcflow compare`: text for a person, values for a program, and a picture."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hcflow_jax import pictures
-from hcflow_jax.analysis.histories import EVAL, MEASURE, TRAIN, Run
-from hcflow_jax.analysis.on_track import Band, Comparison, Row, band, edges
+from hcflow_jax.analysis.bands import Band, band
+from hcflow_jax.analysis.on_track import Comparison, Row, edges
+from hcflow_jax.analysis.points import EVAL, MEASURE, TRAIN, Run
 
 SHOWN = 8  # the most rows of a table, not counting the row for the end of the reference
 LONGEST = 40  # characters of a name in the picture; only the end of a longer name is shown
@@ -30,14 +31,16 @@ def about(run: Run) -> str:
     seed, steps = run.seeds[0], run.last_step
     seconds = max(points.seconds[-1] for points in seed.points.values() if len(points))
     end = int(run.config.train.num_steps)
-    return f"{run.name}: step {steps:,} of {end:,}, {steps * run.batch_size:,} images, {seconds:,.0f} s of training"
+    told = f"{run.name}: step {steps:,} of {end:,}, {run.last_images:,} images, {seconds:,.0f} s of training"
+    lost = seed.not_finite_since
+    return told if lost is None else f"{told}; its loss is not finite from step {lost:,} on"
 
 
 def alone(run: Run) -> list[str]:
     """Tables of a run's curves, without a reference, as lines of text."""
     own = run.windowed(edges(run.last_step, int(run.config.train.log_every)))
     lines = []
-    for name, points in own.seeds[0].points.items():
+    for name, points in sorted(own.seeds[0].points.items(), key=lambda pair: not pair[0].startswith(TRAIN)):
         if name.startswith(MEASURE) or len(points) == 0:
             continue
         if name.endswith("/loss") and name.replace("/loss", "/bits_per_dim") in own.seeds[0].points:
@@ -59,19 +62,29 @@ def lines(comparison: Comparison) -> list[str]:
     told += [f"  {reference.about[name]}" for name in ("command", "note") if name in reference.about]
     if comparison.differences:
         told.append("  the configs differ, so a verdict is only a hint:")
-        told += [
-            f"    {path}: {_value(mine)} here, {_value(theirs)} there"
-            for path, (mine, theirs) in comparison.differences.items()
-        ]
+        told += _fields(comparison.differences)
+    if comparison.measured and any(name.startswith(EVAL) for name in comparison.tables):
+        told.append("  held-out values are measured differently, so a verdict on them is only a hint:")
+        told += _fields(comparison.measured)
     told += [f"  {reason}" for reason in comparison.refused]
+    told += [
+        f"  the batch size changed while {name} trained, so its steps are not all alike: a verdict is only a hint"
+        for name in comparison.changed
+    ]
     if comparison.axis == "images":
+        ratio = reference.batch_size / comparison.run.batch_size
         told.append("  the batch sizes differ, so the tables go by images seen")
+        told.append(f"  after as many images, the run has made {ratio:.3g} times as many steps as the reference")
     if f"{TRAIN}/loss" in comparison.tables:
         told.append("  bits/dim is not defined for both (a level without noise), so they are compared by loss")
     for name, rows in comparison.tables.items():
         told += ["", *_table(name, rows, comparison)]
     told += ["", *_speed(comparison), _verdict(comparison)]
     return told
+
+
+def _fields(pairs: Mapping[str, tuple[Any, Any]]) -> list[str]:
+    return [f"    {path}: {_value(mine)} here, {_value(theirs)} there" for path, (mine, theirs) in pairs.items()]
 
 
 def _table(name: str, rows: Sequence[Row], comparison: Comparison) -> list[str]:
@@ -103,13 +116,30 @@ def _verdict(comparison: Comparison) -> str:
         return "verdict: none, since neither bits/dim nor loss can be compared"
     name, row = comparison.newest
     assert row.value is not None
-    hint = "; a hint, since the configs differ" if comparison.differences else ""
-    unit = "step" if comparison.axis == "step" else "images"
-    where = f"at step {row.at:,}" if unit == "step" else f"after {row.at:,} images"
+    differs = bool(comparison.differences) or (name.startswith(EVAL) and bool(comparison.measured))
+    reasons = {
+        "the configs differ": differs,
+        "the batch size changed": bool(comparison.changed),
+    }
+    hint = " and ".join(reason for reason, holds in reasons.items() if holds)
+    where = f"at step {row.at:,}" if comparison.axis == "step" else f"after {row.at:,} images"
+    lost = comparison.run.seeds[0].not_finite_since
+    before = "" if lost is None else f"not finite from step {lost:,} on; before, "
     return (
-        f"verdict: {row.verdict} {where}: {label(name)} {_number(name, row.value)}, {comparison.reference.name} "
-        f"{_between(name, row)} over {row.seeds} seed{'s' if row.seeds > 1 else ''}{hint}"
+        f"verdict: {before}{row.verdict} {where}: {label(name)} {_number(name, row.value)}, "
+        f"{comparison.reference.name} {_between(name, row)} over {row.seeds} seed{'s' if row.seeds > 1 else ''}"
+        f"{f'; a hint, since {hint}' if hint else ''}{_beyond(comparison)}"
     )
+
+
+def _beyond(comparison: Comparison) -> str:
+    """What the last training rows of a run have, if it is beyond the end of its reference."""
+    names = [name for name in comparison.tables if name.startswith(TRAIN)]
+    if not comparison.beyond or not names:
+        return ""
+    points = comparison.run.seeds[0].points[names[0]]
+    value = _number(names[0], float(points.value[-1]))
+    return f"; now at step {comparison.run.last_step:,}, beyond the reference's end, with {label(names[0])} {value}"
 
 
 def plain(comparison: Comparison) -> dict[str, Any]:
@@ -119,6 +149,9 @@ def plain(comparison: Comparison) -> dict[str, Any]:
         "reference": reference.name,
         "seeds": [seed.seed for seed in reference.seeds],
         "differences": {path: {"run": a, "reference": b} for path, (a, b) in comparison.differences.items()},
+        "measured_differently": {path: {"run": a, "reference": b} for path, (a, b) in comparison.measured.items()},
+        "batch_size_changed": list(comparison.changed),
+        "not_finite_since": comparison.run.seeds[0].not_finite_since,
         "refused": list(comparison.refused),
         "axis": comparison.axis,
         "tables": {name: [dataclasses.asdict(row) for row in rows] for name, rows in comparison.tables.items()},
@@ -154,9 +187,10 @@ def draw(path: Path, run: Run, comparisons: Sequence[Comparison]) -> None:
     for y_label, names in shown.items():
         everything = [(each, name) for name in names for each in (*(c.reference for c in comparisons), own)]
         pairs = [(each, name) for each, name in everything if len(band(each, name).step)]
-        by_step = [_series(each, name, own, "images" if images else "step") for each, name in pairs]
+        titles = _titles([each for each, _ in pairs])
+        by_step = [_series(each, name, own, titles, "images" if images else "step") for each, name in pairs]
         unit, seconds = _unit(max(float(np.max(b.seconds, initial=0)) for b in (band(*pair) for pair in pairs)))
-        by_time = [_series(each, name, own, "seconds", seconds) for each, name in pairs]
+        by_time = [_series(each, name, own, titles, "seconds", seconds) for each, name in pairs]
         x_label, top = (
             "images seen" if images else "step",
             _top([band(*pair) for pair in pairs if pair[0] is not own]),
@@ -166,12 +200,21 @@ def draw(path: Path, run: Run, comparisons: Sequence[Comparison]) -> None:
     pictures.panels(path, rows)
 
 
-def _series(run: Run, quantity: str, own: Run, axis: str, divisor: float = 1.0) -> pictures.Series:
+def _titles(runs: Sequence[Run]) -> dict[str, str]:
+    """What a legend calls runs: the end of a long name, unless two names have the same end."""
+    names = list(dict.fromkeys(run.name for run in runs))
+    short = [name if len(name) <= LONGEST else f"...{name[3 - LONGEST :]}" for name in names]
+    return {name: cut if short.count(cut) == 1 else name for name, cut in zip(names, short, strict=True)}
+
+
+def _series(
+    run: Run, quantity: str, own: Run, titles: Mapping[str, str], axis: str, divisor: float = 1.0
+) -> pictures.Series:
     """The line or the points of a run. With several seeds: their median and their band."""
     found = band(run, quantity)
     xs = found.seconds / divisor if axis == "seconds" else found.step * (run.batch_size if axis == "images" else 1)
     points, several = not quantity.startswith(TRAIN), len(run.seeds) > 1
-    name = run.name if len(run.name) <= LONGEST else f"...{run.name[3 - LONGEST :]}"
+    name = titles[run.name]
     name = name if run is own else f"reference {name}" + (f", {len(run.seeds)} seeds" if several else "")
     kind = ", held out" if quantity.startswith(EVAL) else ""
     edges = (found.low, found.high) if several else (None, None)

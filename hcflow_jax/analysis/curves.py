@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hcflow_jax import pictures
+from hcflow_jax.analysis.bands import band
 from hcflow_jax.analysis.comparison import label
-from hcflow_jax.analysis.histories import EVAL, MEASURE, TRAIN, Run
-from hcflow_jax.analysis.on_track import band
+from hcflow_jax.analysis.points import EVAL, MEASURE, TRAIN, Run
 from hcflow_jax.errors import InputError
 from hcflow_jax.pictures import Panel, Series
 

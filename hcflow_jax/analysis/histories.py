@@ -4,180 +4,80 @@ A reference is a run to compare other runs with: a config and the curves of one 
 `hcflow_jax/references/NAME.json`; `python -m benchmarks.reference` makes it.
 """
 
-import dataclasses
 import datetime
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
-from ml_collections import ConfigDict
 
 from hcflow_jax import buckets, paths
 from hcflow_jax import config as schema
+from hcflow_jax.analysis.points import EVAL, MEASURE, TRAIN, Points, Run, Seed
 from hcflow_jax.checkpoint import about
+from hcflow_jax.config import fields
 from hcflow_jax.errors import InputError
 from hcflow_jax.layout import CONFIG, HISTORY, RESULT
 from hcflow_jax.paths import Place
 
-TRAIN, EVAL, MEASURE = "train", "eval", "measure"  # kinds of rows; the first part of a quantity's name
 REFERENCES = Path(__file__).resolve().parents[1] / "references"
 
 _FORMAT = 1
 _BOUNDS = ("bits_per_dim", "loss")
+_COUNTS = ("train.batch_size", "train.num_steps", "train.log_every")  # of the config, which curves need
 _DISTANCE = re.compile(r"fid|kid|frechet_(?!.*_floor$).+")
-
-
-@dataclasses.dataclass(frozen=True)
-class Points:
-    """The values of a quantity at n steps of one run, in order of step.
-
-    Attributes:
-      step: the number of steps done.
-      seconds: the seconds of training until then, over all resumptions of the run. Compiling, evaluating, sampling
-        and saving do not count.
-      value: the value of the quantity.
-      rows: the number of rows of the history that were averaged.
-    """
-
-    step: Float[np.ndarray, " n"]
-    seconds: Float[np.ndarray, " n"]
-    value: Float[np.ndarray, " n"]
-    rows: Float[np.ndarray, " n"]
-
-    def __len__(self) -> int:
-        return len(self.step)
-
-    @classmethod
-    def of(cls, rows: Sequence[tuple[float, float, float]]) -> "Points":
-        """Points from rows (step, seconds, value), one row for each point."""
-        step, seconds, value = np.array(rows, float).reshape(-1, 3).T
-        return cls(step, seconds, value, np.ones(len(rows)))
-
-    def after(self, step: float) -> "Points":
-        """The points after a step."""
-        return Points(*(getattr(self, field.name)[self.step > step] for field in dataclasses.fields(self)))
-
-    def windowed(self, edges: Sequence[float]) -> "Points":
-        """Means over windows of steps (edges[i], edges[i + 1]]. Windows without points are left out."""
-        at = np.searchsorted(edges, self.step)  # 0: not after the first edge
-        parts = [np.flatnonzero(at == i) for i in range(1, len(edges))]
-        parts = [part for part in parts if len(part)]
-
-        def mean(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " m"]:
-            return np.array([np.average(values[part], weights=self.rows[part]) for part in parts])
-
-        return Points(
-            mean(self.step),
-            mean(self.seconds),
-            mean(self.value),
-            np.array([self.rows[part].sum() for part in parts], float),
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Seed:
-    """One training run of a config.
-
-    Attributes:
-      seed: the seed of the config.
-      points: the points by quantity: "train/bits_per_dim", "eval/loss", "measure/fid of 2000" (samples), ...
-      images_per_second: the median over the training rows; None if no row states it.
-      about: information for people: `date`, `device`, `versions`.
-    """
-
-    seed: int
-    points: Mapping[str, Points]
-    images_per_second: float | None
-    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def clock(self) -> Points:
-        """The points of some training quantity. They give the seconds of training at each step."""
-        return next(points for name, points in self.points.items() if name.startswith(TRAIN))
-
-    @property
-    def last_step(self) -> int:
-        """The last step that has a point."""
-        return int(max((points.step[-1] for points in self.points.values() if len(points)), default=0))
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A config and its training curves, for one or more seeds.
-
-    Attributes:
-      name: the name of the workdir or of the reference, for messages.
-      config: the whole config, locked; its seed is that of the first of `seeds`.
-      images: the training set, as in a checkpoint's metadata: `name`, `count`, `identity`; None if it is not known.
-      seeds: at least one training run.
-      edges: the windows over which training rows were averaged; empty if they were not averaged.
-      about: information for people: `command` and `note` of a reference.
-    """
-
-    name: str
-    config: ConfigDict
-    images: Mapping[str, Any] | None
-    seeds: tuple[Seed, ...]
-    edges: tuple[float, ...] = ()
-    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def batch_size(self) -> int:
-        """The number of images in a step."""
-        return int(self.config.train.batch_size)
-
-    @property
-    def last_step(self) -> int:
-        """The last step of any seed."""
-        return max(seed.last_step for seed in self.seeds)
-
-    @property
-    def fastest(self) -> Seed:
-        """The seed with the most steps per second. On a shared machine, it was disturbed least."""
-        return max(self.seeds, key=lambda seed: seed.clock.step[-1] / max(seed.clock.seconds[-1], 1e-9))
-
-    def windowed(self, edges: tuple[float, ...]) -> "Run":
-        """The run with its training rows averaged over windows of steps, see `Points.windowed`."""
-        seeds = [
-            dataclasses.replace(
-                seed,
-                points={
-                    name: points.windowed(edges) if name.startswith(f"{TRAIN}/") else points
-                    for name, points in seed.points.items()
-                },
-            )
-            for seed in self.seeds
-        ]
-        return dataclasses.replace(self, seeds=tuple(seeds), edges=edges)
 
 
 def read_run(workdir: Place) -> Run:
     """Reads the run of a workdir. The run may still be training: an incomplete last line is skipped.
 
     Raises:
-      InputError: the folder is not a workdir, its config is unknown, or no training step is logged yet.
+      InputError: the folder is not a workdir, its config is unknown or is not one, or no finite loss is logged yet.
       ConfigError: the model family of the config is not registered.
     """
     file = workdir / HISTORY
-    if not workdir.is_dir():
-        raise InputError(f"{workdir}: no such folder; give the workdir of a run")
     if not file.exists():
-        raise InputError(f"{workdir}: no {HISTORY} in it; give the workdir of a run")
-    told = about.read(workdir)
+        what = f"no {HISTORY} in it" if buckets.is_folder(workdir) else "no such folder"
+        what = "a file, not a folder" if what == "no such folder" and workdir.exists() else what
+        raise InputError(f"{workdir}: {what}; give the workdir of a run")
+    try:
+        told = about.read(workdir)
+    except (AttributeError, TypeError):  # a value where a group of fields should be
+        raise InputError(f"{workdir / CONFIG}: is not a config of this package") from None
     if told.config is None:
         raise InputError(
-            f"{workdir}: its config is unknown (no {CONFIG}, no checkpoint); wait for its first checkpoint"
+            f"{workdir}: its config is unknown (no {CONFIG}, no checkpoint); wait for its first checkpoint, or put "
+            f"its {CONFIG} back"
         )
-    rows = list(_rows(file.read_text()))
-    seed = Seed(int(told.config.seed), _points(rows), _rate(rows), _about(workdir, file, told.metadata))
+    for path in _COUNTS:
+        value = fields.value(told.config, path)
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f"{workdir}: {path} in its config must be a whole number above 0, not {value!r}")
+    rows = _in_order(_rows(file.read_bytes().decode(errors="replace")))
+    seed = Seed(
+        int(told.config.seed),
+        _points(rows),
+        _rate(rows),
+        int(max((row["step"] for row in rows), default=0)),
+        _not_finite_since(rows),
+        _about(workdir, file, told.metadata),
+    )
     if not any(name.startswith(f"{TRAIN}/") for name in seed.points):
+        if seed.not_finite_since is not None:
+            raise InputError(f"{file}: no loss in it is finite; training has diverged from its first steps on")
         raise InputError(f"{file}: no training step is logged yet; a row is written every train.log_every steps")
-    return Run(str(workdir), told.config, told.metadata.get("data"), (seed,))
+    data, step, images = (told.metadata.get(name) for name in ("data", "step", "next_index"))
+    return Run(
+        str(workdir),
+        told.config,
+        data if data and "identity" in data else None,
+        (seed,),
+        used=(step, images) if isinstance(step, int) and isinstance(images, int) else None,
+    )
 
 
 def names() -> tuple[str, ...]:
@@ -252,7 +152,8 @@ def from_plain(plain: Mapping[str, Any]) -> Run:
             for name, columns in given["points"].items()
         }
         rest = {name: given[name] for name in given if name not in ("seed", "points", "images_per_second")}
-        seeds.append(Seed(given["seed"], points, given["images_per_second"], rest))
+        end = int(plain["edges"][-1]) if plain["edges"] else 0
+        seeds.append(Seed(given["seed"], points, given["images_per_second"], end, about=rest))
     own = ("format", "name", "images", "config", "edges", "seeds")
     return Run(
         plain["name"],
@@ -260,8 +161,13 @@ def from_plain(plain: Mapping[str, Any]) -> Run:
         plain["images"],
         tuple(seeds),
         tuple(plain["edges"]),
-        {name: value for name, value in plain.items() if name not in own},
+        about={name: value for name, value in plain.items() if name not in own},
     )
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def _rows(text: str) -> Iterator[dict[str, Any]]:
@@ -269,8 +175,22 @@ def _rows(text: str) -> Iterator[dict[str, Any]]:
     for line in text.splitlines():
         with suppress(ValueError):
             row = json.loads(line)
-            if isinstance(row, dict) and {"step", "kind", "seconds"} <= row.keys():
+            if isinstance(row, dict) and "kind" in row and all(_is_number(row.get(n)) for n in ("step", "seconds")):
                 yield row
+
+
+def _in_order(rows: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows in order of step. Of several rows of one kind and step, the last in the file counts.
+
+    A clock that starts anew, because a part of the history was lost, goes on from the time before.
+    """
+    last = {(row["kind"], row["step"], row.get("count")): row for row in rows}
+    found, before, now = [], 0.0, 0.0
+    for row in sorted(last.values(), key=lambda row: (row["step"], row["seconds"])):
+        before += now if row["seconds"] < now else 0.0
+        now = row["seconds"]
+        found.append({**row, "seconds": before + now})
+    return found
 
 
 def _points(rows: Sequence[Mapping[str, Any]]) -> dict[str, Points]:
@@ -279,14 +199,25 @@ def _points(rows: Sequence[Mapping[str, Any]]) -> dict[str, Points]:
         kind = row["kind"]
         for name, value in row.items() if kind in (TRAIN, EVAL, MEASURE) else ():
             wanted = _DISTANCE.fullmatch(name) if kind == MEASURE else name in _BOUNDS
-            if wanted and isinstance(value, int | float):
+            if wanted and _is_number(value):
                 key = f"{kind}/{name} of {row['count']}" if kind == MEASURE and "count" in row else f"{kind}/{name}"
                 found.setdefault(key, []).append((row["step"], row["seconds"], value))
-    return {name: Points.of(sorted(points)) for name, points in found.items()}
+    return {name: Points.of(points) for name, points in found.items()}
+
+
+def _not_finite_since(rows: Sequence[Mapping[str, Any]]) -> int | None:
+    """The first of the last steps at which nothing of the bound is finite; None if it is finite at the end."""
+    since = None
+    for row in rows:
+        if row["kind"] in (TRAIN, EVAL):
+            finite = any(_is_number(row.get(name)) for name in _BOUNDS)
+            since = None if finite else int(row["step"]) if since is None else since
+    return since
 
 
 def _rate(rows: Sequence[Mapping[str, Any]]) -> float | None:
-    rates = [row["images_per_second"] for row in rows if row["kind"] == TRAIN and row.get("images_per_second")]
+    rates = [row.get("images_per_second") for row in rows if row["kind"] == TRAIN]
+    rates = [rate for rate in rates if _is_number(rate) and rate > 0]
     return float(np.median(rates)) if rates else None
 
 

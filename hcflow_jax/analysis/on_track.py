@@ -21,15 +21,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from hcflow_jax.analysis import comparable
-from hcflow_jax.analysis.histories import EVAL, MEASURE, TRAIN, Points, Run
+from hcflow_jax.analysis import bands, comparable
+from hcflow_jax.analysis.points import EVAL, MEASURE, TRAIN, Points, Run
 
 WIDTH = 2.0  # the tolerance in standard deviations
 SPREAD = {"bits_per_dim": 0.05, "loss": 0.08}  # the least standard deviation of one run
 EARLY_SPREAD = {"bits_per_dim": 0.15, "loss": 0.25}  # the same, until twice the warm-up
 ON_TRACK, NOT_THERE = "on track", "not there yet"
 
-_REACH = 0.1  # a curve is extended beyond its first and last mean by this fraction of the step
+_FURTHER = 100  # the most windows beyond the end of the reference
 _MEDIAN = 0.6745  # the median of the absolute value of a standard normal variable
 _AROUND = 10  # the noise of a mean is estimated from this many rows on either side
 
@@ -67,6 +67,7 @@ class Comparison:
       run: the run, with its training rows averaged over the windows of the reference.
       reference: the reference, averaged over the same windows.
       differences: {field: (value of the run, value of the reference)} for fields that affect what is learned.
+      measured: the same for fields that affect how held-out bits/dim are measured.
       axis: "step", or "images" if the batch sizes differ.
       refused: the reasons why something cannot be compared, one line each.
       tables: the rows of each quantity.
@@ -76,6 +77,7 @@ class Comparison:
     run: Run
     reference: Run
     differences: Mapping[str, tuple[Any, Any]]
+    measured: Mapping[str, tuple[Any, Any]]
     axis: str
     refused: tuple[str, ...]
     tables: Mapping[str, tuple[Row, ...]]
@@ -96,6 +98,17 @@ class Comparison:
             if not name.startswith(MEASURE) and row.value is not None
         ]
         return max(rows, key=lambda pair: pair[1].at, default=None)
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The names of the runs whose batch size changed while they trained."""
+        return tuple(dict.fromkeys(run.name for run in (self.run, self.reference) if run.changed_batch))
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the run is beyond the end of the reference."""
+        mine, theirs = comparable.batches(self.run, self.reference)
+        return self.run.last_step * mine > self.reference.last_step * theirs
 
 
 def edges(length: int, every: int) -> tuple[float, ...]:
@@ -124,8 +137,8 @@ def compare(run: Run, reference: Run) -> Comparison:
     """
     windows = reference.edges or edges(reference.last_step, int(reference.config.train.log_every))
     theirs = reference.windowed(windows)
-    factor = reference.batch_size / run.batch_size
-    ours = run.windowed(_reaching(tuple(edge * factor for edge in windows), run.last_step))
+    mine, others = comparable.batches(run, reference)
+    ours = run.windowed(_reaching(tuple(edge * others / mine for edge in windows), run.last_step))
     bound = comparable.bound(run, reference)
     refused, tables = [], {}
     if reason := comparable.refuse_bound(run, reference, bound):
@@ -139,99 +152,58 @@ def compare(run: Run, reference: Run) -> Comparison:
         refused.append(reason)
     elif common:
         tables |= {name: _table(ours, theirs, name) for name in common}
-    mine, fastest = run.seeds[0].images_per_second, reference.fastest.images_per_second
+    own, fastest = run.seeds[0].images_per_second, reference.fastest.images_per_second
     return Comparison(
         run=ours,
         reference=theirs,
         differences=comparable.differences(run, reference),
-        axis="step" if factor == 1 else "images",
+        measured=comparable.measured_differently(run, reference),
+        axis="step" if mine == others else "images",
         refused=tuple(refused),
         tables={name: rows for name, rows in tables.items() if rows},
-        speed=mine / fastest if mine and fastest else None,
+        speed=own / fastest if own and fastest else None,
     )
 
 
 def _reaching(edges: tuple[float, ...], step: int) -> tuple[float, ...]:
-    """The windows, and more windows of the last one's length up to `step`, for a run longer than its reference."""
-    width = edges[-1] - edges[-2]
+    """The windows, and more windows up to `step`, for a run longer than its reference.
+
+    These have the last one's length, or are longer, so that there are at most `_FURTHER` of them.
+    """
+    width = max(edges[-1] - edges[-2], (step - edges[-1]) / _FURTHER)
     more = math.ceil((step - edges[-1]) / width)
     return (*edges, *(edges[-1] + width * (i + 1) for i in range(more)))
-
-
-@dataclasses.dataclass(frozen=True)
-class Band:
-    """A quantity over all seeds of a run, for a picture.
-
-    Attributes:
-      step: the steps at which any seed has a point.
-      seconds: the seconds of training until then, for the fastest seed.
-      low: the lowest value of the seeds.
-      median: their median.
-      high: their highest value.
-    """
-
-    step: Float[np.ndarray, " n"]
-    seconds: Float[np.ndarray, " n"]
-    low: Float[np.ndarray, " n"]
-    median: Float[np.ndarray, " n"]
-    high: Float[np.ndarray, " n"]
-
-
-def band(run: Run, name: str) -> Band:
-    """The band of a quantity, without step 0. It is empty if no seed has points of the quantity."""
-    found = [seed.points[name].after(0).step for seed in run.seeds if name in seed.points]
-    steps = np.unique(np.concatenate(found)) if found else np.empty(0)
-    values = np.stack([_at(seed.points.get(name), steps, name.startswith(TRAIN)) for seed in run.seeds])
-    kept = ~np.isnan(values).all(0)
-    steps, values = steps[kept], values[:, kept]
-    clock = run.fastest.clock
-    rate = clock.seconds[-1] / clock.step[-1]
-    seconds = np.interp(steps, [0.0, *clock.step], [0.0, *clock.seconds])
-    seconds += rate * np.maximum(0.0, steps - clock.step[-1])
-    low, median, high = (each(values, 0) for each in (np.nanmin, np.nanmedian, np.nanmax))
-    return Band(steps, seconds, low, median, high)
 
 
 def _noise(rows: Points, means: Points) -> Float[np.ndarray, " n"]:
     """The standard errors of means of training rows.
 
     They are estimated from the median of absolute second differences. A slope does not change second differences, and
-    a jump does not change their median.
+    a jump does not change their median. With fewer than three rows they are not known: infinite.
     """
     bends = np.abs(np.diff(rows.value, 2)) / (_MEDIAN * math.sqrt(6))
     found = []
     for step, count in zip(means.step, means.rows, strict=True):
         at = int(np.searchsorted(rows.step, step))
         near = bends[max(0, at - _AROUND) : at + _AROUND]
-        found.append(float(np.median(near)) / math.sqrt(count) if len(near) else 0.0)
+        found.append(float(np.median(near)) / math.sqrt(count) if len(near) else math.inf)
     return np.array(found)
-
-
-def _at(points: Points | None, steps: Float[np.ndarray, " n"], joined: bool) -> Float[np.ndarray, " n"]:
-    """The values of a curve at some steps; NaN where it has no value. If `joined`, it is interpolated linearly."""
-    if not points:
-        return np.full(len(steps), np.nan)
-    if joined:
-        inside = (steps >= (1 - _REACH) * points.step[0]) & (steps <= (1 + _REACH) * points.step[-1])
-        return np.where(inside, np.interp(steps, points.step, points.value), np.nan)
-    values = dict(zip(points.step.tolist(), points.value.tolist(), strict=True))
-    return np.array([values.get(step, np.nan) for step in steps.tolist()])
 
 
 def _table(run: Run, reference: Run, name: str, noise: Float[np.ndarray, " n"] | None = None) -> tuple[Row, ...]:
     """The rows of a quantity: the points common to the run and some reference seed, and the reference's end."""
     mine = run.seeds[0].points.get(name, Points.of([])).after(0)
-    factor = run.batch_size / reference.batch_size
+    batch, others = comparable.batches(run, reference)
     most = EARLY_SPREAD.get(name.split("/")[1], 0.0)  # a limit, because a diverging run has unlimited noise
     ends = [points.step[-1] for points in (seed.points.get(name) for seed in reference.seeds) if points]
     if not ends:
         return ()
-    end = max(ends) / factor
+    end = max(ends) * others / batch
     own = [*mine.step.tolist(), *([end] if end > run.last_step else [])]
-    steps = np.array(own) * factor
-    values = np.stack([_at(seed.points.get(name), steps, name.startswith(TRAIN)) for seed in reference.seeds])
+    steps = np.array(own) * batch / others
+    values = bands.values(reference, name, steps)
     spread = _spread(reference, name, steps, values)
-    scale = 1 if factor == 1 else run.batch_size
+    scale = 1 if batch == others else batch
     rows = []
     for i, step in enumerate(own):
         seeds = values[:, i][~np.isnan(values[:, i])]

@@ -10,14 +10,19 @@ docs/compare.md says what "on track" means.
 
 import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from hcflow_jax.cli import arguments
 from hcflow_jax.commands import UsageError, as_path, as_place, model_name
+from hcflow_jax.paths import Place
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand."""
-    parser.add_argument("run", metavar="RUN", type=as_place, help="the workdir of a run; it may still train")
+    parser.add_argument(
+        "run", metavar="RUN", type=as_place, help="the workdir of a run, before --reference; it may still train"
+    )
     reference = (
         "names of references, or workdirs (write ./NAME for a folder with the name of a reference); default: the "
         "reference with the config of the run"
@@ -44,7 +49,7 @@ def run(values: argparse.Namespace) -> int:
         mine = histories.read_run(values.run)
     print(comparison.about(mine))
     if values.reference:
-        references = comparable.joined([histories.find(given) for given in values.reference])
+        references = comparable.joined([histories.find(given) for given in _others(values.run, values.reference)])
     else:
         shipped = [histories.reference(name) for name in histories.names()]
         references = [each for each in shipped if not comparable.differences(mine, each)][:1]
@@ -53,7 +58,8 @@ def run(values: argparse.Namespace) -> int:
     found = [compare(mine, reference) for reference in references]
     if references and not any(each.meets for each in found):
         reasons = "; ".join(reason for each in found for reason in each.refused)
-        raise UsageError(reasons or f"{values.run}: has no steps in common with {references[0].name} yet")
+        begins = f"{references[0].name} yet, whose first is {found[0].reference.seeds[0].clock.step[0]:,.0f}"
+        raise UsageError(reasons or f"{values.run}: has no step in common with {begins}")
     for line in [line for each in found for line in ("", *comparison.lines(each))] or comparison.alone(mine):
         print(line)
     try:
@@ -66,3 +72,22 @@ def run(values: argparse.Namespace) -> int:
         text = json.dumps(about, indent=1) + "\n"
         files.write(out, lambda file: file.write(text.encode()))
     return 0
+
+
+def _others(run: Place, given: Sequence[str]) -> list[str]:
+    """The references that are given, each once and without the run itself.
+
+    Raises:
+      UsageError: nothing is left.
+    """
+    from hcflow_jax.analysis import histories
+
+    def whole(place: Place) -> str:
+        return str(place.resolve() if isinstance(place, Path) else place)
+
+    named = {each if each in histories.names() else whole(as_place(each)): each for each in given}
+    if named.pop(whole(run), None) is not None:
+        print(f"note: {run} is the run itself, so it is no reference", file=sys.stderr)
+    if not named:
+        raise UsageError(f"--reference {' '.join(given)}: name a reference or another run")
+    return list(named.values())

@@ -4,7 +4,6 @@ Any field of the config can be set on the command line: `--config.train.num_step
 """
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from unittest import mock
@@ -12,7 +11,7 @@ from unittest import mock
 from absl import flags
 from ml_collections import config_flags
 
-from hcflow_jax import paths, stopping
+from hcflow_jax import mistakes, paths, stopping
 from hcflow_jax.commands import fail, run_main
 from hcflow_jax.config import ConfigError, check_paths, presets
 from hcflow_jax.errors import HcflowError
@@ -29,9 +28,9 @@ def _with_presets(argv: Sequence[str]) -> list[str]:
     for i, argument in enumerate(argv):
         flag, equals, value = argument.partition("=")
         if flag in ("--config", "-config") and equals:
-            made[i] = f"{flag}={presets.resolve(value)}"
+            made[i] = f"{flag}={presets.file(value)}"
         elif flag in ("--config", "-config") and i + 1 < len(argv):
-            made[i + 1] = presets.resolve(argv[i + 1])
+            made[i + 1] = presets.file(argv[i + 1])
     return made
 
 
@@ -81,7 +80,7 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
     flags.DEFINE_bool("help", False, "Show this text.", flag_values=values)
     rest = values(argv)[1:]
     if rest:
-        raise flags.UnrecognizedFlagError(rest[0])
+        raise ConfigError(f"{rest[0]!r} is no option: all begin with --, and --help lists them")
     if values.help:
         return values
     if values.workdir is None:
@@ -96,30 +95,14 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
     return values
 
 
-def _one_line(error: BaseException, argv: Sequence[str]) -> str:
-    """One line that says what is wrong with the flags or the config file."""
-    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-    text = text.replace("\\n", "\n").replace("\\'", "'")
-    meant = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text)
-    if meant:
-        right, wrong = meant.groups()
-        given = [arg.split("=")[0] for arg in argv if re.search(rf"\.{wrong}\b", arg)]
-        where = given[0] if given else "the config file"
-        return f"{where}: no field {wrong!r} in the config; did you mean {right!r}?"
-    if "Traceback" in text:  # the config file raised an error; the last line says what went wrong
-        where = text.split(":", 1)[0] if text.startswith("flag ") else "the config file"
-        return f"{where}: {text.strip().splitlines()[-1]}"
-    return " ".join(text.split())[:300]
-
-
 def _run(argv: Sequence[str]) -> int:
     argv = ["hcflow_jax.main", *argv]
     try:
         values = _parse(argv)
-    except (flags.Error, AttributeError, KeyError, HcflowError, OSError) as error:
+    except Exception as error:  # the user's config file can raise anything
         if stopping.came():
             raise
-        return fail(_one_line(error, argv))
+        return fail(mistakes.one_line(error, argv))
     if values.help:
         print(f"{__doc__ or ''}\n{_help(values)}")
         return 0
@@ -145,7 +128,8 @@ def _act(values: flags.FlagValues) -> int:
     from hcflow_jax.training import check, distributed, evaluate, loop
     from hcflow_jax.training.trace import parse_steps
 
-    enable_compilation_cache()
+    if values.mode != "check":  # which writes nothing
+        enable_compilation_cache()
     try:
         distributed.start(
             values.coordinator_address, values.num_processes, values.process_id, values.heartbeat_seconds

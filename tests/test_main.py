@@ -55,10 +55,17 @@ def test_train_then_eval(command, tmp_path):
     [
         (["--config.train.num_step=3"], "--config.train.num_step: no field 'num_step' .* mean 'num_steps'"),
         (["--config.trian.num_steps=3"], "--config.trian.num_steps: no field 'trian' .* mean 'train'"),
-        (["--config.train.num_steps=three"], "flag --config.train.num_steps=three: invalid"),
+        (["--config.train.num_steps=three"], "--config.train.num_steps=three: must be a whole number"),
+        (["--config.train.clip_norm=x"], "--config.train.clip_norm=x: must be a number"),
+        (
+            ["--config.train=3"],
+            "--config.train=3: is a group of fields; set one of them, as --config.train.NAME=VALUE",
+        ),
+        (["--allow_config_change=maybe"], "--allow_config_change=maybe: must be true or false"),
         (["--wrkdir=x"], "Unknown command line flag 'wrkdir'"),
         (["--mode=test"], "flag --mode=test: value should be one of <train|eval|check>"),
-        (["stray"], "stray"),
+        (["stray"], "'stray' is no option: all begin with --"),
+        (["--num_processes=2", "--process_id=0", "--coordinator_address=a:70000"], "a:70000: expected HOST:PORT"),
         (["--profile=3"], "--profile=3: expected FIRST:LAST"),
         (["--profile=3:2"], "--profile=3:2: expected FIRST:LAST"),
         (["--profile=6:7"], "--profile=6:7: the run ends at step 6"),
@@ -81,7 +88,9 @@ def test_missing_flags_and_files_give_one_line(command, tmp_path):
     for given, message in (
         (dict(config=None), "--config is missing"),
         (dict(workdir=None), "--workdir is missing"),
-        (dict(config=tmp_path / "absent.py"), "absent.py"),
+        (dict(config=tmp_path / "absent.py"), "absent.py: no such config file; the presets are ablation, "),
+        (dict(config=tmp_path), "no such config file"),
+        (dict(config="demo:x"), "--config=demo:x: takes no argument after the colon"),
         (dict(workdir=tmp_path / "tiny.py" / "run"), "cannot be written (Not a directory)"),
     ):
         status, _, err = command(**given)
@@ -94,6 +103,8 @@ def test_a_mistake_in_a_config_file_gives_one_line(command, tmp_path):
         "c.train.num_step = 3": "no field 'num_step' in the config; did you mean 'num_steps'?",
         "c.model.levels = schema.levels({8: schema.level(foo=1, **row)})": "level has no field 'foo'",
         "c.train.num_steps = 'x'": "num_steps",
+        "c.train.num_steps = 'x": "is not Python",
+        "raise RuntimeError('no\\nwhere')": "no",
     }
     row = "row = dict(channels=3, steps=(), hidden=4, condition=4, encoder=4, decoder=4)"
     for i, (line, message) in enumerate(wrong.items()):

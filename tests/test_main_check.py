@@ -74,6 +74,19 @@ def test_what_would_be_refused_later_is_refused_now(command, tmp_path, arguments
     assert not (tmp_path / "run").exists()
 
 
+def test_illustrations_that_are_not_made_yet_are_not_made(command, tmp_path):
+    given = ["--config.data.source=portraits", "--config.data.train_images=40", "--config.data.eval_images=4"]
+    status, out, err = command("--mode=check", *given, f"--config.data.path={tmp_path / 'cache'}")
+    assert (status, err) == (0, []) and not (tmp_path / "cache").exists()
+    folder = tmp_path / "cache" / "toon-head-8px-train-40"
+    assert f"training images: 40 illustrations, which the run would make in {folder}" in out
+    assert "steps: 6 of 4 images, which see each training image 0.6 times" in out
+    status, _, [line] = command("--mode=check", *given, f"--config.data.path={tmp_path / 'tiny.py'}")
+    assert status == 2 and "tiny.py: the cache cannot be written" in line and line.endswith("set data.path")
+    status, _, [line] = command("--mode=check", *given, "--config.train.init_images=44")
+    assert status == 2 and "train.init_images is 44: expected 1 to the 40 images" in line
+
+
 def test_what_training_needs_is_needed(command):
     status, _, [line] = command("--mode=check", config=None)
     assert status == 2 and "--config is missing" in line

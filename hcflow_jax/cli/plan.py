@@ -17,6 +17,8 @@ import sys
 from hcflow_jax.cli import arguments
 from hcflow_jax.commands import UsageError, as_path, model_name
 
+_BATCH = 16  # images of a device, if no number is given
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand."""
@@ -27,15 +29,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", metavar="FIELD=VALUE", nargs="+", type=_pair, default=[], action="extend", help=change
     )
     target = "devices: h200, h200:8, h200:2x8 (two hosts of eight), h100, v5e:16x16, v6e:16x16, v5p:4x4x4, v4:2x2x1"
-    parser.add_argument("--target", metavar="NAME", nargs="+", required=True, help=target)
-    batch = "images of a device in a step; several make several rows; default 16"
-    parser.add_argument("--batch-per-device", metavar="N", nargs="+", type=arguments.count, default=[16], help=batch)
+    parser.add_argument("--target", metavar="NAME", nargs="+", required=True, action="extend", help=target)
+    batch = f"images of a device in a step; several make several rows; default {_BATCH}"
+    parser.add_argument(
+        "--batch-per-device", metavar="N", nargs="+", type=arguments.count, action="extend", help=batch
+    )
     dtype = "dtype of the networks; default: execution.dtype of the config, where auto is bfloat16"
     parser.add_argument("--precision", choices=arguments.DTYPES, help=dtype)
     images = "number of images of the run; default: train.num_steps times train.batch_size of the config"
     parser.add_argument("--images", metavar="N", type=arguments.count, help=images)
     price = "price of a device for an hour: 3.5 for all targets, or h200=3.5 v5e=1.2"
-    parser.add_argument("--price", metavar="[CHIP=]PRICE", nargs="+", type=_price, default=[], help=price)
+    parser.add_argument(
+        "--price", metavar="[CHIP=]PRICE", nargs="+", type=_price, default=[], action="extend", help=price
+    )
     again = "compile again what has a result already"
     parser.add_argument("--compile", action="store_true", help=again)
     parser.add_argument("--json", metavar="FILE.json", type=as_path, help="write all numbers and where they are from")
@@ -70,6 +76,10 @@ def run(values: argparse.Namespace) -> int:
     except InputError as error:
         raise UsageError(f"--target: {error}") from error
     prices = dict(values.price)
+    if len(prices) < len(values.price):
+        twice = next(chip for chip, _ in values.price if [c for c, _ in values.price].count(chip) > 1)
+        raise UsageError(f"--price: {twice or 'all targets'} has two prices; give one")
+    batches = list(dict.fromkeys(values.batch_per_device or [_BATCH]))
     for chip in prices:
         if chip and chip not in {target.chip for target in targets}:
             known = "no such chip" if chip not in CHIPS else "no --target has this chip"
@@ -82,9 +92,14 @@ def run(values: argparse.Namespace) -> int:
     config = changes.apply(presets.read(values.config), values.set)
     check(config)
     images = values.images or config.train.num_steps * config.train.batch_size
+    step = max(batches) * max(target.size for target in targets)
+    if step > images:
+        raise UsageError(
+            f"a step of the largest target has {step:,} images, and the run has only {images:,}: --images"
+        )
     rows: list[table.Row] = []
     for target in {target.name: target for target in targets}.values():
-        for batch in dict.fromkeys(values.batch_per_device):
+        for batch in batches:
             found = results.of(
                 config,
                 target,

@@ -41,6 +41,7 @@ def _is_whole(value: Any) -> bool:
 
 
 COUNT = Rule("be a whole number above 0", lambda value: _is_whole(value) and value > 0)
+STEPS = Rule("be a whole number from 1 to 2,147,483,647", lambda value: _is_whole(value) and 0 < value < 2**31)
 WHOLE = Rule("be a whole number, 0 or more", lambda value: _is_whole(value) and value >= 0)
 NOT_NEGATIVE = Rule("be 0 or more", lambda value: value >= 0 and math.isfinite(value))
 POSITIVE = Rule("be above 0", lambda value: value > 0)

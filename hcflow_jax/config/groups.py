@@ -4,7 +4,7 @@ A family declares the others (`registry.Family`): the group `model` and the rate
 `train.decay`. It may also have other defaults for the fields here.
 """
 
-from hcflow_jax.config.fields import COUNT, NOT_NEGATIVE, POSITIVE, WHOLE, Field, Rule, Tree, one_of
+from hcflow_jax.config.fields import COUNT, NOT_NEGATIVE, POSITIVE, STEPS, WHOLE, Field, Rule, Tree, one_of
 
 _FRACTION = Rule("be a fraction in [0, 1]", lambda value: 0 <= value <= 1)
 _BELOW_ONE = Rule("be in [0, 1)", lambda value: 0 <= value < 1)
@@ -85,7 +85,7 @@ TRAIN: Tree = {
         COUNT,
         resume=True,
     ),
-    "num_steps": Field(1_000_000, "length of the run", "steps", COUNT, resume=True),
+    "num_steps": Field(1_000_000, "length of the run", "steps", STEPS, resume=True),
     "images_per_epoch": Field(0, "length of an epoch; 0: the size of the training set", "images", WHOLE),
     "init_images": Field(
         64,

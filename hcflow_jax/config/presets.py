@@ -42,6 +42,19 @@ def resolve(given: str) -> str:
     return f"{directory() / name}.py{colon}{rest}"
 
 
+def file(given: str) -> str:
+    """The path of the config file that a user gave, as `resolve`, if there is such a file.
+
+    Raises:
+      ConfigError: there is no such file; the message lists the presets.
+      InputError: see `resolve`.
+    """
+    found = resolve(given)
+    if not Path(found.partition(":")[0]).is_file():
+        raise ConfigError(f"--config {given}: no such config file; the presets are {', '.join(names())}")
+    return found
+
+
 def load(name: str) -> ModuleType:
     """The module of a preset. Presets that build on others use it.
 
@@ -67,9 +80,7 @@ def read(given: str) -> ConfigDict:
       ConfigError: there is no such file, or it does not make a config; one line.
       InputError: see `resolve`.
     """
-    path, _, argument = resolve(given).partition(":")
-    if not Path(path).is_file():
-        raise ConfigError(f"--config {given}: no such config file; the presets are {', '.join(names())}")
+    path, _, argument = file(given).partition(":")
     spec = importlib.util.spec_from_file_location("hcflow_jax_given_config", path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"--config {given}: must be a Python file, as those of configs/")

@@ -4,6 +4,7 @@ Seeds "train-0", "train-1", ... and "eval-0", ... make disjoint sets of any size
 """
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,16 +48,11 @@ def open_portraits(data: ConfigDict, split: Split) -> Source:
       ConfigError: naming the field, for an unknown style or a count below 1; or if the packages are missing.
       DataError: if the cache cannot be written.
     """
-    field = f"{split}_images"
-    count = data[field]
-    if count < 1:
-        raise ConfigError(f"data.{field} is {count}: expected at least 1")
-    name = f"{data.style}-{data.resolution}px-{split}-{count}"
-    wanted = render.describe(data.style, data.resolution, f"{split}-0 ... {split}-{count - 1}")
-    directory = cache_root(data.path).absolute() / name
+    directory, wanted = _place(data, split)
     cached = _open(directory, wanted)
     if not isinstance(cached, str):
         return cached
+    name, count = directory.name, data[f"{split}_images"]
     try:
         with _in_turn(directory):
             cached = _open(directory, wanted)  # another process may have drawn them meanwhile
@@ -71,6 +67,33 @@ def open_portraits(data: ConfigDict, split: Split) -> Source:
             f"{directory.parent}: the cache cannot be written ({error.strerror}); set data.path"
         ) from error
     return shards.ShardSource(directory, f"portraits {name}")
+
+
+def not_made(data: ConfigDict, split: Split) -> Path | None:
+    """The folder in which `open_portraits` would make portraits; None if they are there. Nothing is written.
+
+    Raises:
+      ConfigError: as `open_portraits`.
+      DataError: the folder cannot be written.
+    """
+    directory, wanted = _place(data, split)
+    if not isinstance(_open(directory, wanted), str):
+        return None
+    there = next(parent for parent in directory.parents if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise DataError(f"{directory.parent}: the cache cannot be written ({there}); set data.path")
+    return directory
+
+
+def _place(data: ConfigDict, split: Split) -> tuple[Path, dict[str, Any]]:
+    """The folder of the portraits of a config, and what its manifest must say."""
+    field = f"{split}_images"
+    count = data[field]
+    if count < 1:
+        raise ConfigError(f"data.{field} is {count}: expected at least 1")
+    wanted = render.describe(data.style, data.resolution, f"{split}-0 ... {split}-{count - 1}")
+    directory = cache_root(data.path).absolute() / f"{data.style}-{data.resolution}px-{split}-{count}"
+    return directory, wanted
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from ml_collections import ConfigDict
 
 from hcflow_jax.config import ConfigError
 
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a list such as (1, 2)"}
+
 
 def apply(config: ConfigDict, given: Iterable[tuple[str, str]]) -> ConfigDict:
     """A copy of a config with other values.
@@ -27,13 +29,15 @@ def apply(config: ConfigDict, given: Iterable[tuple[str, str]]) -> ConfigDict:
         at = made
         for group in groups:
             at = at.get(group) if isinstance(at, ConfigDict) else None
-        if not isinstance(at, ConfigDict) or name not in at or isinstance(at[name], ConfigDict):
+        if isinstance(at, ConfigDict) and name in at and isinstance(at[name], ConfigDict):
+            raise ConfigError(f"--set {path}: is a group of fields; set one of them, as {path}.NAME=VALUE")
+        if not isinstance(at, ConfigDict) or name not in at:
             raise ConfigError(f"--set {path}: the config has no such field; docs/config.md lists all")
         try:
             at[name] = _value(text, at[name])
         except TypeError as error:
-            kind = type(at[name]).__name__
-            raise ConfigError(f"--set {path}={text}: the field is of type {kind}") from error
+            kind = _KINDS.get(type(at[name]), type(at[name]).__name__)
+            raise ConfigError(f"--set {path}={text}: must be {kind}") from error
     return made
 
 

@@ -55,8 +55,12 @@ GPUS = ("h200", "h100")
 TPU_CLOCKS = {"v4": 1.05e9, "v5e": 1.5e9, "v5p": 1.75e9, "v6e": 1.75e9}
 TPU_TYPES = {"v4": "v4-8", "v5e": "v5litepod-8", "v5p": "v5p-8", "v6e": "v6e-8"}
 
+# The slices of one plane that Google Cloud has. Those of v4 and v5p have three numbers.
+_PLANES = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+_FLAT = ("v5e", "v6e")
+
 _GPU = re.compile(r"[:x](?:(\d+)x)?(\d+)")
-_TPU = re.compile(r":(\d+x\d+(?:x\d+)?)")
+_TPU = re.compile(r":\d+x\d+x\d+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,9 +81,13 @@ class Target:
         if self.chip not in CHIPS:
             raise InputError(f"{self.given!r} is not known; it must be one of {', '.join(CHIPS)}, {_EXAMPLES}")
         rest = self.given[len(self.chip) :]
-        if self.is_gpu and rest and not _GPU.fullmatch(rest) or not self.is_gpu and not _TPU.fullmatch(rest):
-            what = "a number of devices" if self.is_gpu else "a topology"
-            raise InputError(f"{self.given!r}: {self.chip} needs {what}, {_EXAMPLES}")
+        if self.is_gpu and rest and not _GPU.fullmatch(rest):
+            raise InputError(f"{self.given!r}: {self.chip} needs a number of devices, {_EXAMPLES}")
+        if self.chip in _FLAT and rest[1:] not in _PLANES:
+            raise InputError(f"{self.given!r}: {self.chip} needs a topology: {', '.join(_PLANES)}")
+        if not self.is_gpu and self.chip not in _FLAT and not _TPU.fullmatch(rest):
+            three = f"a topology of three numbers, such as {self.chip}:2x2x1"
+            raise InputError(f"{self.given!r}: {self.chip} needs {three}")
         if 0 in self._shape:
             raise InputError(f"{self.given!r} has no devices")
 
@@ -111,7 +119,9 @@ class Target:
         if not self.is_gpu:
             return self.given
         hosts, each = self._shape
-        return f"{self.chip}:{hosts}x{each}" if hosts > 1 else f"{self.chip}:{each}" if each > 1 else self.chip
+        if hosts > 1 or each > HOST:
+            return f"{self.chip}:{hosts}x{each}"
+        return f"{self.chip}:{each}" if each > 1 else self.chip
 
     @property
     def size(self) -> int:

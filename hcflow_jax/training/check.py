@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from hcflow_jax import buckets, checkpoint, data, devices, likelihood, models, paths, settings
 from hcflow_jax.config import ConfigError, check_paths, flat
-from hcflow_jax.data import pipeline
+from hcflow_jax.data import pipeline, portraits
 from hcflow_jax.evaluation import measure
 from hcflow_jax.layout import CHECKPOINTS
 from hcflow_jax.models import ImageModel
@@ -49,26 +49,39 @@ def check(
       ConfigError, CheckpointError, DataError, InputError: as in `loop.train`.
     """
     check_paths(config)
+    devices.start()
     for name, value in flat(config).items():
         say(f"config.{name} = {value!r}")
-    devices.start()
     model = models.build(config)
     _say_model(model)
     mesh = sharding.make_mesh(config, model.batch_unit)
     optimizer = Optimizer.of(model, config)
-    images, held_out = data.open_source(config, "train"), data.open_source(config, "eval")
-    for split, source in (("training", images), ("held-out", held_out)):
-        first = hashlib.sha256(source[0].tobytes()).hexdigest()[:16]
-        say(f"{split} images: {len(source):,} of {source.name}, the first with digest {first}")
+    images, _ = _images(config, "train", "training"), _images(config, "eval", "held-out")
     _check_measuring(config)
     start = _say_workdir(config, path, images, allow_config_change)
-    pipeline.init_images(config, images)
-    plan = schedule(config, len(images), 0, model.frozen_group)
+    if images is not None:
+        pipeline.init_images(config, images)
+    count = config.data.train_images if images is None else len(images)
+    plan = schedule(config, count, 0, model.frozen_group)
     plan.numbers()
     Trace(profile, Path(path), start=start, num_steps=config.train.num_steps)
-    _say_length(config, model, len(images), start)
+    _say_length(config, model, count, start)
     _say_memory(config, model, optimizer, config.train.batch_size // config.train.accumulate // mesh.size)
     say("nothing in this config would be refused on this machine")
+
+
+def _images(config: ConfigDict, split: data.Split, name: str) -> data.Source | None:
+    """Opens images and says how many there are. None: illustrations that are not made yet; they are not made here."""
+    if config.data.source == "portraits" and (folder := portraits.not_made(config.data, split)) is not None:
+        count = config.data[f"{split}_images"]
+        if split == "train" and config.train.init_images > count:
+            raise ConfigError(f"train.init_images is {config.train.init_images}: expected 1 to the {count} images")
+        say(f"{name} images: {count:,} illustrations, which the run would make in {folder}")
+        return None
+    source = data.open_source(config, split)
+    first = hashlib.sha256(source[0].tobytes()).hexdigest()[:16]
+    say(f"{name} images: {len(source):,} of {source.name}, the first with digest {first}")
+    return source
 
 
 def _say_model(model: ImageModel) -> None:
@@ -86,7 +99,7 @@ def _check_measuring(config: ConfigDict) -> None:
         extractor()
 
 
-def _say_workdir(config: ConfigDict, path: str | Path, images: data.Source, allow: bool) -> int:
+def _say_workdir(config: ConfigDict, path: str | Path, images: data.Source | None, allow: bool) -> int:
     """Says whether the run would begin, resume, or start from other weights. Returns the finished steps."""
     directory = paths.absolute(paths.place(path, "--workdir"))
     if isinstance(directory, Path):
@@ -101,7 +114,8 @@ def _say_workdir(config: ConfigDict, path: str | Path, images: data.Source, allo
     if buckets.is_folder(saved) and any(saved.iterdir()):
         found = checkpoint.load(directory)
         resumption.check(found.config, config, allow)
-        resumption.check_images(found.metadata.get("data"), images, config.data)
+        if images is not None:
+            resumption.check_images(found.metadata.get("data"), images, config.data)
         say(f"workdir: {directory} has step {found.step}, and the run would resume there")
         for change in resumption.changes(found.config, config):
             say(f"  a field changed since it was saved: {change}")

@@ -124,7 +124,8 @@ def start(
 
 
 def _check(coordinator_address: Any, num_processes: Any, process_id: Any) -> None:
-    if not re.fullmatch(r"\S+:\d+", coordinator_address):
+    port = re.fullmatch(r"\S+:(\d{1,5})", coordinator_address)
+    if not port or not 0 < int(port[1]) < 1 << 16:
         raise ConfigError(f"--coordinator_address={coordinator_address}: expected HOST:PORT of process 0")
     if num_processes < 1:
         raise ConfigError(f"--num_processes={num_processes}: expected at least 1")

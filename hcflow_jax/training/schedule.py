@@ -117,12 +117,11 @@ class Schedule:
 
     def _decay_steps(self) -> np.ndarray:
         """The steps at which the rates decay: the first step of each even epoch above `decay_after` in the run."""
-        epoch = self.train.decay_after + 2 - self.train.decay_after % 2
-        steps = []
-        while (first := self.first_step(epoch)) < self.train.num_steps:
-            steps.append(first)
-            epoch += 2
-        return np.asarray(steps, np.int32)
+        begin = self.train.decay_after + 2 - self.train.decay_after % 2
+        end = (self.train.num_steps * self.train.batch_size + self.offset) // self.images_per_epoch + 1
+        epochs = np.arange(begin, end, 2)
+        first = np.maximum(0, -((self.offset - epochs * self.images_per_epoch) // self.train.batch_size))
+        return first[first < self.train.num_steps].astype(np.int32)
 
     def rates(self, step: Step, numbers: Numbers | None = None) -> dict[str, Float[Array, ""]]:
         """The learning rates of all groups in a step (Table 2).

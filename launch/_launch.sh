@@ -7,18 +7,23 @@
 #   feed COMMAND...          likewise a command that reads our stdin, which is printed as a here-document
 #   quoted WORD...           the words as a shell would read them back
 #   whole VALUE OPTION       refuses what is not a whole number above 0
+#   once ARGUMENT            refuses an option that was given before
+#   take_action NAME         sets `action`, and refuses a second one
+#   no_training "$@"         refuses arguments after `--`, for an action that starts no training
 #   needs TOOL               refuses to go on without it, unless `dry` is set
 #   take_training HERE "$@"  the arguments of hcflow_jax.main, after `--`: sets `training` and `workdir`; a relative
 #                            workdir is below HERE, and refused where that is empty: on another machine. Workdirs in
 #                            gs:// are refused unless `buckets` is set. The config is a preset or a file of the
-#                            repository; where `shared` is set, a file below HERE or an absolute path, too
+#                            repository; where `shared` is set, a file below HERE or an absolute path, too. Sets
+#                            `stores` to ,gcs and ,s3, the extras that the arguments' paths in buckets need
 #   bucket_path PATH OPTION  refuses what is not gs://BUCKET or gs://BUCKET/NAME
+#   below DIR PATH           whether an absolute path is below DIR
 #   beside WORKDIR           prints the folder of compiled programs for runs in a bucket: beside their workdirs
 #
 # A launcher's own options stand before `--` and are checked here, before anything is paid for; what stands after it
 # is hcflow_jax.main's. What a dry run prints is itself a script: a command a line.
 
-dry="" buckets="" shared=""
+dry="" buckets="" shared="" stores="" action="" given=" "
 
 refuse() { printf 'error: %s\n' "$*" >&2; exit 2; }
 
@@ -59,11 +64,28 @@ feed() {
   fi
 }
 
-bucket_path() { [[ "$1" =~ ^gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/[A-Za-z0-9._/-]*)?$ ]] || refuse "$2=$1: expected gs://BUCKET or gs://BUCKET/NAME"; }
+bucket_path() {
+  local name="${1#gs://}"
+  [[ "$1" != gs:/* || "$1" = gs://* ]] || refuse "$2=$1: write gs:// with two slashes"
+  [[ "$1" = gs://* ]] || refuse "$2=$1: expected gs://BUCKET or gs://BUCKET/NAME"
+  [[ "${name%%/*}" =~ ^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$ && "${name%%/*}" != *..* ]] \
+    || refuse "$2=$1: a bucket's name has 3 to 63 lower-case letters, digits, -, _ and single dots; letters or digits begin and end it"
+  [[ "/$name/" != */../* ]] || refuse "$2=$1: .. cannot be a part of a path in a bucket"
+  [[ "$name" =~ ^[A-Za-z0-9._/-]*$ ]] || refuse "$2=$1: a path in a bucket has letters, digits, -, _, . and /"
+}
+
+below() { [[ "$2" = "$1"/?* && "$2/" != */../* ]]; }
 
 beside() { printf '%s/.xla\n' "${1%/*}"; }
 
-whole() { [[ "$1" =~ ^[1-9][0-9]*$ ]] || refuse "$2=$1: expected a whole number above 0"; }
+# Few enough digits for the shell's own numbers.
+whole() { [[ "$1" =~ ^[1-9][0-9]{0,5}$ ]] || refuse "$2=$1: expected a whole number above 0, of at most 6 digits"; }
+
+once() { [[ "$given" != *" ${1%%=*} "* ]] || refuse "${1%%=*}: given twice"; given="$given${1%%=*} "; }
+
+take_action() { [ -z "$action" ] || refuse "$action and $1: name one of them"; action="$1"; }
+
+no_training() { [ $# -le 1 ] || refuse "$2: $action takes no arguments after --"; }
 
 # What DNS, file names and every scheduler take.
 plain_name() { [[ "$1" =~ ^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$ ]] || refuse "$2=$1: expected lower-case letters, digits and -, at most 40"; }
@@ -71,7 +93,7 @@ plain_name() { [[ "$1" =~ ^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$ ]] || refuse "$2=$1:
 needs() { [ -n "$dry" ] || command -v "$1" >/dev/null 2>&1 || refuse "$1 is not installed here; --dry-run shows what would be done"; }
 
 take_training() {
-  local here="$1" argument config="" mode=train
+  local here="$1" argument config="" mode=train gcs="" s3=""
   shift
   training=()
   workdir=""
@@ -86,12 +108,12 @@ take_training() {
         workdir="${argument#*=}"
         case "$workdir" in
           /* | "") ;;
-          gs://*)
+          gs:/*)
             [ -n "$buckets" ] || refuse "$argument: this launcher needs a workdir on the machines' file systems; mount the bucket and name its folder"
             bucket_path "$workdir" --workdir
-            [[ "$workdir" = gs://*/?* ]] || refuse "$argument: name a folder in the bucket, such as $workdir/runs/a"
+            [[ "$workdir" =~ ^(gs://[^/]+)/+[^/] ]] || refuse "$argument: name a folder in the bucket, such as ${workdir%%"${workdir##*[!/]}"}/runs/a"
             ;;
-          *://*) refuse "$argument: not on a machine's file systems; name a folder or gs://BUCKET/NAME" ;;
+          *://*) refuse "$argument: not on a machine's file systems; name a folder${buckets:+ or gs://BUCKET/NAME}" ;;
           \~ | \~/*)
             [ -n "$here" ] || refuse "$argument: name its whole path on the machines that train, all of which share it"
             workdir="$HOME${workdir#\~}"
@@ -99,6 +121,7 @@ take_training() {
           *)
             [ -n "$here" ] || refuse "$argument: name its whole path on the machines that train, all of which share it"
             workdir="$here/$workdir"
+            [[ "$here" != gs://* ]] || bucket_path "$workdir" --workdir
             ;;
         esac
         argument="--workdir=$workdir"
@@ -108,8 +131,15 @@ take_training() {
       --*) ;;
       *) refuse "$argument: arguments of hcflow_jax.main are of the form --NAME=VALUE" ;;
     esac
+    case "${argument#*=}" in
+      gs://*) gcs=1 ;;
+      s3://*) s3=1 ;;
+      gs:/* | s3:/*) refuse "$argument: write gs:// or s3:// with two slashes" ;;
+    esac
     training+=("$argument")
   done
+  stores="${gcs:+,gcs}"
+  stores="$stores${s3:+,s3}"
   [ -n "$workdir" ] || refuse "--workdir=DIR is missing after --: where are checkpoints, samples and metrics to go?"
   [ -n "$config" ] || [ "$mode" = eval ] || refuse "--config=FILE is missing after --: name a file of configs/"
 }

@@ -9,7 +9,8 @@
 #
 # `train` requests the TPU unless it is there, waits for it, copies the code, installs, and starts one process on each
 # worker. Then it returns, and training goes on. With --spot it stays instead: when the cloud takes the machines back,
-# it requests new ones, and training continues from its last checkpoint. Repeat the command if it was stopped.
+# it requests new ones, and training continues from its last checkpoint. Repeat the command if it was stopped. Where
+# training runs already, `train` copies nothing; it starts the workers that do not run.
 #
 # Options, before --:
 #   --name=NAME, --zone=ZONE      of the request, and of the TPU; both are needed
@@ -19,23 +20,27 @@
 #   --spot                        machines that the cloud may take back, at a lower price
 #   --project=PROJECT             other than gcloud's own
 #   --nfs=SERVER:/SHARE           mounted at /mnt/hcflow on every worker, for workdir and images
-#   --bucket=gs://BUCKET[/NAME]   instead: a workdir that is no absolute path is below it, and so are compiled programs
-#   --wait=HOURS                  how long to wait in the queue (default 24)
-#   --out=DIR                     where logs go (default tpu_logs)
+#   --bucket=gs://BUCKET[/NAME]   instead of --nfs: a relative workdir is below it, and so are compiled programs
+#   --shared                      the workdir is on a file system that you mounted on all workers yourself
+#   --wait=HOURS                  how long to wait in the queue, or for a cloud that does not answer (default 24)
+#   --out=DIR                     where logs go (default tpu_logs); with several slices, each has a folder there
 #   --dry-run                     print what would be done, a command a line
-# After --: arguments of hcflow_jax.main. The workdir is on a file system that all workers share, or in gs://.
+# After --: arguments of hcflow_jax.main. The workdir is below /mnt/hcflow (--nfs), in gs://, or yours (--shared).
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 source "$ROOT/launch/_launch.sh"
+source "$ROOT/launch/_tpu.sh"
 
-POLL="${HCFLOW_POLL_SECONDS:-30}" # seconds between two questions to the cloud
-TRIES=3                           # of a step that fails on a worker: its ssh server may not be up yet
+POLL="${HCFLOW_POLL_SECONDS:-30}"   # seconds between two questions to the cloud
+HOUR="${HCFLOW_HOUR_SECONDS:-3600}" # of --wait; less in the tests
+TRIES=3                             # of a step that fails on a worker: its ssh server may not be up yet
 
-action="" name="" zone="" kind="" version="" nfs="" bucket="" buckets=1 extra=tpu compiled="" out=tpu_logs slices=1 spot="" hours=24 where=()
+name="" zone="" kind="" version="" nfs="" bucket="" buckets=1 mounted="" compiled="" out=tpu_logs slices=1 spot="" hours=24 where=()
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
+  once "$1"
   case "$1" in
     -h | --help) show_help "${BASH_SOURCE[0]}" ;;
-    train | status | logs | stop | delete) action="$1" ;;
+    train | status | logs | stop | delete) take_action "$1" ;;
     --dry-run) dry=1 ;;
     --name=*) name="${1#*=}" ;;
     --zone=*) zone="${1#*=}" ;;
@@ -44,6 +49,7 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
     --version=*) version="${1#*=}" ;;
     --nfs=*) nfs="${1#*=}" ;;
     --bucket=*) bucket="${1#*=}" ;;
+    --shared) mounted=1 ;;
     --wait=*) hours="${1#*=}" ;;
     --out=*) out="${1#*=}" ;;
     --project=?*) where+=("$1") ;;
@@ -56,42 +62,36 @@ done
 [ -n "$name" ] || refuse "--name=NAME is missing: which TPU?"
 [ -n "$zone" ] || refuse "--zone=ZONE is missing: where is the TPU?"
 plain_name "$name" --name
+[[ "$zone" =~ ^[a-z]+-[a-z]+[0-9]+-[a-z0-9]+$ ]] || refuse "--zone=$zone: expected a zone of a region, such as us-west4-a"
 whole "$slices" --slices
 whole "$hours" --wait
-[[ "$nfs" =~ ^([^:\ ]+:/[^\ ]+)?$ ]] || refuse "--nfs=$nfs: expected SERVER:/SHARE"
+[[ "$nfs" =~ ^([A-Za-z0-9][A-Za-z0-9._-]*:/[A-Za-z0-9._/-]*)?$ ]] || refuse "--nfs=$nfs: expected SERVER:/SHARE, of letters, digits, ., _, - and /"
+[ -z "$nfs" ] || [ -z "$bucket" ] \
+  || refuse "--nfs, --bucket=$bucket: give one of them; with --nfs, write the whole path of a workdir in a bucket"
 [ -z "$bucket" ] || bucket_path "$bucket" --bucket
 bucket="${bucket%/}"
+if [ -n "$kind" ]; then
+  slice_type "$kind"
+  version="$(software "$kind" "$version")"
+elif [ -n "$version" ]; then
+  refuse "--version=$version needs --type=TYPE: without it, nothing is requested"
+elif [ -n "$spot" ] && [ "$action" = train ]; then
+  refuse "--spot needs --type=TYPE: what is requested again when the cloud takes the machines back?"
+fi
 if [ "$action" = train ]; then
   take_training "$bucket" "${@:2}"
   # A preempted run comes back on new machines, so what was compiled has to lie in the bucket, too.
   if [[ "$workdir" = gs://* ]]; then
-    extra=tpu,gcs
     compiled="JAX_COMPILATION_CACHE_DIR=${bucket:+$bucket/.xla}"
     [ -n "$bucket" ] || compiled="$compiled$(beside "$workdir")"
+  elif [ -z "$mounted" ]; then
+    { [ -n "$nfs" ] && below /mnt/hcflow "$workdir"; } || refuse "--workdir=$workdir: all workers must share it: \
+a folder below /mnt/hcflow with --nfs, or gs://BUCKET/NAME; give --shared if you mounted it on all workers yourself"
+  elif [ -n "$spot" ]; then
+    refuse "--shared: new machines do not have what you mounted, so --spot needs --nfs, or a workdir in gs://"
   fi
-fi
-
-# Prints the software that the machines of a type run.
-software() {
-  case "$1" in
-    v4-*) echo v2-alpha-tpuv4 ;;
-    v5litepod-*) echo v2-alpha-tpuv5-lite ;;
-    v5p-*) echo v2-alpha-tpuv5 ;;
-    v6e-*) echo v2-alpha-tpuv6e ;;
-  esac
-}
-
-if [ -n "$kind" ]; then
-  fitting="$(software "$kind")"
-  [[ "$kind" =~ ^[a-z0-9]+-[1-9][0-9]*$ ]] && [ -n "$fitting" ] || refuse "--type=$kind: expected v4-, v5litepod-, v5p- or v6e- and a number, \
-such as v5litepod-8; other generations need Kubernetes (launch/kubernetes.sh)"
-  version="${version:-$fitting}"
-  # A newer release of the same software has more letters behind: v2-alpha-tpuv5-lite-foo. v5p's is a prefix of v5e's.
-  if [[ "$version" != "$fitting"* ]] || [[ "$version" = *-lite* && "$fitting" != *-lite ]]; then
-    refuse "--version=$version: machines of the type $kind run $fitting"
-  fi
-elif [ -n "$spot" ] && [ "$action" = train ]; then
-  refuse "--spot needs --type=TYPE: what is requested again when the cloud takes the machines back?"
+else
+  no_training "$@"
 fi
 needs gcloud
 where+=("--zone=$zone")
@@ -115,21 +115,36 @@ request() {
 
 describe=("${requests[@]}" describe "$name" "${where[@]}" "--format=value(state.state)")
 
-# Prints the state of the request in the cloud's words: NONE if there is no request, UNKNOWN if the cloud does not say.
-state() {
+# Sets `now` to the state of the request in the cloud's words: NONE if there is no request, UNKNOWN if the cloud does not
+# say; then `why` is its error. Ends the script for errors that do not pass.
+look() {
   local said
+  now="" why=""
   if said="$("${describe[@]}" 2>&1)"; then
-    tail -n 1 <<<"$said"
-  elif [[ "$said" == *NOT_FOUND* ]]; then
-    echo NONE
+    now="$(grep -xE '[A-Z_]+' <<<"$said" | tail -n 1)" || true
+    now="${now:-UNKNOWN}"
+  elif [[ "$said" = *NOT_FOUND* ]]; then
+    now=NONE
   else
-    echo UNKNOWN
+    now=UNKNOWN
+    why="$(grep -m 1 ^ERROR <<<"$said" || tail -n 1 <<<"$said")"
+    case "$said" in
+      *PERMISSION_DENIED* | *INVALID_ARGUMENT* | *UNAUTHENTICATED* | *"active account"* | *Reauthentication* | \
+        *"has not been used in project"* | *"required property"*) refuse "the cloud does not show the request $name: $why" ;;
+    esac
   fi
+}
+
+# Gives back a request whose machines are gone.
+remove() {
+  "${requests[@]}" delete "$name" "${where[@]}" --force --quiet && return
+  look
+  [[ "$now" != FAILED && "$now" != SUSPENDED ]] || refuse "the cloud did not delete the request $name (see above)"
 }
 
 # Requests the TPU unless that is done, and waits until it is there.
 obtain() {
-  local before="" now asked=""
+  local before="" asked="" answered=$SECONDS
   if [ -n "$dry" ]; then
     printf '%s || %s\n' "$(quoted "${describe[@]}")" "$(request)"
     # shellcheck disable=SC2016 # the printed script expands it
@@ -137,26 +152,31 @@ obtain() {
     return
   fi
   while :; do
-    now="$(state)"
-    [ "$now" = "$before" ] || say "the request $name: $now"
-    before="$now"
+    look
+    [ "$now$why" = "$before" ] || say "the request $name: $now${why:+ ($why)}"
+    before="$now$why"
+    [ "$now" = UNKNOWN ] || answered=$SECONDS
     case "$now" in
       ACTIVE) return ;;
       FAILED)
-        [ -z "$asked" ] || refuse "the cloud did not fill the request $name: $("${describe[@]/state.state/state}" 2>&1 | tail -n 1)"
-        "${requests[@]}" delete "$name" "${where[@]}" --force --quiet
+        [ -z "$asked" ] || refuse "the cloud did not fill the request $name: $("${describe[@]/state.state/state}" 2>/dev/null | tail -n 1)"
+        remove
         ;;
-      SUSPENDED) "${requests[@]}" delete "$name" "${where[@]}" --force --quiet ;; # its machines were taken back
+      SUSPENDED) remove ;; # its machines were taken back
       NONE)
-        request
+        # The request may be there although the answer was lost.
+        request || { look; [ "$now" != NONE ] || refuse "the cloud refused the request $name (see above)"; }
         asked=1
         ;;
-      *) sleep "$POLL" ;; # WAITING_FOR_RESOURCES, PROVISIONING, SUSPENDING, DELETING, ...
+      UNKNOWN)
+        [ $((SECONDS - answered)) -lt $((hours * HOUR)) ] || refuse "--wait=$hours: the cloud did not show the request $name for so many hours: $why"
+        ;;
     esac
+    sleep "$POLL" # in WAITING_FOR_RESOURCES, PROVISIONING, SUSPENDING, DELETING, too
   done
 }
 
-gone() { [ -n "$kind" ] && [ "$(state)" != ACTIVE ]; }
+gone() { [ -n "$kind" ] && { look; [ "$now" != ACTIVE ]; }; }
 
 # retried COMMAND...: tries a step again; status 1 if it fails because the cloud took the machines back.
 retried() {
@@ -192,20 +212,30 @@ copy() {
 # The machines' own Python is 3.10; uv brings a newer one.
 install() {
   everywhere "python3 -m pip install --quiet --user uv && ~/.local/bin/uv python install 3.12 && cd hcflow_jax && \
-source launch/_env.sh && PYTHON=\"\$(~/.local/bin/uv python find --system 3.12)\" ensure_env $extra"
+source launch/_env.sh && PYTHON=\"\$(~/.local/bin/uv python find --system 3.12)\" ensure_env tpu$stores"
 }
 
 mount_nfs() {
   [ -z "$nfs" ] || everywhere "mountpoint -q /mnt/hcflow || { sudo apt-get install -qq -y nfs-common && sudo mkdir -p /mnt/hcflow && \
-sudo mount -t nfs $nfs /mnt/hcflow && sudo chmod 1777 /mnt/hcflow; }"
+sudo mount -t nfs $(quoted "$nfs") /mnt/hcflow && sudo chmod 1777 /mnt/hcflow; }"
 }
 
 start() { everywhere "cd hcflow_jax && ${compiled:+$compiled }bash launch/_worker.sh start $(quoted "${training[@]}")"; }
 
-# Prints "running", "ended STATUS", or something else, of the first worker.
+# Prints what `_worker.sh status` prints on the first worker; nothing if the code is not there yet.
 progress() {
-  "${machines[@]}" ssh "${nodes[0]}" "${where[@]}" --worker=0 "--command=cd hcflow_jax && bash launch/_worker.sh status" 2>/dev/null \
-    | tail -n 1 || true
+  act "${machines[@]}" ssh "${nodes[0]}" "${where[@]}" --worker=0 "--command=if [ -d hcflow_jax ]; then cd hcflow_jax && \
+bash launch/_worker.sh status $(quoted "${training[@]}"); fi"
+}
+
+# Sets `said` to the progress. A worker that does not answer is asked again.
+ask() {
+  local try
+  for ((try = 1; try <= TRIES; try++)); do
+    said="$(progress | tail -n 1)" && return
+    ! gone || return 1
+    sleep "$POLL"
+  done
 }
 
 # Waits for the end of training. Status 1 if the cloud took the machines back before.
@@ -213,7 +243,7 @@ watch() {
   local said ended=0
   while sleep "$POLL"; do
     ! gone || return 1
-    said="$(progress)"
+    said="$(progress 2>/dev/null | tail -n 1)" || said=""
     case "$said" in
       "ended 0") return ;;
       # Before the cloud takes the machines back, the workers are told to end. Its own state follows later.
@@ -223,28 +253,44 @@ watch() {
   done
 }
 
+# New code must not come over code that runs.
 train() {
+  local said=""
   [ -z "$kind" ] || obtain
-  if [ -z "$spot" ] || [ -n "$dry" ]; then
-    copy && install && mount_nfs && start
-  else
-    [ "$(progress)" = running ] || { copy && install && mount_nfs && start; } || return 1
-    watch
+  if [ -n "$dry" ]; then
+    # shellcheck disable=SC2016 # the printed script expands it
+    printf 'if [ "$(%s | tail -n 1)" != running ]; then\n' "$(progress)"
+    copy && install && mount_nfs
+    echo "fi"
+    start
+    return
   fi
+  ask || return 1
+  case "$said" in
+    running) say "training runs already on $name; launch/tpu_pod.sh logs shows its output" ;;
+    running*) refuse "training runs already on $name, with other arguments after --: launch/tpu_pod.sh stop ends it" ;;
+    *) { copy && install && mount_nfs; } || return 1 ;;
+  esac
+  start || return 1
+  [ -z "$spot" ] || watch
 }
 
 case "$action" in
   train)
-    until train; do say "the cloud took the machines back; requesting others, to continue from the last checkpoint"; done
+    until train; do
+      [ "$now" = UNKNOWN ] || say "the cloud took the machines back; requesting others, to continue from the last checkpoint"
+    done
     ;;
   status)
     act "${requests[@]}" describe "$name" "${where[@]}"
     everywhere "cd hcflow_jax && bash launch/_worker.sh status"
     ;;
   logs)
-    act mkdir -p "$out"
     for node in "${nodes[@]}"; do
-      act "${machines[@]}" ssh "$node" "${where[@]}" --worker=all "--output-directory=$out" "--command=cat hcflow_jax/train.log"
+      folder="$out"
+      [ "$slices" -eq 1 ] || folder="$out/$node"
+      act mkdir -p "$folder"
+      act "${machines[@]}" ssh "$node" "${where[@]}" --worker=all "--output-directory=$folder" "--command=cat hcflow_jax/train.log"
     done
     ;;
   stop) everywhere "cd hcflow_jax && bash launch/_worker.sh stop" ;;

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_launchers import ROOT, TPU, TRAINING, dry, launch, words
+from test_launchers import ON_NFS, ROOT, TPU, TRAINING, dry, words
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 STATES = "WAITING_FOR_RESOURCES\nPROVISIONING\nACTIVE\n"
@@ -20,7 +20,7 @@ def cloud(tmp_path: Path) -> Path:
     """The folder of the stand-in."""
     binaries = tmp_path / "bin"
     binaries.mkdir()
-    script = f'#!/bin/sh\nexec "{sys.executable}" "{ROOT / "tests" / "fake_gcloud.py"}" "$@"\n'
+    script = f'#!/bin/sh\nexec "{sys.executable}" -IS "{ROOT / "tests" / "fake_gcloud.py"}" "$@"\n'
     for name, text in (("gcloud", script), ("tar", "#!/bin/sh\n")):
         (binaries / name).write_text(text)
         (binaries / name).chmod(0o755)
@@ -40,12 +40,18 @@ def test_runs_and_compiled_programs_may_be_in_a_bucket(bucket: list[str], workdi
 def train(cloud: Path) -> Run:
     """Runs the launcher."""
 
-    def run(*options: str, action: str = "train") -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "CLOUD": str(cloud), "HCFLOW_POLL_SECONDS": "0.01", "TMPDIR": str(cloud)}
+    def run(*options: str, action: str = "train", **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ,
+            "CLOUD": str(cloud),
+            "HCFLOW_POLL_SECONDS": "0.01",
+            "TMPDIR": str(cloud),
+            **variables,
+        }
         environment["PATH"] = f"{cloud / 'bin'}{os.pathsep}{environment['PATH']}"
-        training = TRAINING if action == "train" else []
+        training = ON_NFS if action == "train" else []
         command = ["bash", str(ROOT / "launch" / "tpu_pod.sh"), action, *TPU, *options, *training]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
 
     return run
 
@@ -86,7 +92,7 @@ def test_a_spot_run_that_trains_already_is_watched(cloud: Path, train: Run):
     (cloud / "request").touch()
     (cloud / "workers").write_text("running\nrunning\nended 0\n")
     assert train("--type=v6e-64", "--spot").returncode == 0
-    assert not calls(cloud, "_worker.sh start") and not calls(cloud, "create")
+    assert not calls(cloud, "scp") and not calls(cloud, "create")
 
 
 def test_a_run_that_fails_by_itself_is_not_started_again(cloud: Path, train: Run):
@@ -111,7 +117,8 @@ def test_the_cloud_that_does_not_answer_is_asked_again(cloud: Path, train: Run):
     (cloud / "request").touch()
     (cloud / "plan").write_text("NETWORK\nNETWORK\nACTIVE\n")
     done = train("--type=v5litepod-16")
-    assert done.returncode == 0 and "the request hc: UNKNOWN" in done.stderr and not calls(cloud, "create")
+    assert done.returncode == 0 and not calls(cloud, "create")
+    assert "the request hc: UNKNOWN (ERROR: gcloud crashed (TransportError): no route to host)" in done.stderr
 
 
 def test_a_request_that_is_not_filled_is_one_line(cloud: Path, train: Run):
@@ -136,6 +143,7 @@ def test_several_slices_are_one_request(cloud: Path, train: Run):
 
 def test_a_request_is_described_and_given_back(cloud: Path, train: Run):
     (cloud / "request").touch()
+    (cloud / "workers").write_text("running\n")
     assert "ACTIVE\nrunning\n" in train(action="status").stdout
     assert train(action="delete").returncode == 0 and not (cloud / "request").exists()
     train(action="delete")
@@ -143,15 +151,17 @@ def test_a_request_is_described_and_given_back(cloud: Path, train: Run):
 
 
 def test_the_dry_run_waits_as_the_launcher_does():
-    lines = dry("tpu_pod.sh", "train", "--dry-run", *TPU, "--type=v4-8", *TRAINING)
+    lines = dry("tpu_pod.sh", "train", "--dry-run", *TPU, "--type=v4-8", *ON_NFS)
     assert " || gcloud compute tpus queued-resources create hc" in lines[0] and "=v2-alpha-tpuv4" in lines[0]
     assert lines[1].startswith("until [ ") and lines[1].endswith(" = ACTIVE ]; do sleep 30; done")
-    assert not any("create" in line for line in dry("tpu_pod.sh", "train", "--dry-run", *TPU, *TRAINING))
+    assert not any("create" in line for line in dry("tpu_pod.sh", "train", "--dry-run", *TPU, *ON_NFS))
 
 
 def test_a_pod_is_filled_and_started():
-    lines = dry("tpu_pod.sh", "train", "--dry-run", *TPU, "--nfs=10.0.0.2:/runs", *TRAINING)
-    pack, copy, unpack, install, mount, start = words(lines)
+    asked, *lines = dry("tpu_pod.sh", "train", "--dry-run", *TPU, *ON_NFS)
+    assert asked.startswith('if [ "$(gcloud ') and asked.endswith('| tail -n 1)" != running ]; then')
+    pack, copy, unpack, install, mount, end, start = words(lines)
+    assert end == ["fi"]
     tpu = ["gcloud", "compute", "tpus", "tpu-vm"]
     assert pack[:3] == ["tar", "-C", str(ROOT)] and all((ROOT / name).exists() for name in pack[6:])
     assert copy == [*tpu, "scp", pack[5], "hc:hcflow_jax.tar.gz", "--zone=us-west4-a", "--worker=all"]
@@ -161,7 +171,7 @@ def test_a_pod_is_filled_and_started():
         subprocess.run(["bash", "-n"], input=inner, text=True, check=True)
     assert "ensure_env tpu" in install[8] and "10.0.0.2:/runs /mnt/hcflow" in mount[8]
     inner = start[8].removeprefix("--command=")
-    assert shlex.split(inner) == ["cd", "hcflow_jax", "&&", "bash", "launch/_worker.sh", "start", *TRAINING[1:]]
+    assert shlex.split(inner) == ["cd", "hcflow_jax", "&&", "bash", "launch/_worker.sh", "start", *ON_NFS[2:]]
 
 
 def test_a_pod_that_is_there_is_used_and_given_back():
@@ -174,20 +184,76 @@ def test_a_pod_that_is_there_is_used_and_given_back():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("plan", "refused", "message"),
     [
-        (
-            ["--type=v5litepod-8", "--version=v2-alpha-tpuv6e"],
-            "machines of the type v5litepod-8 run v2-alpha-tpuv5-lite",
-        ),
-        (["--type=v5p-8", "--version=v2-alpha-tpuv5-lite"], "machines of the type v5p-8 run v2-alpha-tpuv5"),
-        (["--type=tpu7x-8"], "--type=tpu7x-8: expected v4-, v5litepod-, v5p- or v6e- and a number"),
-        (["--type=v6e"], "--type=v6e: expected v4-"),
-        (["--spot"], "--spot needs --type=TYPE"),
-        (["--slices=0"], "--slices=0: expected a whole number above 0"),
-        (["--wait=soon"], "--wait=soon: expected a whole number above 0"),
+        ("NONE", "create", "the cloud refused the request hc (see above)"),
+        ("FAILED", "delete", "the cloud did not delete the request hc (see above)"),
+        ("SUSPENDED", "delete", "the cloud did not delete the request hc (see above)"),
     ],
 )
-def test_mistakes_give_one_line(options: list[str], message: str):
-    done = launch("tpu_pod.sh", "train", *TPU, *options, *TRAINING)
-    assert (done.returncode, done.stdout) == (2, "") and message in done.stderr
+def test_what_the_cloud_refuses_ends_the_launcher(cloud: Path, train: Run, plan: str, refused: str, message: str):
+    (cloud / "refused").write_text(refused)
+    (cloud / "plan").write_text(f"{plan}\n")
+    if plan != "NONE":
+        (cloud / "request").touch()
+    done = train("--type=v6e-64", "--spot")
+    assert done.returncode == 2 and done.stderr.endswith(f"exceeded\nerror: {message}\n")
+    assert len(calls(cloud, refused)) == 1
+
+
+def test_a_request_whose_answer_was_lost_is_not_made_twice(cloud: Path, train: Run):
+    (cloud / "refused").write_text("lost")
+    assert train("--type=v6e-64").returncode == 0 and len(calls(cloud, "create")) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "ERROR: (gcloud.describe) PERMISSION_DENIED: Permission 'tpu.queuedResources.get' denied.",
+        "ERROR: (gcloud.describe) INVALID_ARGUMENT: location is not valid",
+        "ERROR: (gcloud.describe) You do not currently have an active account selected.",
+        "ERROR: Cloud TPU API has not been used in project 7 before or it is disabled.",
+    ],
+)
+def test_an_error_that_does_not_pass_ends_the_launcher(cloud: Path, train: Run, error: str):
+    (cloud / "request").touch()
+    (cloud / "plan").write_text(f"{error}\n")
+    done = train("--type=v6e-64")
+    assert (done.returncode, done.stderr) == (2, f"error: the cloud does not show the request hc: {error}\n")
+
+
+def test_a_cloud_that_never_answers_is_waited_for_so_long(cloud: Path, train: Run):
+    (cloud / "request").touch()
+    (cloud / "plan").write_text("NETWORK\n")
+    done = train("--type=v6e-64", "--wait=2", HCFLOW_HOUR_SECONDS="0")
+    assert done.returncode == 2
+    assert "error: --wait=2: the cloud did not show the request hc for so many hours: ERROR: gcloud c" in done.stderr
+
+
+@pytest.mark.parametrize("spot", [[], ["--spot", "--type=v6e-64"]])
+def test_new_code_does_not_come_over_code_that_runs(cloud: Path, train: Run, spot: list[str]):
+    (cloud / "request").touch()
+    (cloud / "workers").write_text("UNREACHABLE\nrunning\nended 0\n")
+    done = train(*spot)
+    assert done.returncode == 0 and "training runs already on hc" in done.stderr
+    assert not calls(cloud, "scp") and not calls(cloud, "ensure_env")
+    assert len(calls(cloud, "_worker.sh start", "--worker=all")) == 1  # for a worker that did not start
+
+
+def test_other_arguments_are_not_started_beside_those_that_run(cloud: Path, train: Run):
+    (cloud / "workers").write_text("running with other arguments\n")
+    done = train()
+    assert done.returncode == 2 and "error: training runs already on hc, with other arguments" in done.stderr
+    assert not calls(cloud, "scp") and not calls(cloud, "_worker.sh start")
+
+
+def test_the_workdir_may_be_on_a_file_system_that_the_user_mounted():
+    lines = dry("tpu_pod.sh", "train", "--dry-run", *TPU, "--shared", *TRAINING)
+    assert not any("mount" in line for line in lines) and "/runs/it" in lines[-1]
+
+
+def test_each_slice_has_its_logs():
+    lines = dry("tpu_pod.sh", "logs", "--dry-run", *TPU, "--slices=2", "--out=here")
+    assert lines[0::2] == ["mkdir -p here/hc-0", "mkdir -p here/hc-1"]
+    for i, line in enumerate(lines[1::2]):
+        assert f"ssh hc-{i} " in line and f"--output-directory=here/hc-{i} " in line

@@ -20,6 +20,7 @@ from jobset_schema import SCHEMA
 ROOT = Path(__file__).resolve().parents[1]
 TRAINING = ["--", "--config=configs/celebahq_a.py", "--workdir=/runs/it's a", "--config.train.batch_size=512"]
 TPU = ["--name=hc", "--zone=us-west4-a"]
+ON_NFS = ["--nfs=10.0.0.2:/runs", *TRAINING[:2], "--workdir=/mnt/hcflow/it's a", TRAINING[3]]
 JOBSET = ["train", "--image=registry/hcflow:1", "--claim=runs"]
 
 
@@ -76,6 +77,20 @@ def test_slurm_runs_one_process_a_node_with_all_its_gpus():
     assert export[1:] == ["JAX_PLATFORMS=cuda,cpu", "XLA_PYTHON_CLIENT_MEM_FRACTION=0.92"]
     assert '[ "$status" -ne 143 ] || scontrol requeue "$SLURM_JOB_ID"' in lines
     assert lines[-1] == "END"
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "extra"),
+    [
+        ("tpu_pod.sh", ["train", *TPU, *ON_NFS], "tpu"),
+    ],
+)
+def test_paths_in_buckets_need_an_extra(script: str, options: list[str], extra: str):
+    """Wherever such a path stands."""
+    given = ["--config.data.path=s3://research/c", "--config.train.init_from=gs://research/a"]
+    for paths, extras in (given[:1], ",s3"), (given[1:], ",gcs"), (given, ",gcs,s3"):
+        lines = dry(script, "--dry-run", *options, *paths)
+        assert any(line.rstrip("'").endswith(f"ensure_env {extra}{extras}") for line in lines)
 
 
 def manifest(*arguments: str) -> dict[str, Any]:
@@ -168,7 +183,7 @@ def test_the_schema_finds_mistakes():
     ("script", "arguments", "tool"),
     [
         ("slurm.sh", ["--nodes=2", *TRAINING[:2], "--workdir={tmp}/run"], "sbatch"),
-        ("tpu_pod.sh", ["train", *TPU, *TRAINING], "gcloud"),
+        ("tpu_pod.sh", ["train", *TPU, *ON_NFS], "gcloud"),
         ("tpu_pod.sh", ["logs", *TPU, "--out={tmp}/logs"], "gcloud"),
         ("tpu_pod.sh", ["delete", *TPU], "gcloud"),
         ("kubernetes.sh", [*JOBSET, *TRAINING], "kubectl"),
@@ -225,9 +240,12 @@ def test_a_worker_starts_once_and_stops_when_it_has_saved(tmp_path: Path):
 
     try:
         assert worker("start", "--config=a b").returncode == 0
-        again = worker("start")
-        assert again.returncode == 1 and "training runs already" in again.stderr
-        assert worker("status").stdout == "running\n"
+        again = worker("start", "--config=a b")  # one worker of several may have to be started again
+        assert again.returncode == 0 and "training runs already" in again.stderr
+        other = worker("start", "--config=a", "b")
+        assert other.returncode == 1 and "with other arguments: stop it first" in other.stderr
+        assert worker("status").stdout == worker("status", "--config=a b").stdout == "running\n"
+        assert worker("status", "--config=b").stdout == "running with other arguments\n"
     finally:
         stopped = worker("stop")
     assert (stopped.returncode, stopped.stdout) == (0, "saved\n")

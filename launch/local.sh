@@ -25,6 +25,7 @@ has_tpu() { [ -e "${DEVICE_FILES:-/dev}/accel0" ] || [ -e "${DEVICE_FILES:-/dev}
 devices="" memory=0.92
 if command -v nvidia-smi >/dev/null 2>&1; then extra=cuda12; elif has_tpu; then extra=tpu; else extra=demo; fi
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
+  once "$1"
   case "$1" in
     -h | --help) show_help "${BASH_SOURCE[0]}" ;;
     --dry-run) dry=1 ;;
@@ -51,7 +52,7 @@ esac
 keep_compiled
 [ "$extra" != demo ] || quick_on_cpu
 act cd "$ROOT"
-[[ "$workdir" != gs://* ]] || extra="$extra,gcs"
-act bash -c "source launch/_env.sh && ensure_env $extra"
+[[ "$JAX_COMPILATION_CACHE_DIR" != gs://* || "$stores" = *,gcs* ]] || stores=",gcs$stores"
+act bash -c "source launch/_env.sh && ensure_env $extra$stores"
 [ -n "$dry" ] || exec env ${environment[@]+"${environment[@]}"} "$PY" -m hcflow_jax.main "${training[@]}"
 act env ${environment[@]+"${environment[@]}"} "$PY" -m hcflow_jax.main "${training[@]}"

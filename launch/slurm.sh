@@ -7,7 +7,7 @@
 #   --nodes=N           nodes (default 1)
 #   --gpus=N            GPUs a node (default 8); one process a node drives them all. 0: trains on the CPUs
 #   --cpus=N            processor cores a node (default: what the cluster gives)
-#   --time=HH:MM:SS     the limit; five minutes before it the run saves and ends
+#   --time=HH:MM:SS     the limit, in one of sbatch's forms; five minutes before it the run saves and ends
 #   --partition=, --account=, --qos=, --constraint=     as sbatch has them
 #   --name=NAME         of the job (default hcflow)
 #   --requeue           submit it again where it reached its limit or was preempted
@@ -21,8 +21,27 @@ here="$PWD"
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 source "$ROOT/launch/_launch.sh"
 
+# The forms of sbatch. Without days, two numbers are minutes and seconds.
+check_limit() {
+  local number='([0-9]{1,6})' sixty='([0-5][0-9])' days=0 hours=0 minutes=0 seconds=0
+  if [[ "$limit" =~ ^$number-$number(:$sixty(:$sixty)?)?$ ]]; then
+    days="${BASH_REMATCH[1]}" hours="${BASH_REMATCH[2]}" minutes="${BASH_REMATCH[4]:-0}" seconds="${BASH_REMATCH[6]:-0}"
+  elif [[ "$limit" =~ ^$number:$sixty:$sixty$ ]]; then
+    hours="${BASH_REMATCH[1]}" minutes="${BASH_REMATCH[2]}" seconds="${BASH_REMATCH[3]}"
+  elif [[ "$limit" =~ ^$number(:$sixty)?$ ]]; then
+    minutes="${BASH_REMATCH[1]}" seconds="${BASH_REMATCH[3]:-0}"
+  else
+    refuse "--time=$limit: expected MINUTES, MINUTES:SECONDS, HOURS:MINUTES:SECONDS, DAYS-HOURS, DAYS-HOURS:MINUTES or \
+DAYS-HOURS:MINUTES:SECONDS; what stands after a colon has two digits, at most 59"
+  fi
+  [ $((((10#$days * 24 + 10#$hours) * 60 + 10#$minutes) * 60 + 10#$seconds)) -gt 300 ] \
+    || refuse "--time=$limit: expected more than 5 minutes; the run saves and ends 5 minutes before its limit"
+  [[ ! "$limit" =~ ^[0-9]+:[0-9]+$ ]] || say "--time=$limit: that is $((10#$minutes)) minutes, not hours"
+}
+
 nodes=1 gpus=8 cpus="" extra="" name=hcflow requeue="" limit="" headers=() shared=1
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
+  once "$1"
   case "$1" in
     -h | --help) show_help "${BASH_SOURCE[0]}" ;;
     --dry-run) dry=1 ;;
@@ -42,7 +61,7 @@ whole "$nodes" --nodes
 [ "$gpus" = 0 ] || whole "$gpus" --gpus
 [ -z "$cpus" ] || whole "$cpus" --cpus
 plain_name "$name" --name
-[[ "$limit" =~ ^(([0-9]+-)?[0-9]+(:[0-9]{2}){0,2})?$ ]] || refuse "--time=$limit: expected MINUTES, HH:MM:SS or DAYS-HH:MM:SS"
+[ -z "$limit" ] || check_limit
 platforms=cuda,cpu
 if [ "$gpus" = 0 ]; then platforms=cpu extra="${extra:-demo}"; else extra="${extra:-cuda12}"; fi
 [[ "$extra" =~ ^(cuda12|cuda13|demo)$ ]] || refuse "--extra=$extra: expected cuda12, cuda13 or demo"
@@ -73,6 +92,6 @@ job() {
 }
 
 act cd "$ROOT"
-act bash -c "source launch/_env.sh && ensure_env $extra"
+act bash -c "source launch/_env.sh && ensure_env $extra$stores"
 act mkdir -p "$workdir"
 job | feed sbatch

@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from test_launchers import ALL, JOBSET, ON_NFS, ROOT, TPU, TRAINING, launch
+from test_launchers import ALL, JOBSET, ON_NFS, ROOT, TPU, TRAINING, dry, launch
 
 TRAIN = ["train", *TPU]
 
@@ -46,7 +46,6 @@ def refused(script: str, *arguments: str) -> str:
         (["local.sh"], ["--memory=2", *TRAINING], "--memory=2: expected a fraction"),
         (["local.sh"], ["--extra=rocm", *TRAINING], "--extra=rocm: expected cuda12"),
         (["slurm.sh"], ["--nodes=0", *TRAINING], "--nodes=0: expected a whole number above 0"),
-        (["slurm.sh"], ["--time=soon", *TRAINING], "--time=soon: expected MINUTES"),
         (["tpu_pod.sh"], [], "what is to be done? train, status, logs"),
         (["kubernetes.sh"], [], "what is to be done? train, logs"),
         (["tpu_pod.sh"], ["train", "--zone=z", *TRAINING], "--name=NAME is missing"),
@@ -98,6 +97,9 @@ LONG = "9" * 20
         ("tpu_pod.sh", [*TRAIN, *in_folder("/mnt/hcflow/x")], "--workdir=/mnt/hcflow/x: all workers must share it"),
         ("tpu_pod.sh", [*TRAIN, ON_NFS[0], *in_folder("/mnt/hcflow/../x")], "/mnt/hcflow/../x: all workers must"),
         ("tpu_pod.sh", [*TRAIN, "--shared", "--type=v6e-8", "--spot", *in_folder("/x")], "--shared: new machines do"),
+        ("slurm.sh", [f"--nodes={LONG}", *TRAINING], f"--nodes={LONG}: expected a whole number above 0, of at most"),
+        ("slurm.sh", ["--requeue", "--requeue", *TRAINING], "--requeue: given twice"),
+        ("local.sh", ["--devices=0", "--devices=1", *TRAINING], "--devices: given twice"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(script: str, arguments: list[str], message: str):
@@ -148,3 +150,22 @@ def test_a_bucket_has_a_name_and_a_path():
 )
 def test_a_workdir_is_a_folder_in_a_bucket(arguments: list[str], message: str):
     assert message in refused("tpu_pod.sh", *TRAIN, *arguments)
+
+
+def test_slurm_proposes_no_bucket():
+    assert refused("slurm.sh", *in_folder("s3://a/b")).endswith("not on a machine's file systems; name a folder")
+    assert "needs a workdir on the machines' file systems" in refused("slurm.sh", *in_folder("gs:/a/b"))
+
+
+def test_a_time_limit_leaves_time_to_save():
+    for limit in "0", "5", "00:00:00", "05:00", "0:05:00", "0-0":
+        assert f"--time={limit}: expected more than 5 minutes" in refused("slurm.sh", f"--time={limit}", *TRAINING)
+    for limit in "soon", "99:99:99", "9:60", "1-", LONG:
+        assert f"--time={limit}: expected MINUTES, MINUTES:S" in refused("slurm.sh", f"--time={limit}", *TRAINING)
+
+
+def test_the_time_limits_of_sbatch_are_taken():
+    for limit in "6", "08:00:00", "100:00:00", "1-0", "1-12:30", "2-00:00:09":
+        assert f"#SBATCH --time={limit}" in dry("slurm.sh", "--dry-run", f"--time={limit}", *TRAINING)
+    done = launch("slurm.sh", "--dry-run", "--time=24:00", *TRAINING)
+    assert done.returncode == 0 and done.stderr == "== --time=24:00: that is 24 minutes, not hours\n"

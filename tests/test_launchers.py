@@ -82,6 +82,8 @@ def test_slurm_runs_one_process_a_node_with_all_its_gpus():
 @pytest.mark.parametrize(
     ("script", "options", "extra"),
     [
+        ("local.sh", ["--extra=cuda12", *TRAINING], "cuda12"),
+        ("slurm.sh", TRAINING, "cuda12"),
         ("tpu_pod.sh", ["train", *TPU, *ON_NFS], "tpu"),
     ],
 )
@@ -91,6 +93,13 @@ def test_paths_in_buckets_need_an_extra(script: str, options: list[str], extra: 
     for paths, extras in (given[:1], ",s3"), (given[1:], ",gcs"), (given, ",gcs,s3"):
         lines = dry(script, "--dry-run", *options, *paths)
         assert any(line.rstrip("'").endswith(f"ensure_env {extra}{extras}") for line in lines)
+    assert '".[$EXTRA,gcs,s3]"' in (ROOT / "launch" / "Dockerfile").read_text()
+
+
+def test_compiled_programs_in_a_bucket_need_an_extra(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "gs://research/.xla")
+    _, install, _ = dry("local.sh", "--dry-run", "--extra=demo", *TRAINING)
+    assert shlex.split(install)[-1].endswith("ensure_env demo,gcs")
 
 
 def manifest(*arguments: str) -> dict[str, Any]:

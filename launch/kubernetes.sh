@@ -11,25 +11,27 @@
 #   --namespace=NAMESPACE    other than kubectl's own
 #   --image=IMAGE            with the repository installed in /hcflow_jax: launch/Dockerfile makes it
 #   --claim=CLAIM            a claim of a volume that all hosts can write (ReadWriteMany), mounted at /runs
-#   --bucket=gs://BUCKET[/NAME]  instead: a workdir that is no absolute path is below it, and so are compiled programs
+#   --bucket=gs://BUCKET[/NAME]  a relative workdir is below it, and so are compiled programs; needs no --claim
 #   --hosts=N                hosts (default 1), one process each
 #   --gpus=N                 GPUs a host (default 8)
-#   --tpu=TYPE:TOPOLOGY      TPUs instead, as GKE names them; HOSTS times CHIPS make up the topology
+#   --tpu=TYPE:TOPOLOGY      TPUs instead of GPUs, as GKE names them; HOSTS times CHIPS make up the topology
 #   --chips=N                TPU chips a host (default 4)
 #   --slices=N               so many TPUs of that topology in one run (default 1), each on a node pool of its own
 #   --queue=NAME             a LocalQueue of Kueue, which starts the run when its quota allows it
-#   --restarts=N             how often a lost process is made up for (default 20)
+#   --restarts=N             how often a lost process is made up for (default 20; 0: never)
 #   --dry-run                print what would be done, a command a line
 # After --: arguments of hcflow_jax.main; paths as the image has them, the workdir below /runs or in gs://.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 source "$ROOT/launch/_launch.sh"
+source "$ROOT/launch/_tpu.sh"
 
-action="" name=hcflow image="" claim="" bucket="" buckets=1 compiled=/runs/.xla hosts=1 gpus=8 tpu="" chips=4 slices=1 queue="" restarts=20 where=()
+name=hcflow image="" claim="" bucket="" buckets=1 compiled=/runs/.xla hosts=1 gpus="" tpu="" chips=4 slices=1 queue="" restarts=20 where=()
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
+  once "$1"
   case "$1" in
     -h | --help) show_help "${BASH_SOURCE[0]}" ;;
-    train | logs | delete) action="$1" ;;
+    train | logs | delete) take_action "$1" ;;
     --dry-run) dry=1 ;;
     --name=*) name="${1#*=}" ;;
     --namespace=?*) where+=("$1") ;;
@@ -61,18 +63,21 @@ check_training() {
     plain_name "$claim" --claim
   fi
   whole "$hosts" --hosts
+  [ -z "$tpu" ] || [ -z "$gpus" ] || refuse "--gpus=$gpus, --tpu=$tpu: give one of them; a host has GPUs or TPUs"
+  gpus="${gpus:-8}"
   whole "$gpus" --gpus
   whole "$chips" --chips
   whole "$slices" --slices
-  whole "$restarts" --restarts
+  [ "$restarts" = 0 ] || whole "$restarts" --restarts
   [ -z "$queue" ] || plain_name "$queue" --queue
   [ "$slices" -eq 1 ] || [ -n "$tpu" ] || refuse "--slices=$slices: only TPUs have slices; on GPUs, give more --hosts"
-  [[ "$tpu" =~ ^([a-z0-9-]+:[0-9]+(x[0-9]+)+)?$ ]] || refuse "--tpu=$tpu: expected TYPE:TOPOLOGY, such as tpu-v5-lite-podslice:4x4"
+  [ -z "$tpu" ] || slice_topology "$tpu"
   topology="${tpu#*:}"
   if [ -n "$tpu" ] && [ "$((${topology//x/*}))" != "$((hosts * chips))" ]; then
     refuse "--tpu=$tpu: --hosts=$hosts of --chips=$chips are $((hosts * chips)) chips, not $topology"
   fi
-  case "$workdir" in /runs/* | gs://*) ;; *) refuse "--workdir=$workdir: the volume is mounted at /runs, so name a directory below it" ;; esac
+  [[ "$workdir" = gs://* ]] || below /runs "$workdir" \
+    || refuse "--workdir=$workdir: the volume is mounted at /runs, so name a directory below it"
 }
 
 if [ "$action" = train ]; then
@@ -80,6 +85,8 @@ if [ "$action" = train ]; then
   bucket="${bucket%/}"
   take_training "$bucket" "${@:2}"
   check_training
+else
+  no_training "$@"
 fi
 needs kubectl
 

@@ -6,6 +6,7 @@ import pytest
 from test_launchers import ALL, JOBSET, ON_NFS, ROOT, TPU, TRAINING, dry, launch
 
 TRAIN = ["train", *TPU]
+TPU_JOB = [*JOBSET, "--hosts=4", "--tpu=tpu-v6e-slice:4x4"]
 
 
 def in_folder(workdir: str) -> list[str]:
@@ -58,7 +59,7 @@ def refused(script: str, *arguments: str) -> str:
         (["tpu_pod.sh"], ["train", *TPU, *TRAINING[:2], "--workdir=gs://runs"], "name a folder in the bucket"),
         (["kubernetes.sh"], [*JOBSET, "--bucket=/a", *TRAINING], "--bucket=/a: expected gs://BUCKET"),
         (["kubernetes.sh"], [*JOBSET, "--tpu=v5e", *TRAINING], "--tpu=v5e: expected TYPE:TOPOLOGY"),
-        (["kubernetes.sh"], [*JOBSET, "--hosts=2", "--tpu=t:4x4", *TRAINING], "are 8 chips, not 4x4"),
+        (["kubernetes.sh"], [*JOBSET, "--hosts=2", "--tpu=tpu-v6e-slice:4x4", *TRAINING], "are 8 chips, not 4x4"),
         (["kubernetes.sh"], [*JOBSET, "--slices=2", *TRAINING], "only TPUs have slices"),
         (["kubernetes.sh"], [*JOBSET, "--queue=A b", *TRAINING], "--queue=A b: expected lower-case letters"),
         (["kubernetes.sh"], [*JOBSET, *TRAINING[:2], "--workdir=/a"], "the volume is mounted at /runs"),
@@ -97,6 +98,14 @@ LONG = "9" * 20
         ("tpu_pod.sh", [*TRAIN, *in_folder("/mnt/hcflow/x")], "--workdir=/mnt/hcflow/x: all workers must share it"),
         ("tpu_pod.sh", [*TRAIN, ON_NFS[0], *in_folder("/mnt/hcflow/../x")], "/mnt/hcflow/../x: all workers must"),
         ("tpu_pod.sh", [*TRAIN, "--shared", "--type=v6e-8", "--spot", *in_folder("/x")], "--shared: new machines do"),
+        ("kubernetes.sh", [*JOBSET, "--restarts=-1", *TRAINING], "--restarts=-1: expected a whole number"),
+        ("kubernetes.sh", [*JOBSET, "--tpu=tpu-v6e-slice:08x08", *TRAINING], ":08x08: expected TYPE:TOPOLOGY, such"),
+        ("kubernetes.sh", [*JOBSET, "--tpu=nonsense:2x2", *TRAINING], "--tpu=nonsense:2x2: expected tpu-v4-podslice"),
+        ("kubernetes.sh", [*JOBSET, "--tpu=tpu7x:2x2", *TRAINING], "--tpu=tpu7x:2x2: a topology of tpu7x has 3"),
+        ("kubernetes.sh", [*TPU_JOB, "--gpus=4", *TRAINING], "--gpus=4, --tpu=tpu-v6e-slice:4x4: give one of them"),
+        ("kubernetes.sh", ["logs", "delete"], "logs and delete: name one of them"),
+        ("kubernetes.sh", ["delete", "--", "--config=demo"], "--config=demo: delete takes no arguments after --"),
+        ("kubernetes.sh", [*JOBSET, *in_folder("/runs/../a")], "/runs/../a: the volume is mounted at /runs"),
         ("slurm.sh", [f"--nodes={LONG}", *TRAINING], f"--nodes={LONG}: expected a whole number above 0, of at most"),
         ("slurm.sh", ["--requeue", "--requeue", *TRAINING], "--requeue: given twice"),
         ("local.sh", ["--devices=0", "--devices=1", *TRAINING], "--devices: given twice"),

@@ -168,6 +168,10 @@ def test_a_jobset_may_have_its_runs_in_a_bucket():
         assert pod(made)["volumes"][0] == {"name": "runs", "emptyDir": {}}
 
 
+def test_a_jobset_may_stay_as_it_failed():
+    assert manifest("--restarts=0")["spec"]["failurePolicy"] == {"maxRestarts": 0}
+
+
 def test_a_jobset_is_watched_and_deleted():
     (logs,) = dry("kubernetes.sh", "logs", "--dry-run", "--name=hc", "--namespace=n")
     assert shlex.split(logs)[:3] == ["kubectl", "logs", "--namespace=n"] and "jobset-name=hc," in logs

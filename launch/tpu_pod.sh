@@ -19,7 +19,7 @@
 #   --version=VERSION             the software of its machines (default: the one for the type)
 #   --spot                        machines that the cloud may take back, at a lower price
 #   --project=PROJECT             other than gcloud's own
-#   --nfs=SERVER:/SHARE           mounted at /mnt/hcflow on every worker, for workdir and images
+#   --nfs=SERVER:/SHARE           mounted at /mnt/hcflow on every worker, for workdir, images and compiled programs
 #   --bucket=gs://BUCKET[/NAME]   instead of --nfs: a relative workdir is below it, and so are compiled programs
 #   --shared                      the workdir is on a file system that you mounted on all workers yourself
 #   --wait=HOURS                  how long to wait in the queue, or for a cloud that does not answer (default 24)
@@ -87,6 +87,7 @@ if [ "$action" = train ]; then
   elif [ -z "$mounted" ]; then
     { [ -n "$nfs" ] && below /mnt/hcflow "$workdir"; } || refuse "--workdir=$workdir: all workers must share it: \
 a folder below /mnt/hcflow with --nfs, or gs://BUCKET/NAME; give --shared if you mounted it on all workers yourself"
+    compiled=JAX_COMPILATION_CACHE_DIR=/mnt/hcflow/.xla
   elif [ -n "$spot" ]; then
     refuse "--shared: new machines do not have what you mounted, so --spot needs --nfs, or a workdir in gs://"
   fi

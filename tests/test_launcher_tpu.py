@@ -171,7 +171,8 @@ def test_a_pod_is_filled_and_started():
         subprocess.run(["bash", "-n"], input=inner, text=True, check=True)
     assert "ensure_env tpu" in install[8] and "10.0.0.2:/runs /mnt/hcflow" in mount[8]
     inner = start[8].removeprefix("--command=")
-    assert shlex.split(inner) == ["cd", "hcflow_jax", "&&", "bash", "launch/_worker.sh", "start", *ON_NFS[2:]]
+    cache = "JAX_COMPILATION_CACHE_DIR=/mnt/hcflow/.xla"  # so that new machines do not compile again
+    assert shlex.split(inner) == ["cd", "hcflow_jax", "&&", cache, "bash", "launch/_worker.sh", "start", *ON_NFS[2:]]
 
 
 def test_a_pod_that_is_there_is_used_and_given_back():

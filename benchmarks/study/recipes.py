@@ -27,8 +27,11 @@ TRIALS: dict[str, tuple[float, dict[str, Any]]] = {
     "x4-batch16": (4.0, {"train.batch_size": 16}),
     "other-optimizer": (1.0, {"train.optimizer": {"a": "adamax", "glow": "adam"}}),
     "muon-x1": (1.0, {"train.optimizer": "muon"}),
+    "muon-x2": (2.0, {"train.optimizer": "muon"}),
     "muon-x3": (3.0, {"train.optimizer": "muon"}),
     "muon-x6": (6.0, {"train.optimizer": "muon"}),
+    "muon-x2-decay0.6": (2.0, {"train.optimizer": "muon", "train.final_decay": 0.6}),
+    "muon-x2-batch4": (2.0, {"train.optimizer": "muon", "train.batch_size": 4}),
 }
 
 

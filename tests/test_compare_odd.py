@@ -69,6 +69,8 @@ def test_a_run_whose_loss_is_not_finite_is_not_on_track(make: Any, value: float 
     )
     assert comparison.plain(found)["not_finite_since"] == 520
     json.dumps(comparison.plain(found), allow_nan=False)
+    rows = compare(make("whole"), run).tables[TRAIN]
+    assert 480 <= max(row.at for row in rows) <= 528  # a reference has no value where its loss is not finite
 
 
 def test_one_row_that_is_not_finite_changes_nothing_but_its_window(make: Any) -> None:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from hcflow_jax.analysis.points import TRAIN, Run, Seed
 
-_REACH = 0.1  # a curve is extended before its first mean by this fraction of the step
+_REACH = 0.1  # a curve is extended beyond its first and last mean by at most this fraction of the step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ def band(run: Run, name: str) -> Band:
 def values(run: Run, name: str, steps: Float[np.ndarray, " n"]) -> Float[np.ndarray, "seeds n"]:
     """The values of a quantity at some steps, for each seed; NaN where it has no value.
 
-    Training rows are interpolated linearly, up to the last step of the seed.
+    Training rows are interpolated linearly, up to the last step of the seed or to 1.1 times that of its last mean.
     """
     return np.stack([_at(seed, name, steps) for seed in run.seeds])
 
@@ -57,7 +57,8 @@ def _at(seed: Seed, name: str, steps: Float[np.ndarray, " n"]) -> Float[np.ndarr
     if not points:
         return np.full(len(steps), np.nan)
     if name.startswith(TRAIN):
-        inside = (steps >= (1 - _REACH) * points.step[0]) & (steps <= seed.last_step)
+        end = min(seed.last_step, (1 + _REACH) * points.step[-1])  # the last means may be missing: not finite
+        inside = (steps >= (1 - _REACH) * points.step[0]) & (steps <= end)
         return np.where(inside, np.interp(steps, points.step, points.value), np.nan)
     values = dict(zip(points.step.tolist(), points.value.tolist(), strict=True))
     return np.array([values.get(step, np.nan) for step in steps.tolist()])

@@ -109,6 +109,7 @@ def _say_workdir(config: ConfigDict, path: str | Path, images: data.Source | Non
                 f"--workdir={path} cannot be written ({there} is no folder that you may write): name another"
             )
     else:
+        say(f"workdir: asking the store for {directory}; if it does not answer, this takes a minute")
         workdir.place(directory)
     saved = directory / CHECKPOINTS
     if buckets.is_folder(saved) and any(saved.iterdir()):

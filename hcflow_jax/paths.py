@@ -24,6 +24,7 @@ Place = Path | epath.Path  # a path on this machine, or in a bucket
 STORES = {"gs": ("gcsfs", "gcs"), "s3": ("s3fs", "s3")}
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//?)")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")  # both stores' rules; Google's longest, with dots
 # Orbax uses a path as a pattern for its files. TensorStore writes paths as UTF-8 in JSON, and reads \ as /.
 _UNSAFE = re.compile(r"[*?\[\]\\\"\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -80,15 +81,20 @@ def place(given: Given | epath.Path, what: str = "", stores: tuple[str, ...] = (
       MissingExtraError: the library for this store is not installed.
     """
     text = os.fspath(given) if isinstance(given, os.PathLike) else given
+    if isinstance(given, str) and (one := re.match("(gs|s3):/(?!/)", given)) and one[1] in stores:
+        raise InputError(f"{f'{what} {given}'.strip()}: write {one[1]}:// with two slashes")
     if not stores or not isinstance(text, str) or not is_remote(text):
         return local(given, what)
     named, scheme = f"{what} {text}".strip(), scheme_of(text)
     if scheme not in stores:
         allowed = " or ".join(f"{name}://" for name in stores)
         raise InputError(f"{named}: {scheme}:// does not work here; name a folder, or use {allowed}")
-    match = re.fullmatch(r"\w+://([^/]*)(/.*)?", text)
-    if match is None or len(match[1]) < 3:
-        raise InputError(f"{named}: write {scheme}://BUCKET/NAME, with the whole name of the bucket")
+    bucket, *parts = text.partition("://")[2].split("/")
+    if not _BUCKET.fullmatch(bucket) or ".." in bucket:
+        rule = "3 or more lower-case letters, digits, -, _ and single dots"
+        raise InputError(f"{named}: write {scheme}://BUCKET/NAME; the name of a bucket has {rule}")
+    if ".." in parts:
+        raise InputError(f"{named}: .. cannot be a part of a path in a bucket")
     if re.search(r"[*?\[\]\x00-\x1f\x7f#]", text):
         raise InputError(f"{named}: names with *, ?, [, ] or # do not work in buckets; use another name")
     _require(scheme, named)

@@ -11,7 +11,11 @@ from hcflow_jax.errors import InputError, MissingExtraError
 
 WRONG = {
     "gs://": "write gs://BUCKET/NAME",
-    "gs://ab/c": "write gs://BUCKET/NAME",
+    "gs://ab/c": "write gs://BUCKET/NAME; the name of a bucket has 3 or more lower-case letters",
+    "gs://Research/a": "write gs://BUCKET/NAME; the name of a bucket has 3 or more lower-case letters",
+    "gs://a..b/c": "write gs://BUCKET/NAME; the name of a bucket has",
+    "gs://research/../c": ".. cannot be a part of a path in a bucket",
+    "gs:/research/a": "write gs:// with two slashes",
     "gs://research/a*b": r"names with \*",
     "gs://research/a#1": r"names with \*",
     "s3://research/a": "s3:// does not work here; name a folder, or use gs://",

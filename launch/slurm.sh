@@ -8,7 +8,8 @@
 #   --gpus=N            GPUs a node (default 8); one process a node drives them all. 0: trains on the CPUs
 #   --cpus=N            processor cores a node (default: what the cluster gives)
 #   --time=HH:MM:SS     the limit, in one of sbatch's forms; five minutes before it the run saves and ends
-#   --partition=, --account=, --qos=, --constraint=     as sbatch has them
+#   --partition=, --account=, --qos=, --constraint=, --reservation=, --mem=, --exclusive, --mail-user=, --mail-type=
+#                       as sbatch has them
 #   --name=NAME         of the job (default hcflow)
 #   --requeue           submit it again where it reached its limit or was preempted
 #   --extra=NAME        what to install into .venv, here, before submitting: cuda12, cuda13, or demo for CPUs
@@ -52,7 +53,8 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
     --name=*) name="${1#*=}" ;;
     --extra=*) extra="${1#*=}" ;;
     --requeue) requeue=1 ;;
-    --partition=?* | --account=?* | --qos=?* | --constraint=?*) headers+=("$1") ;;
+    --partition=?* | --account=?* | --qos=?* | --constraint=?* | --reservation=?*) headers+=("$1") ;;
+    --mem=?* | --exclusive | --mail-user=?* | --mail-type=?*) headers+=("$1") ;;
     *) refuse "$1: no such option of launch/slurm.sh; arguments of hcflow_jax.main stand after --" ;;
   esac
   shift

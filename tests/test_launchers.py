@@ -61,12 +61,21 @@ def test_one_host():
 
 def test_slurm_runs_one_process_a_node_with_all_its_gpus():
     options = ["--nodes=4", "--gpus=4", "--cpus=32", "--time=1-12:00:00", "--partition=gpu", "--requeue"]
+    options += ["--mem=200G", "--exclusive"]
     lines = dry("slurm.sh", "--dry-run", *options, *TRAINING)
     first = lines.index('sbatch <<"END"')
     assert words(lines[:first])[-1] == ["mkdir", "-p", "/runs/it's a"]
     headers = [shlex.split(line.removeprefix("#SBATCH "))[0] for line in lines if line.startswith("#SBATCH")]
     assert headers == [
-        *("--job-name=hcflow", "--nodes=4", "--ntasks-per-node=1", "--gpus-per-node=4", "--partition=gpu"),
+        *(
+            "--job-name=hcflow",
+            "--nodes=4",
+            "--ntasks-per-node=1",
+            "--gpus-per-node=4",
+            "--partition=gpu",
+            "--mem=200G",
+            "--exclusive",
+        ),
         *("--cpus-per-task=32", "--time=1-12:00:00", "--requeue", "--signal=TERM@300"),
         *("--output=/runs/it's a/slurm-%j.log", "--open-mode=append"),
     ]

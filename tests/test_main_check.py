@@ -63,6 +63,7 @@ def test_a_run_that_would_resume(command, tmp_path):
         (["--config.eval.metrics=fad"], "eval.metrics"),
         (["--config.eval.metrics=fid", "--config.train.measure_every=2", "--config.eval.weights=no.pt"], "no.pt"),
         (["--config.train.init_from=nothing"], "train.init_from"),
+        (["--config.train.init_from=s3://research/run"], "train.init_from: s3://research/run: s3:// does not work"),
         (["--profile=3"], "--profile=3: expected FIRST:LAST"),
         (["--profile=7:9"], "--profile"),
         (["--workdir={folder}/tiny.py/run"], "tiny.py/run cannot be written"),

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from hcflow_jax import box, checkpoint, likelihood
 from hcflow_jax.config import ConfigError
+from hcflow_jax.errors import InputError
 from hcflow_jax.keys import root_key
 from hcflow_jax.models import ImageModel
 from hcflow_jax.training import resumption, sharding, state
@@ -87,7 +88,7 @@ def find(config: ConfigDict) -> checkpoint.Checkpoint:
     path = config.train.init_from
     try:
         found = checkpoint.load(box.find(path))
-    except checkpoint.CheckpointError as error:
+    except (checkpoint.CheckpointError, InputError) as error:
         raise ConfigError(f"train.init_from: {error}") from error
     others = [change for change in resumption.changes(found.config, config) if change.startswith("model.")]
     if others:

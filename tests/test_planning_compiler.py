@@ -74,7 +74,7 @@ ENTRY %main (a: (s32[], f32[4])) -> f32[1000] {
 
 def test_a_tpus_report_is_its_cycles():
     program = compiled.Compiled(TPU, {"arguments": 10**9, "temporaries": 0, "outputs": 0}, {}, {})
-    found = compiled.report(Target("v5e:1x2"), program, batch=4)
+    found = compiled.report(Target("v5e:2x2"), program, batch=4)
     assert found["ms_per_image"] == pytest.approx(1e3 * (10 * 1500 + 3000) / 1.5e9 / 4)
     assert found["all_reduces"] == {"number": 1, "megabytes": 0.004}
     assert found["memory_gigabytes"]["arguments"] == 1.0

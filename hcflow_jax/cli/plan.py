@@ -4,7 +4,7 @@
     hcflow plan --config celebahq_a --target h200:8 --batch-per-device 16 --price h200=3.5 --out plan.png
     hcflow plan --config my_config.py --set model.levels.r32.hidden=64 --target h200 --images 2000000
 
-The package has results for celebahq_a on H200s and on v5e:2x2, so these need no compiling. For others, the command
+The package has results for celebahq_a on H200s and on v5e slices, so these need no compiling. For others, the command
 compiles the training step for the target, in minutes. This needs the target's compiler (pip install 'jax[cuda12]' or
 'jax[tpu]') but not the target itself. The times are computed, and real runs take longer. docs/plan.md says what the
 numbers mean.

@@ -4,7 +4,7 @@
 #   launch/study.sh list                  the runs, and how far each is
 #   launch/study.sh costs                 times a training step of each model
 #   launch/study.sh run                   whatever is missing
-#   launch/study.sh run portraits_a       the runs whose names begin so
+#   launch/study.sh run portraits_a       all seeds of a model; also a single run, or how names begin
 #   launch/study.sh recipes               the short runs that look for better rates, schedules and optimizers
 #   launch/study.sh page                  makes the tables and pictures of docs/study.md anew
 #   launch/study.sh references            makes the references of `hcflow compare` anew of the study's runs

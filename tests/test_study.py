@@ -54,6 +54,10 @@ def test_steps_fill_the_time_of_a_as_it_was_measured() -> None:
 
 def test_a_name_that_no_run_has_is_refused() -> None:
     assert [run.name for run in plan.find(["portraits_b"])] == ["portraits_b-0"] and plan.find([]) == plan.RUNS
+    assert [run.seed for run in plan.find(["portraits_a"])] == [0, 1, 2]
+    assert {run.config for run in plan.find(["landscapes"])} == {"landscapes_a", "landscapes_glow"}
+    trials = plan.find(["recipe_glow_x4", "recipe_a_muon-x2-"], recipes.RUNS)
+    assert [run.name for run in trials] == ["recipe_glow_x4", "recipe_a_muon-x2-decay0.6", "recipe_a_muon-x2-batch4"]
     with pytest.raises(SystemExit, match="portraits_z: no run begins so; there are portraits_a-0, "):
         plan.find(["portraits_z"])
 

@@ -42,9 +42,8 @@ def main() -> None:
             runs.do(run, chosen.folder)
     elif chosen.what == "recipes":
         enable_compilation_cache()
-        for run in recipes.RUNS:
-            if not chosen.names or any(run.name.startswith(name) for name in chosen.names):
-                runs.do(run, chosen.folder)
+        for run in plan.find(chosen.names, recipes.RUNS):
+            runs.do(run, chosen.folder)
     elif chosen.what == "list":
         for run in plan.find(chosen.names):
             print(f"{run.name:22} {', '.join(runs.result(run)) or 'not begun'}")

@@ -83,13 +83,21 @@ RUNS = tuple(
 )
 
 
-def find(names: list[str]) -> tuple[Run, ...]:
-    """The runs of some names, or of all that begin with one of them; all runs if there are no names.
+def find(names: list[str], runs: tuple[Run, ...] = RUNS) -> tuple[Run, ...]:
+    """The runs that are named, in the order of `runs`; all if there are no names.
+
+    A name is that of a run, or else that of a config ("portraits_a", all its seeds), or else how names begin.
 
     Raises:
       SystemExit: naming one that fits no run.
     """
+    chosen: list[Run] = []
     for name in names:
-        if not any(run.name.startswith(name) for run in RUNS):
-            raise SystemExit(f"{name}: no run begins so; there are {', '.join(run.name for run in RUNS)}")
-    return tuple(run for run in RUNS if not names or any(run.name.startswith(name) for name in names))
+        fits = [run for run in runs if run.name == name] or [
+            run for run in runs if run.config == name and not run.label
+        ]
+        fits = fits or [run for run in runs if run.name.startswith(name)]
+        if not fits:
+            raise SystemExit(f"{name}: no run begins so; there are {', '.join(run.name for run in runs)}")
+        chosen += fits
+    return tuple(run for run in runs if not names or run in chosen)

@@ -142,11 +142,12 @@ def test_the_packages_results_are_of_configuration_a():
 
 def test_a_packaged_result_is_not_used_after_a_change_of_the_preset(monkeypatch):
     config, h200, v5e = presets.config("celebahq_a"), Target("h200"), Target("v5e:2x2")
+    tpus = ["v5e:16x16 at 8", "v5e:2x2 at 4", "v5e:2x2 at 8"]
     gpus = ["h200 at 16", "h200 at 64", "h200:8 at 16", "h200:8 at 64"]
-    assert kept.known(config) == [*gpus, "v5e:16x16 at 8", "v5e:2x2 at 8"]
+    assert kept.known(config) == [*gpus, *tpus]
     assert kept.find(result.for_target(config, v5e, 8), v5e, 8)
     monkeypatch.setitem(PRESETS["gpu"], "conv", "xla")
-    assert kept.known(config) == ["v5e:16x16 at 8", "v5e:2x2 at 8"]
+    assert kept.known(config) == tpus
     assert kept.find(result.for_target(config, h200, 16), h200, 16) is None
 
 

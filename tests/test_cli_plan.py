@@ -68,6 +68,16 @@ def test_the_run_of_the_config_is_the_default(plan):
     assert not any("learning rates have to change" in line for line in out)
 
 
+def test_an_option_that_is_given_again_adds_to_the_first(plan):
+    _, out, _ = plan("--target", "h200", "--target", "h200:8", "--batch-per-device", "4")
+    assert [line.split()[:3:2] for line in out[1:5]] == [
+        ["h200", "8"],
+        ["h200", "4"],
+        ["h200:8", "8"],
+        ["h200:8", "4"],
+    ]
+
+
 def test_prices_by_chip_and_for_all(plan):
     prices = []
     for given in (["2"], ["h200=2"], ["9", "h200=2"]):

@@ -1,7 +1,7 @@
 """The training curves of runs, as data.
 
-Times are seconds of training. The values are bits/dim, the loss of training (nats per dimension, weighted by level),
-or distances between samples and real images.
+Times are seconds of training. The values are bits/dim, the loss of training (Eq. N), or distances between samples and
+real images.
 """
 
 import dataclasses

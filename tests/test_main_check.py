@@ -63,7 +63,6 @@ def test_a_run_that_would_resume(command, tmp_path):
         (["--config.eval.metrics=fad"], "eval.metrics"),
         (["--config.eval.metrics=fid", "--config.train.measure_every=2", "--config.eval.weights=no.pt"], "no.pt"),
         (["--config.train.init_from=nothing"], "train.init_from"),
-        (["--config.train.init_from=s3://research/run"], "train.init_from: s3://research/run: s3:// does not work"),
         (["--profile=3"], "--profile=3: expected FIRST:LAST"),
         (["--profile=7:9"], "--profile"),
         (["--workdir={folder}/tiny.py/run"], "tiny.py/run cannot be written"),
@@ -73,6 +72,13 @@ def test_what_would_be_refused_later_is_refused_now(command, tmp_path, arguments
     status, _, err = command("--mode=check", *[argument.format(folder=tmp_path) for argument in arguments])
     assert status == 2 and len(err) == 1 and message in err[0]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.full  # needs the extra `s3`
+def test_a_run_in_a_bucket_of_s3_cannot_be_started_from(command):
+    status, _, err = command("--mode=check", "--config.train.init_from=s3://research/run")
+    assert status == 2 and len(err) == 1
+    assert "train.init_from: s3://research/run: s3:// does not work" in err[0]
 
 
 def test_illustrations_that_are_not_made_yet_are_not_made(command, tmp_path):

@@ -1,8 +1,10 @@
 """Presets: the config files that come with the package, `configs/` in the repository and `presets/` in the wheel."""
 
 import importlib.util
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -40,6 +42,13 @@ def resolve(given: str) -> str:
     if Path(where).is_file() or name not in names():
         return f"{where}{colon}{rest}"
     return f"{directory() / name}.py{colon}{rest}"
+
+
+class _Unwritten(SourceFileLoader):
+    """Loads a Python file without writing a `__pycache__` beside it."""
+
+    def set_data(self, *_: Any, **__: Any) -> None:
+        """Writes nothing."""
 
 
 def file(given: str) -> str:
@@ -81,12 +90,13 @@ def read(given: str) -> ConfigDict:
       InputError: see `resolve`.
     """
     path, _, argument = file(given).partition(":")
-    spec = importlib.util.spec_from_file_location("hcflow_jax_given_config", path)
-    if spec is None or spec.loader is None:
+    loader = _Unwritten("hcflow_jax_given_config", path)
+    spec = importlib.util.spec_from_file_location(loader.name, path, loader=loader)
+    if spec is None or Path(path).suffix != ".py":
         raise ConfigError(f"--config {given}: must be a Python file, as those of configs/")
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
         made = module.get_config(*[argument] if argument else [])
     except Exception as error:  # the user's file can raise anything
         raise ConfigError(f"--config {given}: {type(error).__name__}: {' '.join(str(error).split())}") from error

@@ -10,7 +10,6 @@ or OpenAI's TensorFlow variables (.npz); see docs/glow.md. Give the size of its 
 """
 
 import argparse
-import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from tqdm import tqdm
 
 from hcflow_jax import paths
 from hcflow_jax.commands import Parser, as_path, as_place, run_main
-from hcflow_jax.config import ConfigError
+from hcflow_jax.config import ConfigError, presets
 from hcflow_jax.errors import InputError
 from hcflow_jax.interop import release, settings
 from hcflow_jax.interop.release import Release
@@ -40,7 +39,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("python -m hcflow_jax.interop.import_torch", __doc__)
     parser.add_argument("file", metavar="MODEL.bin", type=as_path, help="a file that the authors' Network.save wrote")
     parser.add_argument("--out", metavar="CHECKPOINT", type=as_place, required=True, help="the workdir to make")
-    parser.add_argument("--config", metavar="FILE.py", type=as_path, help="a config file, like those in configs/")
+    parser.add_argument("--config", metavar="FILE.py", help="a config file, or the name of a preset")
     what = "family of the model: hierarchy (the authors' model, the default) or glow"
     parser.add_argument("--family", choices=("hierarchy", "glow"), default="hierarchy", help=what)
     parser.add_argument(
@@ -51,23 +50,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         wrong = "is needed with --family glow" if values.family == "glow" else "is only for --family glow"
         parser.error(f"--resolution {wrong}")
     return values
-
-
-def load_config(file: Path) -> ConfigDict:
-    """Loads a config from a file like those in `configs/`.
-
-    Raises:
-      ConfigError: the file does not exist, or does not make a config.
-    """
-    spec = importlib.util.spec_from_file_location("hcflow_jax_given_config", file)
-    if spec is None or spec.loader is None or not file.is_file():
-        raise ConfigError(f"--config {file}: no such config file; give one like those in configs/")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        return module.get_config()
-    except Exception as error:  # the user's file can raise anything
-        raise ConfigError(f"--config {file}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 def config_of(found: Release, given: ConfigDict | None) -> ConfigDict:
@@ -135,7 +117,7 @@ def to_params(found: Release, config: ConfigDict, show: bool = False) -> Any:
     return tree
 
 
-def import_torch(file: Path, out: Place, config_file: Path | None = None) -> list[str]:
+def import_torch(file: Path, out: Place, config_file: str | Path | None = None) -> list[str]:
     """Makes a workdir from a file of the authors' code.
 
     Args:
@@ -158,7 +140,7 @@ def import_torch(file: Path, out: Place, config_file: Path | None = None) -> lis
     checkpoint.check_new(out)
     file = paths.local(file)
     devices.start()
-    given = None if config_file is None else load_config(config_file)
+    given = None if config_file is None else presets.read(str(config_file))
     try:
         found = release.read(file)
         config = config_of(found, given)
@@ -190,7 +172,7 @@ def _run(argv: Sequence[str]) -> int:
     if values.family == "glow":
         from hcflow_jax.interop import glow
 
-        given = None if values.config is None else load_config(values.config)
+        given = None if values.config is None else presets.read(values.config)
         lines = glow.import_file(values.file, values.out, values.resolution, given)
     else:
         lines = import_torch(values.file, values.out, values.config)

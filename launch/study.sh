@@ -2,7 +2,8 @@
 # Trains and measures the runs of docs/study.md, about 30 minutes each on 2 CPU cores, and keeps what came out.
 #
 #   launch/study.sh list                  the runs, and how far each is
-#   launch/study.sh costs                 times a training step of each model
+#   launch/study.sh costs                 times a training step and a batch of samples of each model
+#   launch/study.sh costs trials          times a step of the trials of `recipes`
 #   launch/study.sh run                   whatever is missing
 #   launch/study.sh run portraits_a       all seeds of a model; also a single run, or how names begin
 #   launch/study.sh recipes               the short runs that look for better rates, schedules and optimizers

@@ -19,27 +19,24 @@ def test_the_plan_names_each_run_once_and_each_has_a_config() -> None:
     seeds = {name: sorted(run.seed for run in plan.RUNS if run.config == name) for name in STUDY.ARGUMENTS}
     assert seeds["portraits_a"] == seeds["portraits_glow"] == [0, 1, 2]
     assert seeds["landscapes_a"] == seeds["landscapes_glow"] == [0, 1]
+    assert seeds["portraits_a_better"] == seeds["portraits_glow_better"] == [0, 1, 2]
+    assert seeds["landscapes_a_better"] == seeds["landscapes_glow_better"] == [0, 1]
     assert seeds["portraits_e"] == [0, 1, 2] and all(seeds[f"portraits_{letter}"] for letter in "bcdfgh")
 
 
-def test_all_models_see_the_same_images_and_the_papers_rates() -> None:
+def test_all_models_see_the_same_images_and_but_for_better_recipes_the_papers_rates() -> None:
     base = presets.config("study:portraits_a")
     for model in STUDY.MODELS:
         config = presets.config(f"study:portraits_{model}")
         data = config.data.to_dict() | ({"noise_std": base.data.noise_std} if model == "noise" else {})
         assert data == base.data.to_dict()
-        for name in (
-            "batch_size",
-            "warmup_steps",
-            "final_decay",
-            "ema_decay",
-            "images_per_epoch",
-            "decay_after",
-            "freeze_epoch",
-        ):
+        for name in ("warmup_steps", "ema_decay", "images_per_epoch", "decay_after", "freeze_epoch"):
             assert config.train[name] == base.train[name]
-        rates = config.train.learning_rate.to_dict()
-        assert rates == ({"all": 5e-3} if model == "glow" else {"encoder": 5e-4, "decoder": 2e-3, "flows": 5e-3})
+        if model not in plan.BETTER:
+            rates = config.train.learning_rate.to_dict()
+            assert rates == ({"all": 5e-3} if model == "glow" else {"encoder": 5e-4, "decoder": 2e-3, "flows": 5e-3})
+            assert all(config.train[name] == base.train[name] for name in ("batch_size", "final_decay"))
+            assert config.train.optimizer == ("adamax" if model == "glow" else "adam")
         assert config.train.num_steps == STUDY.STEPS[model] and config.train.num_steps % plan.CURVE_POINTS == 0
         assert config.train.measure_every * plan.CURVE_POINTS == config.train.num_steps
     assert presets.config("study:landscapes_glow").data.style == "landscape"
@@ -55,7 +52,8 @@ def test_steps_fill_the_time_of_a_as_it_was_measured() -> None:
 def test_a_name_that_no_run_has_is_refused() -> None:
     assert [run.name for run in plan.find(["portraits_b"])] == ["portraits_b-0"] and plan.find([]) == plan.RUNS
     assert [run.seed for run in plan.find(["portraits_a"])] == [0, 1, 2]
-    assert {run.config for run in plan.find(["landscapes"])} == {"landscapes_a", "landscapes_glow"}
+    every = {"landscapes_a", "landscapes_glow", "landscapes_a_better", "landscapes_glow_better"}
+    assert {run.config for run in plan.find(["landscapes"])} == every
     trials = plan.find(["recipe_glow_x4", "recipe_a_muon-x2-"], recipes.RUNS)
     assert [run.name for run in trials] == ["recipe_glow_x4", "recipe_a_muon-x2-decay0.6", "recipe_a_muon-x2-batch4"]
     with pytest.raises(SystemExit, match="portraits_z: no run begins so; there are portraits_a-0, "):
@@ -223,6 +221,8 @@ def test_the_page_has_a_place_for_every_table() -> None:
         "costs",
         "portraits",
         "landscapes",
+        "portraits_better",
+        "landscapes_better",
         "claims",
         "ablations",
         "recipes",
@@ -261,7 +261,8 @@ def test_curves_are_drawn_of_what_there_is(study: Any, tmp_path: Any) -> None:
         row = {"step": step, "kind": "measure", "frechet_toon-head": 90.0 / step, "seconds": 60.0 * step}
         found["training"]["history"].append(row)
     runs.keep(Run("portraits_a"), **found)
-    assert [path.name for path in curves.draw(tmp_path)] == ["study_ablations.png", "study_glow.png"]
+    names = ["study_ablations.png", "study_glow.png", "study_better.png"]
+    assert [path.name for path in curves.draw(tmp_path)] == names
     assert (tmp_path / "study_glow.png").is_file()
 
 
@@ -276,9 +277,11 @@ def test_both_models_have_the_same_trials_and_time(study: Any) -> None:
     for name in recipes.TRIALS:
         own, other = (recipes.trial(model, name).resolved() for model in recipes.MODELS)
         assert own.train.batch_size == other.train.batch_size
-        steps = own.train.num_steps * STUDY.STEPS["glow"] / STUDY.STEPS["a"]
-        assert other.train.num_steps == pytest.approx(steps, rel=0.01)
-        assert own.train.num_steps * own.train.batch_size == pytest.approx(recipes.BUDGET * 8, rel=0.01)
+        cost = recipes.cost("glow", name)
+        steps = recipes.BUDGET * STUDY.STEPS["glow"] / STUDY.STEPS["a"]
+        assert other.train.num_steps * cost == pytest.approx(steps, rel=0.01)
+        cost = recipes.cost("a", name)
+        assert own.train.num_steps * cost == pytest.approx(recipes.BUDGET, rel=0.01)
     doubled = recipes.trial("a", "x2").resolved().train.learning_rate.to_dict()
     assert doubled == {"encoder": 1e-3, "decoder": 4e-3, "flows": 1e-2}
     study.do(recipes.trial("a", "x2"))
@@ -286,4 +289,4 @@ def test_both_models_have_the_same_trials_and_time(study: Any) -> None:
     history = [{"kind": "eval", "step": 8, "bits_per_dim": 5.0504}]
     runs.keep(recipes.trial("a", "x2"), training={"diverged": None, "history": history})
     runs.keep(recipes.trial("glow", "x2"), training={"diverged": "20 steps in a row", "history": []})
-    assert tables.recipe_trials().splitlines()[2:] == ["| x2 | 5.050 | diverged |"]
+    assert tables.recipe_trials().splitlines()[2:] == ["| x2 | 1,100 | 5.050 | 2,413 | diverged |"]

@@ -1,6 +1,7 @@
 """Runs the study, or a part of it: `python -m benchmarks.study costs|run|recipes|list|page|references`.
 
-costs      times a training step and a batch of samples of each model beside A's, or of those that are named
+costs      times a training step and a batch of samples of each model beside A's, or of those that are named;
+           `costs trials`: a step of the trials of recipes
 run        trains and measures what is missing, of all runs or of those that are named
 recipes    trains short runs with other rates, schedules and optimizers
 list       says how far each run is
@@ -17,6 +18,8 @@ from configs.study import RIVALS
 from hcflow_jax.compiling import enable_compilation_cache
 from hcflow_jax.files import write
 
+TRIALS = "trials"  # a name for `costs`, and of what it keeps
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -27,14 +30,20 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, default=Path("runs/study"), help="of the workdirs; default %(default)s"
     )
+    parser.add_argument("--pairs", type=int, default=costs.PAIRS, help="costs: how often each is timed; %(default)s")
+    parser.add_argument("--only", choices=costs.WHAT, help="costs: time only this of the models; default: both")
     chosen = parser.parse_intermixed_args()
     if chosen.what == "costs":
-        if unknown := set(chosen.names) - set(RIVALS):
+        if unknown := set(chosen.names) - {*RIVALS, TRIALS}:
             parser.error(f"costs {' '.join(sorted(unknown))}: the models are {', '.join(RIVALS)}")
         file = runs.RESULTS / "costs.json"
         kept = json.loads(file.read_text())
-        for what in costs.WHAT:
-            kept.setdefault(what, {}).update(costs.measure("a", chosen.names or RIVALS, what))
+        models = [name for name in chosen.names or RIVALS if name != TRIALS]
+        for what in [chosen.only] if chosen.only else costs.WHAT:
+            kept.setdefault(what, {}).update(costs.measure("a", models, what, chosen.pairs))
+            _write(file, json.dumps(kept, indent=1) + "\n")
+        if TRIALS in chosen.names:
+            kept[TRIALS] = costs.of_trials(chosen.pairs)
             _write(file, json.dumps(kept, indent=1) + "\n")
     elif chosen.what == "run":
         enable_compilation_cache()

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.study import tables
+from benchmarks.study.plan import BETTER, COMPARED
 from configs.study import SETS, STEPS
 from hcflow_jax import pictures
 from hcflow_jax.pictures import Panel, Series
@@ -16,7 +17,8 @@ def draw(folder: Path) -> list[Path]:
             _panel("portraits", "abcdef", "Ablations A to F"),
             _panel("portraits", "agh", "A, G and H"),
         ],
-        "study_glow.png": [_panel(images, ("a", "glow"), f"A and Glow, {images}") for images in SETS],
+        "study_glow.png": [_panel(images, COMPARED, f"A and Glow, {images}") for images in SETS],
+        "study_better.png": [_panel(images, (*COMPARED, *BETTER), f"Better recipes, {images}") for images in SETS],
     }
     drawn = {folder / name: [panel for panel in row if panel.series] for name, row in made.items()}
     drawn = {path: row for path, row in drawn.items() if row}

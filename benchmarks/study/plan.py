@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from hcflow_jax.config import presets
 
 COMPARED = ("a", "glow")  # what the paper compares at equal time
+BETTER = tuple(f"{model}_better" for model in COMPARED)  # the same with better recipes
 CURVE_POINTS = 4  # times in a run at which samples are compared with the reals
 
 
@@ -54,7 +55,7 @@ class Run:
 
 def _run(config: str, seed: int) -> Run:
     images, _, model = config.partition("_")
-    is_compared = model in COMPARED
+    is_compared = model in (*COMPARED, *BETTER)
     return Run(
         config,
         seed,
@@ -79,6 +80,9 @@ RUNS = tuple(
         ("portraits_noise", 1),
         *((f"portraits_{model}", 2) for model in ("a", "glow")),
         *(("portraits_e", seed) for seed in (1, 2)),  # the ablation whose samples are nearest to the reals
+        *((f"{images}_{model}", 0) for images in ("portraits", "landscapes") for model in BETTER),
+        *((f"portraits_{model}", seed) for seed in (1, 2) for model in BETTER),
+        *((f"landscapes_{model}", 1) for model in BETTER),
     )
 )
 

@@ -1,16 +1,23 @@
 """The search for better recipes: short runs of A and of Glow, each with other rates, schedules or optimizers.
 
-A trial has the demo's budget: A's 1,100 steps, and as many of Glow's as fit into the same time. Both models have as
-many trials. What counts is bits/dim on the held-out images at the end.
+A trial has the demo's budget: the time of A's 1,100 steps with the paper's recipe. Its number of steps follows from
+the measured time of a step. Both models have the same trials. What counts is bits/dim on the held-out images at the
+end.
 """
 
 from typing import Any
 
 from benchmarks.study.plan import Run
-from configs.study import RATES, STEPS
+from configs.study import STEPS, recipe
 
 BUDGET = 1_100  # steps of A
 MODELS = ("a", "glow")
+# Time of a step beside that of the model's trial x1, for the trials whose steps cost something else (`costs trials`).
+# Trials that differ in nothing but rates and schedule take as long as the one that was timed.
+COST: dict[str, dict[str, float]] = {
+    "a": {"x3-batch4": 0.55, "x4-batch16": 1.68, "muon-x1": 1.21, "muon-x2-batch4": 0.75},
+    "glow": {"x3-batch4": 0.62, "x4-batch16": 1.6, "muon-x1": 1.485, "muon-x2-batch4": 1.1},
+}
 
 # By name: the factor on all learning rates, and the fields that differ from configs/study.py.
 TRIALS: dict[str, tuple[float, dict[str, Any]]] = {
@@ -35,15 +42,25 @@ TRIALS: dict[str, tuple[float, dict[str, Any]]] = {
 }
 
 
+def cost(model: str, name: str) -> float:
+    """The time of a trial's step beside that of the model's trial x1."""
+    return {_costly(timed): value for timed, value in COST[model].items()}.get(_costly(name), 1.0)
+
+
+def _costly(name: str) -> tuple[bool, int]:
+    """What a step's time depends on: whether the optimizer is Muon, and the size of the batch."""
+    fields = TRIALS[name][1]
+    return fields.get("train.optimizer") == "muon", fields.get("train.batch_size", 8)
+
+
 def trial(model: str, name: str) -> Run:
-    """A trial as a run. A batch of another size has as many images in all."""
+    """A trial as a run. The number of its steps fits into the time of all trials."""
     factor, fields = TRIALS[name]
     own = {field: value[model] if isinstance(value, dict) else value for field, value in fields.items()}
-    steps = BUDGET * STEPS[model] // STEPS["a"] * 8 // own.get("train.batch_size", 8)
-    base = RATES["glow" if model == "glow" else "hierarchy"]
-    rates = {f"train.learning_rate.{group}": factor * rate for group, rate in base.items()}
+    steps = int(BUDGET * STEPS[model] / STEPS["a"] / cost(model, name))
     never = {"train.measure_every": 0, "train.eval_every": 0}
-    overrides = {**rates, "train.num_steps": steps, **never, **own}
+    other = recipe("glow" if model == "glow" else "hierarchy", factor, own)
+    overrides = {"train.num_steps": steps, **never, **other}
     return Run(f"portraits_{model}", 0, samples=0, overrides=tuple(overrides.items()), label=f"recipe_{model}_{name}")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.study.plan import BETTER, COMPARED
 from configs.study import SETS
 from hcflow_jax import api, checkpoint, pictures
 from hcflow_jax.analysis import samples, variation, zeroing
@@ -19,7 +20,9 @@ def draw(workdirs: Path, folder: Path) -> list[Path]:
     """Draws what the workdirs have models for; gives the files."""
     made = {}
     for images in SETS:
-        if len(models := _models(workdirs, images, ("a", "glow"))) == 2:
+        if len(models := _models(workdirs, images, BETTER)) == 2:
+            made[f"study_samples_{images}_better.png"] = samples.sheet(samples.draw(models, SAMPLES, sigma=SIGMA))
+        if len(models := _models(workdirs, images, COMPARED)) == 2:
             made[f"study_samples_{images}.png"] = samples.sheet(samples.draw(models, SAMPLES, sigma=SIGMA))
             latents = {name: model.draw(VARIED, sigma=SIGMA) for name, model in models.items()}
             found = {name: variation.variation(model, latents[name]) for name, model in models.items()}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from benchmarks.study import recipes, runs
-from benchmarks.study.plan import COMPARED, RUNS, Run
+from benchmarks.study.plan import BETTER, COMPARED, RUNS, Run
 from configs.study import SETS, STEPS
 
 Result = dict[str, Any]
@@ -21,6 +21,9 @@ PICTURES = {
     "study_variation_portraits.png": "The pixels that each level decides, portraits",
     "study_variation_landscapes.png": "The pixels that each level decides, landscapes",
     "study_zeroing.png": "Levels at zero: A, B, D and E",
+    "study_better.png": "Frechet distance during training, A and Glow with the paper's recipes and better ones",
+    "study_samples_portraits_better.png": "Samples of A and Glow with better recipes at the same seed, portraits",
+    "study_samples_landscapes_better.png": "Samples of A and Glow with better recipes at the same seed, landscapes",
 }
 
 
@@ -124,16 +127,20 @@ def _attribute_floor(values: dict[str, Any]) -> str:
 
 def recipe_trials() -> str:
     """The table of the search for better recipes."""
-    lines = ["| trial | A, bits/dim | Glow, bits/dim |", "|---|---|---|"]
+    lines = ["| trial | A, steps | A, bits/dim | Glow, steps | Glow, bits/dim |", "|---" * 5 + "|"]
     for name in recipes.TRIALS:
-        cells = []
-        for model in recipes.MODELS:
-            found = runs.result(recipes.trial(model, name)).get("training")
-            value = None if found is None or found["diverged"] else held_out({"training": found})
-            cells.append("diverged" if found and found["diverged"] else "-" if value is None else f"{value:.3f}")
-        if set(cells) != {"-"}:
-            lines.append(f"| {name} | {' | '.join(cells)} |")
+        trials = [recipes.trial(model, name) for model in recipes.MODELS]
+        found = [runs.result(trial).get("training") for trial in trials]
+        ends = ["-" if each is None else _end(each) for each in found]
+        if set(ends) != {"-"}:
+            steps = [f"{trial.resolved().train.num_steps:,}" for trial in trials]
+            lines.append(f"| {name} | {steps[0]} | {ends[0]} | {steps[1]} | {ends[1]} |")
     return _joined(lines)
+
+
+def _end(training: Result) -> str:
+    value = None if training["diverged"] else held_out({"training": training})
+    return "diverged" if training["diverged"] else "-" if value is None else f"{value:.3f}"
 
 
 def claims() -> str:
@@ -142,7 +149,7 @@ def claims() -> str:
     columns += ["evenness", "ends", "spherical midpoints", "linear midpoints"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for images in SETS:
-        for model in COMPARED:
+        for model in (*COMPARED, *BETTER):
             every = finished().items()
             found = [f["claims"] for run, f in every if run.config == f"{images}_{model}" and "claims" in f]
             if found:
@@ -210,6 +217,7 @@ def all_tables() -> Iterator[tuple[str, str]]:
     yield "costs", costs()
     for images in SETS:
         yield images, table(images, COMPARED)
+        yield f"{images}_better", table(images, (*COMPARED, *BETTER))
     yield "ablations", table("portraits", "abcdefgh")
     yield "claims", claims()
     yield "recipes", recipe_trials()

@@ -39,7 +39,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("python -m hcflow_jax.interop.import_torch", __doc__)
     parser.add_argument("file", metavar="MODEL.bin", type=as_path, help="a file that the authors' Network.save wrote")
     parser.add_argument("--out", metavar="CHECKPOINT", type=as_place, required=True, help="the workdir to make")
-    parser.add_argument("--config", metavar="FILE.py", help="a config file, or the name of a preset")
+    named = "a config file, or the name of a preset"
+    parser.add_argument("--config", metavar="FILE.py", type=as_path, help=named)
     what = "family of the model: hierarchy (the authors' model, the default) or glow"
     parser.add_argument("--family", choices=("hierarchy", "glow"), default="hierarchy", help=what)
     parser.add_argument(
@@ -172,7 +173,7 @@ def _run(argv: Sequence[str]) -> int:
     if values.family == "glow":
         from hcflow_jax.interop import glow
 
-        given = None if values.config is None else presets.read(values.config)
+        given = None if values.config is None else presets.read(str(values.config))
         lines = glow.import_file(values.file, values.out, values.resolution, given)
     else:
         lines = import_torch(values.file, values.out, values.config)

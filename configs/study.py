@@ -55,7 +55,7 @@ BETTER: dict[str, tuple[float, dict[str, Any]]] = {
 
 
 def recipe(family: str, factor: float, fields: dict[str, Any]) -> dict[str, Any]:
-    """Another recipe as fields of the config: the paper's rates of a family times a factor, and what else differs."""
+    """A recipe, as fields of the config: the paper's learning rates of a family times a factor, and other fields."""
     return {f"train.learning_rate.{group}": factor * rate for group, rate in RATES[family].items()} | fields
 
 

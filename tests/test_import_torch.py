@@ -1,6 +1,7 @@
 """The authors' checkpoints brought in: bit for bit, or not at all and one line that says why."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -277,7 +278,12 @@ def test_a_config_says_where_the_images_are(command: Any, tmp_path: Path) -> Non
         ([str(OFFICIAL), "--out", "{out}", "--confg=x"], "--confg"),
     ],
 )
-def test_mistakes_give_one_line(arguments: list[str], said: str, tmp_path: Path, capsys: Any) -> None:
+def test_mistakes_give_one_line(
+    arguments: list[str], said: str, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        sys, "dont_write_bytecode", False
+    )  # a __pycache__ would be seen, whatever the environment says
     (tmp_path / "wrong.py").write_text("1 / 0\n")
     given = [text.replace("{out}", str(tmp_path / "out")).replace("{folder}", str(tmp_path)) for text in arguments]
     assert import_torch.main(given) == 2

@@ -60,7 +60,7 @@ def enable_compilation_cache() -> Place | None:
 _CPU_LEVEL, _CPU_LEVEL_ONCE = 1, 0
 
 # XLA's older code generator for fused kernels takes 0.6 to 0.75 of the processor time to compile, and its
-# kernels are as fast (docs/performance.md). Newer releases of jaxlib do not have the option.
+# kernels are as fast (docs/performance_tried.md). Newer releases of jaxlib do not have the option.
 _CPU: dict[str, bool] = {"xla_cpu_use_fusion_emitters": False} if version("jaxlib").startswith("0.10.") else {}
 
 

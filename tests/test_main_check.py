@@ -34,9 +34,20 @@ def test_it_says_what_a_run_would_be_and_writes_nothing(command, tmp_path):
     assert any(line.startswith("held-out images: 4 of ") for line in out)
     assert f"workdir: {tmp_path / 'run'} has no checkpoint; the run would start with fresh parameters" in out
     assert "steps: 6 of 8 images, which see each training image 2.0 times" in out
+    assert "epochs: 2.0 of 24 images each (train.images_per_epoch)" in out
     assert f"devices: these batches can be split over 1, 2; here {jax.device_count()}" in out
     assert out[-1] == "nothing in this config would be refused on this machine"
     assert everything(tmp_path) == before
+
+
+def test_it_says_from_which_steps_on_little_is_learned(command):
+    short = ["--config.train.images_per_epoch=4", "--config.train.freeze_epoch=9", "--config.train.decay_after=0"]
+    given = ["--config.train.num_steps=500", *short, "--config.train.decay.flows=0.1"]
+    status, out, _ = command("--mode=check", *given)
+    assert status == 0 and "epochs: 500.0 of 4 images each (train.images_per_epoch)" in out
+    assert "  from step 9 on, the group encoder does not learn (train.freeze_epoch)" in out
+    assert "  from step 4 on, the learning rate of flows is at most 1 % of the first (train.decay)" in out
+    assert not any("of encoder is at most" in line for line in out)
 
 
 def test_a_run_that_would_resume(command, tmp_path):

@@ -48,6 +48,17 @@ def test_encoder_is_frozen_from_its_epoch_on():
     assert make(freeze_epoch=0).freeze_step is None
 
 
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.01])
+def test_the_step_from_which_little_of_a_rate_is_left(share):
+    plan = make(decay={"encoder": 0.92, "decoder": 1.0, "flows": 0.001}, freeze_epoch=0)
+    for group in ("encoder", "flows"):
+        step = plan.fallen(group, share)
+        assert step is not None
+        assert rates(plan, step - 1)[group] > share * BASE[group] >= rates(plan, step)[group]
+    assert plan.fallen("decoder", share) is None  # never
+    assert make(num_steps=100).fallen("encoder", share) is None  # not in this run
+
+
 def test_warmup_is_linear_from_0():
     plan = make(warmup_steps=50)
     values = [rates(plan, step)["decoder"] for step in (0, 1, 25, 50, 60)]

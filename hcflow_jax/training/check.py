@@ -22,12 +22,13 @@ from hcflow_jax.training import initialise, resumption, sharding, state, workdir
 from hcflow_jax.training.groups import count_by_group
 from hcflow_jax.training.metrics import say
 from hcflow_jax.training.optimizer import Optimizer
-from hcflow_jax.training.schedule import schedule
+from hcflow_jax.training.schedule import Schedule, schedule
 from hcflow_jax.training.step import sample_keys
 from hcflow_jax.training.trace import Trace
 
 _GIGA = 1e9
 _LARGEST = 1 << 16  # devices
+_LITTLE = 0.01  # of a learning rate
 
 
 @settings.own()
@@ -66,6 +67,7 @@ def check(
     plan.numbers()
     Trace(profile, Path(path), start=start, num_steps=config.train.num_steps)
     _say_length(config, model, count, start)
+    _say_schedule(plan)
     _say_memory(config, model, optimizer, config.train.batch_size // config.train.accumulate // mesh.size)
     say("nothing in this config would be refused on this machine")
 
@@ -134,8 +136,20 @@ def _say_length(config: ConfigDict, model: ImageModel, count: int, start: int) -
     steps, shared = max(0, train.num_steps - start), math.gcd(train.batch_size, config.eval.batch_size)
     fits = [n for n in range(1, min(shared, _LARGEST) + 1) if shared % (n * model.batch_unit) == 0]
     seen = steps * train.batch_size
-    say(f"steps: {steps:,} of {train.batch_size} images, which see each training image {seen / count:.1f} times")
+    say(f"steps: {steps:,} of {train.batch_size} images, which see each training image {seen / count:,.1f} times")
     say(f"devices: these batches can be split over {', '.join(map(str, fits))}; here {jax.device_count()}")
+
+
+def _say_schedule(plan: Schedule) -> None:
+    train = plan.train
+    epochs = train.num_steps * train.batch_size / plan.images_per_epoch
+    say(f"epochs: {epochs:,.1f} of {plan.images_per_epoch:,} images each (train.images_per_epoch)")
+    if plan.freeze_step is not None and plan.freeze_step < train.num_steps:
+        say(f"  from step {plan.freeze_step:,} on, the group {plan.frozen_group} does not learn (train.freeze_epoch)")
+    for group in train.learning_rate:
+        step = plan.fallen(group, _LITTLE)
+        if step is not None and not (group == plan.frozen_group and plan.frozen(step)):
+            say(f"  from step {step:,} on, the learning rate of {group} is at most 1 % of the first (train.decay)")
 
 
 def _say_memory(config: ConfigDict, model: ImageModel, optimizer: Optimizer, share: int) -> None:

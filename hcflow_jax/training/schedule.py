@@ -5,6 +5,7 @@ Python integers. On the device, step numbers are only compared, because int32 pr
 overflow in a long run.
 """
 
+import math
 from dataclasses import dataclass
 
 import jax
@@ -122,6 +123,19 @@ class Schedule:
         epochs = np.arange(begin, end, 2)
         first = np.maximum(0, -((self.offset - epochs * self.images_per_epoch) // self.train.batch_size))
         return first[first < self.train.num_steps].astype(np.int32)
+
+    def fallen(self, group: str, share: float) -> int | None:
+        """The first step in which the decays leave at most `share` of a group's base rate; None if no step does.
+
+        Warm-up, final decay and freeze are not counted.
+
+        Args:
+          group: the rate group.
+          share: above 0, and below 1.
+        """
+        decay, steps = self.train.decay[group], self._decay_steps()
+        count = 1 if decay <= share else math.inf if decay >= 1 else math.ceil(math.log(share) / math.log(decay))
+        return int(steps[int(count) - 1]) if count <= len(steps) else None
 
     def rates(self, step: Step, numbers: Numbers | None = None) -> dict[str, Float[Array, ""]]:
         """The learning rates of all groups in a step (Table 2).

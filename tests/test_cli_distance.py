@@ -9,7 +9,9 @@ from golden_data import GOLDEN
 from PIL import Image
 
 from hcflow_jax import cli
-from hcflow_jax.evaluation import extractors
+from hcflow_jax.data import shards
+from hcflow_jax.evaluation import extractors, sets
+from hcflow_jax.evaluation.extractors import Extractor
 
 VECTORS = np.load(GOLDEN / "features" / "distances.npz")
 
@@ -112,3 +114,24 @@ def test_resizing_that_is_not_there(folder: Path) -> None:
         extractors.load("inception", "weights", "lanczos")
     with pytest.raises(extractors.InputError, match="accepts neither"):
         extractors.load("efficientnet-lite0", "weights")
+
+
+def test_a_prepared_set_is_compared_as_a_folder_and_other_sizes_are_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    means = Extractor("means", 3, lambda _, images: images.mean((1, 2)), {}, "none", "0123456789abcdef0123")
+    monkeypatch.setattr(extractors, "load", lambda *given: means)
+    images = np.random.default_rng(0).integers(0, 256, (7, 8, 8, 3), np.uint8)
+    shards.write(folder / "set", images, resolution=8, source={"kind": "test"}, shard_images=3)
+    np.savez("images.npz", images)
+    np.savez("larger.npz", images.repeat(2, 1).repeat(2, 2))
+    for argument in ("set", "images.npz"):
+        assert cli.main(["features", "--samples", argument, "--out", f"{argument}.npy", "--batch-size", "4"]) == 0
+    assert (np.load("set.npy") == np.load("images.npz.npy")).all()
+    assert sets.of_directory(Path("set"))[6].tolist() == images[6].tolist()
+    capsys.readouterr()
+    assert _json("set", "images.npz", "--batch-size", "4")["protocol"]["generated"]["resolution"] == 8
+    assert "note: A has" not in capsys.readouterr().err
+    _json("set", "larger.npz", "--batch-size", "4")
+    error = capsys.readouterr().err
+    assert "note: A has 8 pixels and B has 16" in error and "data.prepare --resolution 8" in error

@@ -16,6 +16,7 @@ from hcflow_jax import api, checkpoint, cli
 from hcflow_jax import config as schema
 from hcflow_jax.analysis import histories
 from hcflow_jax.data.source import Slice
+from hcflow_jax.errors import InputError
 from hcflow_jax.evaluation import (
     measure,
     measured_set,
@@ -206,6 +207,23 @@ def test_nearest_images_and_exactness_are_measured_too(trained, tmp_path, capsys
     assert found["nearest"]["protocol"]["extractor"] == "quarters" and {"pixels", "features"} <= set(found["nearest"])
     with Image.open(tmp_path / "sheets" / "nearest.png") as sheet:
         assert sheet.width > 6 * SIZE and sheet.height > 16 * SIZE  # six images a row, two rows for each of 8
+
+
+def test_a_missing_extractor_is_found_before_anything_is_measured(trained):
+    model, said = api.load(trained), []
+
+    def missing():
+        raise InputError("the extra eval is missing")
+
+    with pytest.raises(InputError, match="extra eval"):
+        measure.measure(
+            model,
+            sets.of_array("", api.held_out(model.config, 4)),
+            ("bits", "nearest"),
+            extractor=missing,
+            tell=lambda *progress: said.append(progress),
+        )
+    assert not said
 
 
 def test_parts_of_a_set_have_the_nearest_images_of_the_whole(monkeypatch):

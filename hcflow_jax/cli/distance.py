@@ -3,10 +3,11 @@
     hcflow distance samples/ photographs/ --json distances.json
     hcflow distance samples.npy celebahq.npz --reference-protocol tf1
 
-A is generated, and B is real. Each of them is a folder of pictures of one size, an .npz of images (arr_0), features
-(.npy, from `hcflow features`), or statistics (an .npz with mu and sigma, or EDM2's .pkl). The Frechet distance is
-called FID only if the features are those of FID's Inception network. For illustrations, `--extractor toon-head` or
-`landscape` adds a distance for each attribute, such as hair, and lists the values that A lacks.
+A is generated, and B is real. Each of them is a folder of pictures of one size, a prepared set, an .npz of images
+(arr_0), features (.npy, from `hcflow features`), or statistics (an .npz with mu and sigma, or EDM2's .pkl). The
+Frechet distance is called FID only if the features are those of FID's Inception network. For illustrations,
+`--extractor toon-head` or `landscape` adds a distance for each attribute, such as hair, and lists the values that A
+lacks.
 """
 
 import argparse
@@ -78,6 +79,13 @@ def run(values: argparse.Namespace) -> int:
         print(f"{what}: {said or s.name}")
     if foreign:
         print(f"reference protocol: {values.reference_protocol}, as the command line says")
+    sizes = [s.about.get("resolution") for s in (generated, real)]
+    if None not in sizes and sizes[0] != sizes[1]:
+        print(
+            f"note: A has {sizes[0]} pixels and B has {sizes[1]}, so the numbers also measure how sharp they are. "
+            f"Prepare B with python -m hcflow_jax.data.prepare --resolution {sizes[0]}",
+            file=sys.stderr,
+        )
     if not all("extractor" in s.about for s in sides) and extractors.metric(name) == "fid":
         print(
             "note: this is FID only if all features are those of FID's Inception network; some do not say it",

@@ -30,7 +30,7 @@ def add_extractor(parser: argparse.ArgumentParser) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand."""
-    samples = "a folder of pictures of one size, or an .npz with arr_0, uint8 (n, R, R, 3)"
+    samples = "a folder of pictures of one size, a prepared set, or an .npz with arr_0, uint8 (n, R, R, 3)"
     parser.add_argument("--samples", metavar="DIR|FILE.npz", type=as_path, required=True, help=samples)
     parser.add_argument("--out", metavar="FEATURES.npy", type=as_path, required=True, help="the file to write")
     add_extractor(parser)
@@ -48,7 +48,7 @@ def run(values: argparse.Namespace) -> int:
 
     enable_compilation_cache()
     if values.samples.is_dir():
-        images = sets.of_folder(values.samples)
+        images = sets.of_directory(values.samples)
     else:
         array = references.read(values.samples).images
         if array is None:

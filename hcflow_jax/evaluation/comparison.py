@@ -54,20 +54,20 @@ class Side:
 def side(
     path: Path, extractor: Callable[[], Extractor], batch_size: int = 50, tell: Tell = lambda done, of: None
 ) -> Side:
-    """Reads a set from a folder of images, or from a file of images, features or statistics.
+    """Reads a set from a folder of images, a prepared set, or a file of images, features or statistics.
 
     Args:
-      path: the folder or the file, see `references`.
+      path: the folder, the prepared set or the file, see `references`.
       extractor: makes the extractor; it is called only if the path contains images.
       batch_size: the number of images that a device takes at once.
       tell: is called after every batch, with the images done and their number.
 
     Raises:
       InputError: the path cannot be read or compared; the message names it.
-      DataError: the folder contains no picture, or its first picture cannot be read.
+      DataError: the folder contains no picture, a picture cannot be read, or the prepared set is damaged.
     """
     if path.is_dir():
-        return _of_images(sets.of_folder(path), extractor(), batch_size, tell)
+        return _of_images(sets.of_directory(path), extractor(), batch_size, tell)
     found = references.read(path)
     if found.images is not None:
         return _of_images(sets.of_array(str(path), found.images), extractor(), batch_size, tell)

@@ -91,7 +91,7 @@ class Certificate:
         yield "exactness: passed" if self.passed else "exactness: FAILED"
         yield from (f"  because {line}" for line in self.failures)
         yield ""
-        yield "round trips (limit: no 8-bit value of the held-out images changes; one level of a value is 3.9e-03)"
+        yield "round trips (limit: no 8-bit value of held-out images changes; one step of an 8-bit value is 3.9e-03)"
         yield f"  {'images':22}{'worst error':>13}{'median error':>14}{'changed values':>24}"
         for kind, found in {"held out": self.held_out, **self.strange}.items():
             median = "-" if found.median_error is None else f"{found.median_error:.1e}"

@@ -121,7 +121,8 @@ def measure(
     options, found, network = options or Options(), Measured(), cache(extractor)
     distances = tuple(DISTANCES[name] for name in DISTANCES if name in names)
     if distances or "nearest" in names:
-        options.denoise_of(model)  # raises an error before any work is done
+        options.denoise_of(model)  # these two raise their errors before any work is done
+        network()
     if "bits" in names:
         found.take("bits", lambda: metrics.likelihood(model, images, options, tell))
     if distances:

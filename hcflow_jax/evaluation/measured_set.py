@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 
 from hcflow_jax import data
 from hcflow_jax.data import Source
-from hcflow_jax.data.shards import FORMAT, MANIFEST
 from hcflow_jax.errors import InputError
 from hcflow_jax.evaluation import references, sets
 from hcflow_jax.evaluation.protocols import Split
@@ -60,7 +59,7 @@ def open_data(config: ConfigDict, path: Path | None, split: Split | None) -> Sou
     resolution = config.data.resolution
     if path is None:
         return _split(config, split or "eval")
-    if _is_prepared(path):
+    if sets.is_prepared(path):
         return _split(_other(config, "prepared", path), split or "all")
     if path.is_dir():
         found = sets.of_folder(path)
@@ -76,15 +75,6 @@ def open_data(config: ConfigDict, path: Path | None, split: Split | None) -> Sou
     found = sets.of_array(str(path), images)
     _check_size(found, resolution)
     return found
-
-
-def _is_prepared(path: Path) -> bool:
-    """Whether a path is a prepared set. A folder of pictures may contain a file named like the manifest."""
-    try:
-        with open(path / MANIFEST, "rb") as file:
-            return FORMAT.encode() in file.read(4096)
-    except OSError:
-        return False
 
 
 def _check_size(found: sets.ImageSet, resolution: int) -> None:

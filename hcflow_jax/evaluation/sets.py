@@ -1,4 +1,4 @@
-"""A set of images for a comparison: a folder of pictures, or an array. It is read batch by batch."""
+"""A set of images for a comparison: a folder of pictures, a prepared set, or an array. It is read batch by batch."""
 
 import hashlib
 from collections.abc import Iterator
@@ -12,6 +12,8 @@ from jaxtyping import UInt8
 
 from hcflow_jax.data import images as pictures
 from hcflow_jax.data.folder import Folder
+from hcflow_jax.data.shards import FORMAT, MANIFEST, ShardSource
+from hcflow_jax.data.source import several
 from hcflow_jax.errors import InputError
 
 Images = UInt8[np.ndarray, "b R R 3"]
@@ -25,8 +27,9 @@ class ImageSet:
       name: the name of the set, for messages.
       count: the number of images.
       resolution: R, pixels.
-      images: all images, (n, R, R, 3) uint8; None for a folder.
-      files: the pictures of the folder, in order; empty for an array.
+      images: all images, (n, R, R, 3) uint8; None if they are read when they are needed.
+      files: the pictures of a folder, in order.
+      prepared: the images of a prepared set.
     """
 
     name: str
@@ -34,10 +37,13 @@ class ImageSet:
     resolution: int
     images: Images | None = None
     files: tuple[Path, ...] = ()
+    prepared: ShardSource | None = None
 
     @property
     def identity(self) -> str:
         """A digest of the images' values, or for a folder of the names, sizes and times of its files."""
+        if self.prepared is not None:
+            return self.prepared.identity
         digest = hashlib.sha256(str(self.resolution).encode())
         if self.images is not None:
             for batch in self.batches(1024):
@@ -53,6 +59,8 @@ class ImageSet:
     def __getitem__(self, index: int) -> UInt8[np.ndarray, "R R 3"]:
         if not 0 <= index < self.count:
             raise IndexError(f"image {index} of the {self.count} of {self.name}")
+        if self.prepared is not None:
+            return self.prepared[index]
         return self._read(self.files[index]) if self.images is None else np.asarray(self.images[index])
 
     def batches(self, size: int) -> Iterator[Images]:
@@ -66,7 +74,9 @@ class ImageSet:
             for start in range(0, self.count, size):
                 yield np.asarray(self.images[start : start + size])
             return
-        each = map(self._read, self.files)
+        each = iter(
+            map(self._read, self.files) if self.prepared is None else several(self.prepared, range(self.count))
+        )
         while batch := list(islice(each, size)):
             yield np.stack(batch)
 
@@ -87,6 +97,27 @@ class ImageSet:
 def of_array(name: str, images: Images) -> ImageSet:
     """A set of images in memory."""
     return ImageSet(name, len(images), images.shape[1], images=images)
+
+
+def of_directory(path: Path) -> ImageSet:
+    """A prepared set, or the set of all pictures in a folder (`of_folder`).
+
+    Raises:
+      DataError, InputError: as `of_folder`; or the prepared set is damaged.
+    """
+    if not is_prepared(path):
+        return of_folder(path)
+    source = ShardSource(path, str(path))
+    return ImageSet(str(path), len(source), source.manifest["resolution"], prepared=source)
+
+
+def is_prepared(path: Path) -> bool:
+    """Whether a path is a prepared set. A folder of pictures may contain a file named like the manifest."""
+    try:
+        with open(path / MANIFEST, "rb") as file:
+            return FORMAT.encode() in file.read(4096)
+    except OSError:
+        return False
 
 
 def of_folder(path: Path) -> ImageSet:

@@ -80,7 +80,7 @@ def get_config() -> ConfigDict:
     """Configuration A on CelebA-HQ.
 
     The paper weights y_1 and the prior by 1/512 each, the released preset by 1/508 and 1/4. For the preset's:
-    `--config.model.top.y1.weight=0.00196850 --config.model.top.prior.weight=0.25`.
+    `--config.model.top.y1.weight=0.001968503937007874 --config.model.top.prior.weight=0.25`.
     """
     config = schema.default()
     config.model.levels = schema.levels(rows(256))

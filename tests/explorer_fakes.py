@@ -29,6 +29,11 @@ class Model(cli_fakes.Model):
     image_model = SimpleNamespace(scaled_levels=("4", "8"))
     config = ConfigDict({"data": {"style": "landscape", "bits": 8}})
 
+    @property
+    def default_sigma(self) -> Any:
+        """The real one's, for a config whose `sample.sigma` is 0.7."""
+        return 0.7 if self.sigma is None else self.sigma
+
     def draw(self, n: int, seed: int = 0, sigma: Any = 0.7, first: int = 0) -> api.Latents:
         """By seed and number; a std of 1 is a tenth here."""
         by_level = dict(sigma) if isinstance(sigma, dict) else {"4": sigma, "8": sigma}

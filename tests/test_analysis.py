@@ -201,7 +201,7 @@ def test_models_draw_the_same_seeds(monkeypatch):
     assert json.loads(json.dumps(found.protocol))["count"] == 5
     chosen = samples.draw(both, seeds=[4, 9])
     np.testing.assert_array_equal(chosen.images["second"][1:], both["second"].sample(1, seed=9))
-    assert chosen.labels == ["seed 4", "seed 9"] and chosen.protocol["sigma"]["first"] == api.SIGMA
+    assert chosen.labels == ["seed 4", "seed 9"] and chosen.protocol["sigma"]["first"] == 0.7
     for drawn, columns, high in ((found, 4, 4 * 96), (chosen, 1, 4 * 96)):
         sheet = samples.sheet(drawn, columns)
         assert high < sheet.shape[0] < high + 250

@@ -256,7 +256,8 @@ def test_the_sigma_of_samples_is_the_first_that_is_said(trained):
     model = api.load(trained)
     model.config = model.config.copy_and_resolve_references()
     model.config.sample.sigma = 0.6
-    assert metrics.Options().sigma_of(model) == 0.6
+    assert metrics.Options().sigma_of(model) == model.default_sigma == 0.6
+    assert (model.sample(2, seed=1) == model.sample(2, seed=1, sigma=0.6)).all()
     model.sigma = {"8": 0.5}
     assert metrics.Options().sigma_of(model) == {"8": 0.5}
     assert metrics.Options(protocol=protocols.PAPER).sigma_of(model) == 0.8

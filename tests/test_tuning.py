@@ -58,7 +58,7 @@ def test_the_temperature_of_the_reals_is_found_and_a_stopped_search_goes_on(mode
     found = search()
     assert len(drawn) == len(found.tried) + 1 <= 13  # three were kept, and one was stopped
     assert abs(found.sigma["8"] - 0.4) < 0.02 and found.distance < 1e-3 < found.start_distance
-    assert found.start == {"8": 0.7} and found.tried[0] == (found.start, found.start_distance)
+    assert found.start == {"8": 1.0} and found.tried[0] == (found.start, found.start_distance)
     before = len(drawn)
     assert search() == found and len(drawn) == before
     search(seed=6, evaluations=4)  # of another search nothing is taken
@@ -90,7 +90,7 @@ def test_what_is_stored_is_the_default(model, trained, tmp_path, capsys):
     assert isinstance(tuned.sigma, dict) and f"best: 8={tuned.sigma['8']:g}" in said
     np.testing.assert_array_equal(tuned.sample(3), model.sample(3, sigma=tuned.sigma))
     np.testing.assert_array_equal(tuned.draw(3)["8"], model.draw(3, sigma=tuned.sigma)["8"])
-    np.testing.assert_array_equal(tuned.sample(3, sigma=0.7), plain)
+    np.testing.assert_array_equal(tuned.sample(3, sigma=1.0), plain)
     assert pickle.loads(pickle.dumps(tuned)).sigma == tuned.sigma and tuned.with_params(tuned.params).sigma is None
     assert checkpoint.load(path).metadata["sigma_about"]["metric"] == "frechet_quarters"
 

@@ -22,6 +22,7 @@ def config() -> ml_collections.ConfigDict:
         dict(
             data=dict(resolution=SIZE, bits=8, noise_std=0.005, flip=True, source="folder", path="/absent"),
             eval=dict(seed=1),
+            sample=dict(sigma=0.7),
             execution=dict(dtype="float32"),
         )
     )

@@ -127,7 +127,7 @@ def sheet(samples: Samples, columns: int = 8) -> Sheet:
 
 def _sigma(model: api.Model, sigma: Sigma | None) -> Any:
     """The std that `Model.sample` used, as a plain value."""
-    given = sigma if sigma is not None else api.SIGMA if model.sigma is None else model.sigma
+    given = model.default_sigma if sigma is None else sigma
     return {name: float(value) for name, value in given.items()} if isinstance(given, Mapping) else float(given)
 
 

@@ -16,6 +16,6 @@ from hcflow_jax.api.coder import Coarse
 from hcflow_jax.api.images import held_out
 from hcflow_jax.api.latents import Latents, concatenate
 from hcflow_jax.api.loading import BOXED, load
-from hcflow_jax.api.model import SIGMA, Model
+from hcflow_jax.api.model import Model
 
-__all__ = ["BOXED", "SIGMA", "Bits", "Coarse", "Latents", "Model", "concatenate", "held_out", "load"]
+__all__ = ["BOXED", "Bits", "Coarse", "Latents", "Model", "concatenate", "held_out", "load"]

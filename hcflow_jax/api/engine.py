@@ -65,7 +65,7 @@ class Engine:
       level_names: the levels of latents, coarse to fine.
       latent_shapes: the shape of each level's latents, without the batch.
       batch_size: the largest number of images that are computed at once.
-      sigma: the default std of latents in sampling; None: `SIGMA`. `hcflow tune-sigma` stores one.
+      sigma: the std of latents that `hcflow tune-sigma` stored with the model, or None.
       statistics: stored statistics for the likelihood of fewer images than a batch unit; {} if there are none. See
         `Model.bits_per_dim`.
     """
@@ -109,6 +109,11 @@ class Engine:
         self.level_names: tuple[str, ...] = self.image_model.level_names
         self.latent_shapes: dict[str, tuple[int, ...]] = self.image_model.latent_shapes
         self.batch_size = largest_batch(self.resolution) * self.mesh.size
+
+    @property
+    def default_sigma(self) -> Sigma:
+        """The std of latents in sampling, unless another is given: `sigma`, or the config's `sample.sigma`."""
+        return float(self.config.sample.sigma) if self.sigma is None else self.sigma
 
     def __reduce__(self) -> tuple[Any, ...]:
         params = jax.tree.map(np.asarray, self.params)

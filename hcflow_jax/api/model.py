@@ -15,7 +15,6 @@ from hcflow_jax.api.latents import Latents
 from hcflow_jax.batches import Progress, joined
 from hcflow_jax.errors import InputError
 
-SIGMA = 0.7  # the value of Figures 4 and 11
 _HELD_OUT = 1024  # the largest number of images that `measure_statistics` uses
 
 
@@ -40,8 +39,7 @@ class Model(Coder):
 
     def _sigmas(self, sigma: Sigma | None) -> np.ndarray:
         """The standard deviation of the latents of every level."""
-        given = self.sigma if sigma is None else sigma
-        return arguments.sigmas(self.image_model, SIGMA if given is None else given)
+        return arguments.sigmas(self.image_model, self.default_sigma if sigma is None else sigma)
 
     def sample(
         self,
@@ -59,7 +57,7 @@ class Model(Coder):
           seed: 0 to 2^32 - 1. An image depends only on the seed and on its number: `sample(4)` gives the first four
             images of `sample(8)`.
           sigma: std of the latents of the levels in `image_model.scaled_levels` (the others have 1), or by level name
-            (those not named have 1). None: the model's own (`self.sigma`), else `SIGMA`.
+            (those not named have 1). None: `self.default_sigma`.
           first: number of the first image.
           progress: is called after every batch, with the images done and n.
           denoise: whether to remove training noise with one step (`ImageModel.decode_denoised`), before rounding.

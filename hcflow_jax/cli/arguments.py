@@ -36,7 +36,7 @@ def add_sigma(parser: argparse.ArgumentParser) -> None:
     """Adds --sigma, for subcommands that draw latents; the paper uses 0.7 in Figures 4 and 11."""
     text = (
         "standard deviation of the latents finer than 1x1, or one for each level, such as 8=0.7,32=0.5 (1 for all "
-        "others); default: the values that hcflow tune-sigma stored with the model, or 0.7"
+        "others); default: the values that hcflow tune-sigma stored with the model, or sample.sigma of its config"
     )
     parser.add_argument("--sigma", type=sigma, help=text)
 

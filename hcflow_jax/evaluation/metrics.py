@@ -59,10 +59,8 @@ class Options:
 
     def sigma_of(self, model: api.Model) -> Any:
         """The standard deviation of the latents of a model's samples, or one for each level."""
-        for given in (self.sigma, self.protocol.sigma, model.sigma):
-            if given is not None:
-                return given
-        return float(model.config.sample.sigma)
+        given = self.protocol.sigma if self.sigma is None else self.sigma
+        return model.default_sigma if given is None else given
 
     def denoise_of(self, model: api.Model) -> bool:
         """Whether a model's samples are denoised.

@@ -143,7 +143,7 @@ def tune(
         tried.append((sigma, found))
         return found
 
-    given = api.SIGMA if model.sigma is None else model.sigma
+    given = model.default_sigma
     start = np.array([given.get(name, 1.0) if isinstance(given, Mapping) else given for name in levels])
     minimize(
         distance,

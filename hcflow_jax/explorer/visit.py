@@ -7,7 +7,7 @@ from pathlib import PurePath
 import numpy as np
 from PIL import Image as Pillow
 
-from hcflow_jax.api import SIGMA, Bits, Latents, Model
+from hcflow_jax.api import Bits, Latents, Model
 from hcflow_jax.data import DataError, images
 from hcflow_jax.errors import InputError
 from hcflow_jax.explorer import lines
@@ -52,7 +52,7 @@ class Visit:
         """Takes the latents of all levels that are not locked from a picture or a seed. They are then not at zero.
 
         The levels of a picture get sigma 1. A level that is drawn again keeps its sigma. Other drawn levels get the
-        std with which the model samples (`Model.sigma`, or `api.SIGMA`).
+        std with which the model samples (`Model.default_sigma`).
 
         Raises:
           InputError: the seed is not allowed, or all levels are locked.
@@ -270,7 +270,7 @@ class Visit:
 
 def default_sigma(model: Model, level: str) -> float:
     """The std with which the model samples a level by default."""
-    given = SIGMA if model.sigma is None else model.sigma
+    given = model.default_sigma
     if isinstance(given, dict):
         return float(given.get(level, 1.0))
     return float(given) if level in model.image_model.scaled_levels else 1.0  # pyright: ignore[reportArgumentType]

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of these images; default %(default)s")
     sigma = (
         "std of the latents above 1x1, or by level as 8=0.7,32=0.5 (others 1): one for all models, or one for each; "
-        "default: the model's own, else 0.7"
+        "default: the tuned sigma of the model, else sample.sigma of its config"
     )
     parser.add_argument("--sigma", type=arguments.sigma, nargs="+", help=sigma)
     denoise = "one step against the noise of training (data.noise_std), before rounding"

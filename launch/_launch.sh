@@ -13,8 +13,8 @@
 #   needs TOOL               refuses to go on without it, unless `dry` is set
 #   take_training HERE "$@"  the arguments of hcflow_jax.main, after `--`: sets `training` and `workdir`; a relative
 #                            workdir is below HERE, and refused where that is empty: on another machine. Workdirs in
-#                            gs:// are refused unless `buckets` is set. The config is a preset or a file of the
-#                            repository; where `shared` is set, a file below HERE or an absolute path, too. Sets
+#                            gs:// are refused unless `buckets` is set. The config is a preset or a file in
+#                            configs/; where `shared` is set, any file of the repository, below HERE or absolute. Sets
 #                            `stores` to ,gcs and ,s3, the extras that the arguments' paths in buckets need
 #   bucket_path PATH OPTION  refuses what is not gs://BUCKET or gs://BUCKET/NAME
 #   below DIR PATH           whether an absolute path is below DIR
@@ -101,7 +101,7 @@ take_training() {
     case "$argument" in
       --config=*)
         config="$(found_config "$here" "${argument#*=}")"
-        [ -n "$config" ] || refuse "$argument: no such file or preset in $ROOT"
+        [ -n "$config" ] || refuse "$argument: no such file or preset in $ROOT$([ -n "$shared" ] || echo /configs)"
         argument="--config=$config"
         ;;
       --workdir=*)
@@ -148,7 +148,7 @@ take_training() {
 # What stands after a colon is the argument of the config file.
 found_config() {
   local here="$1" given="$2" file="${2%%:*}"
-  if [ -f "$ROOT/$file" ] || [ -f "$ROOT/configs/$file.py" ]; then
+  if [ -f "$ROOT/configs/$file.py" ] || { [ -f "$ROOT/$file" ] && [[ -n "$shared" || "$file" =~ ^(\./)?configs/ ]]; }; then
     printf '%s\n' "$given"
   elif [ -n "$shared" ] && [ -n "$file" ]; then
     case "$file" in

@@ -46,10 +46,16 @@ def test_one_host_trains_on_the_tpu_that_it_has(
 
 @pytest.mark.parametrize(
     ("script", "given"),
-    [("local.sh", "/no.py:b"), ("slurm.sh", "no:b"), ("kubernetes.sh", "/etc/hosts"), ("local.sh", "")],
+    [
+        ("local.sh", "/no.py:b"),
+        ("slurm.sh", "no:b"),
+        ("kubernetes.sh", "/etc/hosts"),
+        ("kubernetes.sh", "tests/toy_family.py"),
+        ("local.sh", ""),
+    ],
 )
 def test_a_config_that_does_not_exist_is_refused(script: str, given: str):
-    """The machines of Kubernetes have only the repository."""
+    """The machines of Kubernetes have only the package and configs/."""
     options = JOBSET if script == "kubernetes.sh" else []
     done = launch(script, *options, "--", "--workdir=/runs/a", f"--config={given}")
     assert done.returncode == 2 and f"--config={given}: no such file or preset in {ROOT}" in done.stderr

@@ -15,8 +15,8 @@ MODELS = ("a", "glow")
 # Time of a step beside that of the model's trial x1, for the trials whose steps cost something else (`costs trials`).
 # Trials that differ in nothing but rates and schedule take as long as the one that was timed.
 COST: dict[str, dict[str, float]] = {
-    "a": {"x3-batch4": 0.55, "x4-batch16": 1.68, "muon-x1": 1.21, "muon-x2-batch4": 0.75},
-    "glow": {"x3-batch4": 0.62, "x4-batch16": 1.6, "muon-x1": 1.485, "muon-x2-batch4": 1.1},
+    "a": {"x3-batch4": 0.52, "x4-batch16": 1.88, "muon-x1": 1.23, "muon-x2-batch4": 0.75},
+    "glow": {"x3-batch4": 0.53, "x4-batch16": 1.8, "muon-x1": 1.62, "muon-x2-batch4": 1.17},
 }
 
 # By name: the factor on all learning rates, and the fields that differ from configs/study.py.

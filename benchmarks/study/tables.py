@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.study import recipes, runs
 from benchmarks.study.plan import BETTER, COMPARED, RUNS, Run
-from configs.study import SETS, STEPS
+from configs.study import SETS, STEPS, TWINS
 
 Result = dict[str, Any]
 DEAR = "efficientnet-lite0"
@@ -171,11 +171,19 @@ def costs() -> str:
     """The table of what a step costs, against A's."""
     found = json.loads((runs.RESULTS / "costs.json").read_text())
     columns = ["model", "time of a step / A's", "steps in the time of A's", "time of a sample / A's"]
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", f"| a, noise | 1 | {STEPS['a']:,} | 1 |"]
+    lines = [
+        f"| {' | '.join(columns)} |",
+        "|---" * len(columns) + "|",
+        f"| {_with_twins('a')} | 1 | {STEPS['a']:,} | 1 |",
+    ]
     for model, timed in found["step"].items():
         sampled = found.get("sample", {}).get(model)
-        lines.append(f"| {model} | {_ratio(timed)} | {STEPS[model]:,} | {_ratio(sampled)} |")
+        lines.append(f"| {_with_twins(model)} | {_ratio(timed)} | {STEPS[model]:,} | {_ratio(sampled)} |")
     return "\n".join(lines)
+
+
+def _with_twins(model: str) -> str:
+    return ", ".join((model, *(twin for twin, plain in TWINS.items() if plain == model)))
 
 
 def _ratio(timed: Result | None) -> str:

@@ -92,7 +92,8 @@ def test_stopped_by_a_signal_is_one_line(pictures, tmp_path, number, status):
     arguments = ["--source", f"folder:{pictures}", "--out", str(tmp_path / "out"), "--resolution", "2000"]
     command = [sys.executable, "-m", "hcflow_jax.data.prepare", *arguments, "--workers", "2"]
     run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    until(lambda: any(tmp_path.glob(".out.*.partial/work/*")) or run.poll() is not None)
+    begun = lambda: any(any((part / "work").glob("*")) for part in tmp_path.glob(".out.*.partial"))  # noqa: E731
+    until(lambda: begun() or run.poll() is not None)
     assert run.returncode is None, run.communicate()[1]
     workers = _children(run.pid)
     for worker in workers:  # whoever sends it to all, in whatever order

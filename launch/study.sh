@@ -7,6 +7,7 @@
 #   launch/study.sh run                   whatever is missing
 #   launch/study.sh run portraits_a       all seeds of a model; also a single run, or how names begin
 #   launch/study.sh recipes               the short runs that look for better rates, schedules and optimizers
+#   launch/study.sh reals                 compares the real images with one another, as samples of a perfect model
 #   launch/study.sh page                  makes the tables and pictures of docs/study.md anew
 #   launch/study.sh references            makes the references of `hcflow compare` anew of the study's runs
 #   launch/study.sh run --folder=DIR      the runs' workdirs; runs/study by default

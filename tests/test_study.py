@@ -4,9 +4,10 @@ import json
 import types
 from typing import Any
 
+import numpy as np
 import pytest
 
-from benchmarks.study import curves, plan, recipes, runs, sheets, tables
+from benchmarks.study import plan, recipes, runs
 from benchmarks.study.plan import Run
 from hcflow_jax.config import presets
 
@@ -134,6 +135,60 @@ def test_numbers_are_never_of_two_models(study: Any, monkeypatch: pytest.MonkeyP
     assert study.done == ["train portraits_b-0", "measure portraits_b-0", "claims"]
 
 
+@pytest.mark.parametrize("killed_while", ["training", "measuring"])
+def test_a_repeated_run_that_is_killed_leaves_no_old_numbers(
+    study: Any, monkeypatch: pytest.MonkeyPatch, killed_while: str
+) -> None:
+    def kill(*given: Any, **more: Any) -> Any:
+        raise KeyboardInterrupt
+
+    run = Run("portraits_b", claims=True)
+    old = {"diverged": None, "history": []}
+    runs.keep(run, training=old, distances={"old": {}})
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "measure", kill)
+        if killed_while == "training":
+            patch.setattr(runs.subprocess, "run", kill)
+        with pytest.raises(KeyboardInterrupt):
+            study.do(run)
+    assert "distances" not in runs.result(run) and runs.result(run).get("training") != old
+    monkeypatch.setattr(runs.claims, "of_workdir", lambda workdir, tell: {})
+    study.do(run)
+    assert runs.is_finished(run, runs.result(run)) and set(runs.result(run)["distances"]) == {"toon-head"}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"training": null}', '{"training": {}}', '{"a": 1}'])
+def test_a_damaged_result_is_named(study: Any, content: str) -> None:
+    runs.RESULTS.mkdir()
+    (runs.RESULTS / "portraits_b-0.json").write_text(content)
+    with pytest.raises(SystemExit, match=r"portraits_b-0\.json: is damaged \(.*\); restore it from git"):
+        study.do()
+    assert study.done == []
+
+
+def test_black_images_are_counted() -> None:
+    images = np.zeros((3, 2, 2, 3), np.uint8)
+    images[1, 1, 1, 2] = 1
+    assert runs.black(images) == 2 and runs.black(images[1:2]) == 0
+
+
+def test_a_run_is_finished_when_all_is_known_that_the_plan_asks_for() -> None:
+    run = Run("portraits_b", claims=True)
+    training = {"diverged": None, "history": []}
+    assert not runs.is_finished(run, {})
+    assert not runs.is_finished(run, {"training": training, "distances": {}})
+    assert runs.is_finished(run, {"training": training, "distances": {}, "claims": {}})
+    assert runs.is_finished(run, {"training": training | {"diverged": "20 steps in a row were skipped"}})
+
+
+def test_the_results_that_are_kept_are_of_the_plan() -> None:
+    for run in (*plan.RUNS, *recipes.RUNS):
+        if known := runs.result(run).get("training"):
+            expected = ["python", "-m", "hcflow_jax.main", *run.arguments, "--workdir=DIR"]
+            assert sorted(known["command"].split()) == sorted(expected), f"{run.name} had another command"
+            assert known["diverged"] or known["history"][-1]["step"] == run.resolved().train.num_steps
+
+
 def test_temperatures_are_tuned_once_where_the_plan_says_so(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def tuned(run: Run, workdir: Any, tell: Any) -> dict[str, Any]:
         study.done.append(f"tune {run.name}")
@@ -166,112 +221,6 @@ def test_another_error_ends_the_study_and_is_no_result(study: Any) -> None:
     assert runs.result(Run("portraits_b")) == {}
 
 
-def _measured(bits: float | None, frechet: float) -> dict[str, Any]:
-    history = [{"step": 0, "kind": "eval", "bits_per_dim": 9.0}, {"step": 8, "kind": "eval", "bits_per_dim": bits}]
-    own = {"frechet_toon-head": frechet, "frechet_toon-head_floor": 0.25, "floor_count": 5000}
-    dear = {"kid": 0.5, "precision": 0.25, "recall": 0.75, "floor_count": 5000}
-    dear |= {"frechet_efficientnet-lite0": 30.0, "frechet_efficientnet-lite0_floor": 1.5}
-    return {
-        "training": {"diverged": None, "history": history},
-        "parameters": 1_487_269,
-        "sampling": {"images_per_second": 64.4},
-        "distances": {
-            "toon-head": own | {"attributes": {"mean": 0.125, "floor": 0.0625}},
-            "efficientnet-lite0": dear,
-        },
-    }
-
-
-def test_a_table_has_means_and_spreads_of_what_is_done(study: Any) -> None:
-    runs.keep(Run("portraits_a", 0), **_measured(4.5, 10.0))
-    runs.keep(Run("portraits_a", 1), **_measured(4.75, 12.0))
-    runs.keep(Run("portraits_b"), **_measured(None, 14.0))
-    runs.keep(Run("portraits_c"), training={"diverged": "20 steps in a row were skipped", "history": []})
-    head, _, a, b, c, _, floors = tables.table("portraits", "abcd").splitlines()
-    steps = {model: f"{STUDY.STEPS[model]:,}" for model in "abc"}
-    cells = "4.625 (4.500 to 4.750) | 11.00 (10.00 to 12.00) | 30.0 (30.0 to 30.0)"
-    assert a.startswith(f"| a | 2 of 3 | {steps['a']} | 1,487,269 | {cells} |") and a.count("|") == head.count("|")
-    assert b.startswith(f"| b | 1 | {steps['b']} | 1,487,269 | - | 14.00 | 30.0 | 0.500 | 0.250 | 0.750 | 0.125 |")
-    assert c.startswith(f"| c | 1, 1 diverged | {steps['c']} | - | - |") and c.count("|") == head.count("|")
-    expected = "attributes 0.25 (5,000 each), EfficientNet 1.50 (5,000 each); attribute distance 0.062."
-    tuned = {"tuned": {"sigma": {"8": 0.5}, **{k: v for k, v in _measured(4.5, 6.0).items() if k != "training"}}}
-    runs.keep(Run("portraits_a", 0), **tuned)
-    assert tables.table("portraits", "a").splitlines()[2] == a
-    again = tables.table("portraits", "a", tuned=True).splitlines()[3]
-    assert again.startswith(f"| a, tuned | 1 | {steps['a']} | 1,487,269 | 4.500 | 6.00 | 30.0 |")
-    assert floors == f"Between two halves of the real images: {expected}"
-
-
-def test_a_table_without_runs_says_so(study: Any) -> None:
-    assert {tables.table("landscapes", "ab"), tables.claims(), tables.recipe_trials()} == {tables.NOTHING}
-    assert tables.state() == f"**0 of {len(plan.RUNS)} runs are finished so far.**"
-
-
-def test_a_page_keeps_what_stands_around_its_tables() -> None:
-    page = "before\n<!-- costs -->\nold\n<!-- end -->\nafter\n"
-    assert tables.fill(page, {"costs": "new"}) == "before\n<!-- costs -->\n\nnew\n\n<!-- end -->\nafter\n"
-    assert tables.fill(tables.fill(page, {"costs": "x"}), {"costs": "new"}) == tables.fill(page, {"costs": "new"})
-    with pytest.raises(SystemExit, match="no place for other"):
-        tables.fill(page, {"other": "new"})
-
-
-def test_the_page_has_a_place_for_every_table() -> None:
-    page = (runs.ROOT / "docs" / "study.md").read_text()
-    for name in (
-        "state",
-        "costs",
-        "portraits",
-        "landscapes",
-        "portraits_better",
-        "landscapes_better",
-        "claims",
-        "ablations",
-        "recipes",
-        "beyond",
-        *tables.PICTURES,
-    ):
-        assert page.count(f"<!-- {name} -->\n") == 1
-
-
-def test_the_table_of_claims_has_samples_and_reals(study: Any) -> None:
-    def claims(value: float) -> dict[str, Any]:
-        lattices = {
-            side: {"lattice": {f"period_{p}": {"value": p * factor} for p in (2, 4, 8)}}
-            for side, factor in (("samples", value), ("reals", 1.0))
-        }
-        return {
-            "spectrum": lattices,
-            "variation": {"ratio_largest_to_smallest": {"value": 6.5}, "evenness": {"value": 0.75}},
-            "midpoints": {how: {"ends": 1.0, "midpoints": m} for how, m in (("linear", 4.0), ("spherical", 3.0))},
-        }
-
-    for seed, value in enumerate((0.5, 1.0)):
-        runs.keep(Run("portraits_a", seed), **_measured(4.5, 10.0), claims=claims(value))
-    (row,) = tables.claims().splitlines()[2:]
-    samples = "1.50 (1.00 to 2.00), 3.00 (2.00 to 4.00), 6.00 (4.00 to 8.00)"
-    assert row.startswith(f"| portraits | a | 2 | {samples} | 2.00 (2.00 to 2.00), ")
-    assert row.endswith(
-        "| 6.5 (6.5 to 6.5) | 0.75 (0.75 to 0.75) | 1.00 (1.00 to 1.00) | 3.00 (3.00 to 3.00) | 4.00 (4.00 to 4.00) |"
-    )
-
-
-def test_curves_are_drawn_of_what_there_is(study: Any, tmp_path: Any) -> None:
-    assert curves.draw(tmp_path) == []
-    found = _measured(4.5, 10.0)
-    for step in (4, 8):
-        row = {"step": step, "kind": "measure", "frechet_toon-head": 90.0 / step, "seconds": 60.0 * step}
-        found["training"]["history"].append(row)
-    runs.keep(Run("portraits_a"), **found)
-    names = ["study_ablations.png", "study_glow.png", "study_better.png"]
-    assert [path.name for path in curves.draw(tmp_path)] == names
-    assert (tmp_path / "study_glow.png").is_file()
-
-
-def test_without_models_no_sheet_is_drawn(tmp_path: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(sheets, "WEIGHTS", tmp_path / "weights")
-    assert sheets.draw(tmp_path, tmp_path) == []
-
-
 def test_both_models_have_the_same_trials_and_time(study: Any) -> None:
     names = [run.name for run in recipes.RUNS]
     assert len(set(names)) == len(names) == 2 * len(recipes.TRIALS)
@@ -287,7 +236,3 @@ def test_both_models_have_the_same_trials_and_time(study: Any) -> None:
     assert doubled == {"encoder": 1e-3, "decoder": 4e-3, "flows": 1e-2}
     study.do(recipes.trial("a", "x2"))
     assert study.done == ["train recipe_a_x2"]
-    history = [{"kind": "eval", "step": 8, "bits_per_dim": 5.0504}]
-    runs.keep(recipes.trial("a", "x2"), training={"diverged": None, "history": history})
-    runs.keep(recipes.trial("glow", "x2"), training={"diverged": "20 steps in a row", "history": []})
-    assert tables.recipe_trials().splitlines()[2:] == ["| x2 | 1,100 | 5.050 | 2,413 | diverged |"]

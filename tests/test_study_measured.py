@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from measured_run import EXTRACTOR
 
-from benchmarks.study import claims, runs, sheets
+from benchmarks.study import claims, reals, runs, sheets
 from benchmarks.study.plan import Run
 from hcflow_jax import api
 from hcflow_jax.data import open_source
@@ -43,6 +43,7 @@ def test_distances_are_those_of_evaluate(trained, tmp_path):
     own = found["distances"][EXTRACTOR.name]
     assert {name: value for name, value in own.items() if name != "protocol"} == evaluated(model, 1.0)
     assert own["protocol"]["generated"]["sigma"] == 1.0 and found["sampling"]["images_per_second"] > 0
+    assert found["sampling"]["black"] == runs.black(model.sample(8, seed=0, sigma=1.0))
     assert found["parameters"] == sum(leaf.size for leaf in jax.tree.leaves(model.params))
     with np.load(trained / "samples.npz") as kept:
         np.testing.assert_array_equal(kept["arr_0"], model.sample(8, seed=0, sigma=1.0))
@@ -78,3 +79,17 @@ def test_claims_are_of_these_samples_and_reals(trained, monkeypatch):
     for how in ("linear", "spherical"):
         protocol = found["midpoints"][how]["protocol"]
         assert (protocol["how"], protocol["count"], protocol["count_real"]) == (how, 4, 8)
+
+
+def test_real_images_are_compared_with_and_without_noise(trained, monkeypatch):
+    config = api.load(trained).config
+    monkeypatch.setattr(reals.presets, "config", lambda name: config.copy_and_resolve_references())
+    monkeypatch.setattr(reals, "CHEAP_AND_DEAR", (None,))
+    found = reals.measure("portraits", lambda line: None)
+    assert list(found) == ["0.0", "0.005", "0.025"]
+    values = [each[EXTRACTOR.name] for each in found.values()]
+    half = len(open_source(config, "eval")) // 2
+    assert {each["count"] for each in values} == {half}
+    stds = [each["protocol"]["generated"]["noise_std"] for each in values]
+    assert stds == [0.0, 0.005, 0.025] and {each["protocol"]["real"]["noise_std"] for each in values} == {0.0}
+    assert len({each[EXTRACTOR.metric] for each in values}) == 3

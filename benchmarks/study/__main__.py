@@ -1,9 +1,10 @@
-"""Runs the study, or a part of it: `python -m benchmarks.study costs|run|recipes|list|page|references`.
+"""Runs the study, or a part of it: `python -m benchmarks.study costs|run|recipes|reals|list|page|references`.
 
 costs      times a training step and a batch of samples of each model beside A's, or of those that are named;
            `costs trials`: a step of the trials of recipes
 run        trains and measures what is missing, of all runs or of those that are named
 recipes    trains short runs with other rates, schedules and optimizers
+reals      compares the held-out images with one another, as a perfect model's samples
 list       says how far each run is
 page       makes the tables and pictures of docs/study.md anew; sheets need the workdirs of the runs
 references makes the references `portraits` and `glow_small` of `hcflow compare` anew
@@ -13,8 +14,8 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.study import costs, curves, plan, recipes, references, runs, sheets, tables
-from configs.study import RIVALS
+from benchmarks.study import costs, curves, plan, reals, recipes, references, runs, sheets, tables
+from configs.study import RIVALS, SETS
 from hcflow_jax.compiling import enable_compilation_cache
 from hcflow_jax.files import write
 
@@ -25,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("costs", "run", "recipes", "list", "page", "references"))
+    parser.add_argument("what", choices=("costs", "run", "recipes", "reals", "list", "page", "references"))
     parser.add_argument("names", nargs="*", help="runs, or how their names begin (costs: models); default: all")
     parser.add_argument(
         "--folder", type=Path, default=Path("runs/study"), help="of the workdirs; default %(default)s"
@@ -53,6 +54,10 @@ def main() -> None:
         enable_compilation_cache()
         for run in plan.find(chosen.names, recipes.RUNS):
             runs.do(run, chosen.folder)
+    elif chosen.what == "reals":
+        enable_compilation_cache()
+        for images in SETS:
+            tables.keep_reals(images, reals.measure(images))
     elif chosen.what == "list":
         for run in plan.find(chosen.names):
             print(f"{run.name:22} {', '.join(runs.result(run)) or 'not begun'}")

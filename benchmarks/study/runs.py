@@ -32,15 +32,46 @@ Tell = Callable[[str], object]
 
 
 def result(run: Run) -> dict[str, Any]:
-    """What is known of a run; {} if nothing is."""
-    path = RESULTS / f"{run.name}.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    """What is known of a run; {} if nothing is.
+
+    Raises:
+      SystemExit: the run's file is damaged.
+    """
+    path = _file(run)
+    try:
+        found = json.loads(path.read_text()) if path.exists() else {}
+        if not isinstance(found, dict) or (found and "history" not in (found.get("training") or {})):
+            raise ValueError("it has no training with a history")
+    except ValueError as error:
+        advice = "restore it from git, or move it away to repeat the run"
+        raise SystemExit(f"{path}: is damaged ({error}); {advice}") from error
+    return found
 
 
 def keep(run: Run, **found: Any) -> None:
     """Adds to what is known of a run."""
     text = json.dumps({**result(run), **found}, indent=1) + "\n"
-    write(RESULTS / f"{run.name}.json", lambda file: file.write(text.encode()))
+    write(_file(run), lambda file: file.write(text.encode()))
+
+
+def _file(run: Run) -> Path:
+    return RESULTS / f"{run.name}.json"
+
+
+def is_finished(run: Run, found: dict[str, Any]) -> bool:
+    """Whether all is known of a run that the plan asks for; a run that diverged has nothing to measure.
+
+    Args:
+      run: of the plan.
+      found: what is known of it.
+    """
+    if "training" not in found:
+        return False
+    return bool(found["training"]["diverged"]) or not _missing(run, found)
+
+
+def _missing(run: Run, found: dict[str, Any]) -> list[str]:
+    return [name for name, is_wanted in _STAGES.items() if is_wanted(run) and name not in found]
 
 
 def do(run: Run, folder: Path, tell: Tell = print) -> None:
@@ -58,14 +89,14 @@ def do(run: Run, folder: Path, tell: Tell = print) -> None:
     if known["training"]["diverged"]:
         tell(f"{run.name}: diverged")
         return
-    wanted = [name for name, is_wanted in _STAGES.items() if is_wanted(run)]
-    missing = [name for name in wanted if name not in known]
+    missing = _missing(run, known)
     if missing and not workdir.is_dir():
         tell(
             f"{run.name}: its workdir is gone, so it is trained and measured again ({', '.join(missing)} is missing)"
         )
-        keep(run, training=train(run, workdir, tell))
-        missing = wanted
+        _file(run).unlink()  # first, so that a file never has numbers of two models
+        do(run, folder, tell)
+        return
     for name in missing:
         keep(run, **_measured(name, run, workdir, tell))
 
@@ -147,10 +178,19 @@ def measure(run: Run, workdir: Path, tell: Tell, tuned: Any = None) -> dict[str,
         distances[extractor.name] = compared(samples, reals, model, extractor, how)
         tell("\n".join(metrics.table(distances[extractor.name], extractor.metric)))
     return {
-        "sampling": {"images_per_second": run.samples / seconds, "batch": model.batch_size},
+        "sampling": {
+            "images_per_second": run.samples / seconds,
+            "batch": model.batch_size,
+            "black": black(samples),
+        },
         "parameters": sum(int(np.size(leaf)) for leaf in jax.tree.leaves(model.params)),
         "distances": distances,
     }
+
+
+def black(images: np.ndarray) -> int:
+    """How many images are entirely 0: a model gives such an image where its values are not finite."""
+    return int((images.reshape(len(images), -1).max(1) == 0).sum())
 
 
 def measure_tuned(run: Run, workdir: Path, tell: Tell) -> dict[str, Any]:
@@ -180,8 +220,13 @@ def compared(samples: Any, reals: Any, model: api.Model, extractor: Any, how: di
     generated = Side("samples", features, comparison.moments(features), {**extractor.about(), **how})
     values = comparison.compare(generated, real)
     values["protocol"] |= protocols.PLAIN.about()
-    for attribute in values.get("attributes", {}).get("by_attribute", {}).values():
-        del attribute["generated"], attribute["real"]  # of every value: too long to keep for each run
     floor = real_features.floor(real, len(samples))
     assert floor is not None
-    return values | {f"{extractor.metric}_floor": floor["frechet"], "floor_count": floor["count"]}
+    return without_values(values) | {f"{extractor.metric}_floor": floor["frechet"], "floor_count": floor["count"]}
+
+
+def without_values(compared: dict[str, Any]) -> dict[str, Any]:
+    """Distances without the share of every value of every attribute, which are too long to keep for each run."""
+    for attribute in compared.get("attributes", {}).get("by_attribute", {}).values():
+        del attribute["generated"], attribute["real"]
+    return compared

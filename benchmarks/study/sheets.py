@@ -1,4 +1,7 @@
-"""The study's sheets: samples, levels at zero, and what each level decides, of one run of each model."""
+"""The study's sheets: samples, levels at zero, and what each level decides, of one run of each model.
+
+Models on a sheet have the same training seed where there is such a seed: the first. Samples are the first of a seed.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,8 +27,8 @@ def draw(workdirs: Path, folder: Path) -> list[Path]:
             made[f"study_samples_{images}_better.png"] = samples.sheet(samples.draw(models, SAMPLES, sigma=SIGMA))
         if len(models := _models(workdirs, images, COMPARED)) == 2:
             made[f"study_samples_{images}.png"] = samples.sheet(samples.draw(models, SAMPLES, sigma=SIGMA))
-            latents = {name: model.draw(VARIED, sigma=SIGMA) for name, model in models.items()}
-            found = {name: variation.variation(model, latents[name]) for name, model in models.items()}
+            real = api.held_out(models["a"].config, VARIED)
+            found = {name: variation.variation(model, model.encode(real)) for name, model in models.items()}
             made[f"study_variation_{images}.png"] = variation.sheet(found)
     if len(models := _models(workdirs, "portraits", ZEROED)) == len(ZEROED):
         images = api.held_out(models["a"].config, SHOWN)
@@ -36,14 +39,17 @@ def draw(workdirs: Path, folder: Path) -> list[Path]:
 
 
 def _models(workdirs: Path, images: str, names: Iterable[str]) -> dict[str, api.Model]:
-    models = {}
+    """The models that there are: all of the first seed that all of them have, or else each of its own first seed."""
+    places: dict[str, dict[int, Path]] = {}
     for name in names:
-        runs = [f"{images}_{name}-{seed}" for seed in range(3)]
-        measured = [workdirs / run for run in runs if (workdirs / run / "samples.npz").exists()]
-        kept = [WEIGHTS / f"{run}.safetensors" for run in runs if (WEIGHTS / f"{run}.safetensors").exists()]
-        if measured or kept:
-            models[name] = api.load([*kept, *measured][0])  # kept first, so that every clone draws the same sheet
-    return models
+        for seed in range(3):
+            run = f"{images}_{name}-{seed}"
+            if (kept := WEIGHTS / f"{run}.safetensors").exists():  # first, so that every clone draws the same sheet
+                places.setdefault(name, {})[seed] = kept
+            elif (workdirs / run / "samples.npz").exists():
+                places.setdefault(name, {})[seed] = workdirs / run
+    shared = set.intersection(*map(set, places.values())) if places else set()
+    return {name: api.load(found[min(shared or found)]) for name, found in places.items()}
 
 
 def keep(run: str, model: api.Model) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 from benchmarks.study import recipes, runs
 from benchmarks.study.plan import BETTER, COMPARED, RUNS, Run
 from configs.study import SETS, STEPS, TWINS
+from hcflow_jax.files import write
 
 Result = dict[str, Any]
 DEAR = "efficientnet-lite0"
 NOTHING = "No run is finished yet."
+REALS = "reals.json"
 PAGE = runs.ROOT / "docs" / "study.md"
 PICTURES = {
     "study_glow.png": "Frechet distance during training, A and Glow",
@@ -30,7 +32,7 @@ PICTURES = {
 def finished() -> dict[Run, Result]:
     """The runs that are measured, or have diverged, with what is known of them."""
     known = {run: runs.result(run) for run in RUNS}
-    return {run: found for run, found in known.items() if "distances" in found or _diverged(found)}
+    return {run: found for run, found in known.items() if runs.is_finished(run, found)}
 
 
 def _diverged(found: Result) -> bool:
@@ -70,13 +72,14 @@ def _columns(images: str) -> dict[str, tuple[Callable[[Result], float | None], i
     }
 
 
-def table(images: str, models: Iterable[str], tuned: bool = False) -> str:
-    """A table of the models on a set; a row for each model of which a run is finished.
+def table(images: str, models: Iterable[str], tuned: bool = False, noises: Iterable[float] = (0.0, 0.005)) -> str:
+    """A table of the models on a set; a row for each model of which a run is finished, and for the real images.
 
     Args:
       images: the set.
       models: in the order of the rows.
       tuned: whether a row with tuned temperatures follows, where there are some.
+      noises: standard deviations of the noise on the real images, a row for each.
     """
     columns, done = _columns(images), finished()
     lines = [
@@ -98,8 +101,9 @@ def table(images: str, models: Iterable[str], tuned: bool = False) -> str:
         if tuned and again:
             cells = [spread((value(each) for each in again), digits) for value, digits in columns.values()]
             lines.append(f"| {model}, tuned | {len(again)} | {STEPS[model]:,} | {size} | {' | '.join(cells)} |")
-    floors = _floors(images, done)
-    return _joined([*lines, *(["", floors] if floors else [])])
+    if len(lines) > 2:
+        lines += _real_rows(images, noises)
+    return _joined(lines)
 
 
 def _joined(lines: list[str]) -> str:
@@ -107,22 +111,27 @@ def _joined(lines: list[str]) -> str:
     return "\n".join(lines) if len(lines) > 2 else NOTHING
 
 
-def _floors(images: str, done: dict[Run, Result]) -> str:
-    """What two halves of the reals have: a perfect model gets no less."""
-    found = next((each for run, each in done.items() if run.config.startswith(images) and "distances" in each), None)
-    if found is None:
-        return ""
-    own = SETS[images]
-    values = {"attributes": found["distances"][own], "EfficientNet": found["distances"][DEAR]}
-    names = {"attributes": f"frechet_{own}_floor", "EfficientNet": f"frechet_{DEAR}_floor"}
-    parts = [f"{name} {value[names[name]]:.2f} ({value['floor_count']:,} each)" for name, value in values.items()]
-    return (
-        f"Between two halves of the real images: {', '.join(parts)}; attribute distance {_attribute_floor(values)}."
-    )
+def _real_rows(images: str, noises: Iterable[float]) -> Iterator[str]:
+    """What a perfect model would have (`reals`), a row for each noise."""
+    found, columns = reals().get(images, {}), list(_columns(images).values())[1:]  # bits/dim is of a model
+    for noise in noises:
+        if str(noise) in found:
+            measured = {"distances": found[str(noise)]}
+            cells = [spread([value(measured)], digits) for value, digits in columns]
+            title = f"real images with noise {noise}" if noise else "real images"
+            yield f"| {title} | - | - | - | - | {' | '.join(cells)} |"
 
 
-def _attribute_floor(values: dict[str, Any]) -> str:
-    return f"{values['attributes']['attributes']['floor']:.3f}"
+def reals() -> dict[str, Result]:
+    """What is known of the real images' halves by set; see `reals.measure`."""
+    file = runs.RESULTS / REALS
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def keep_reals(images: str, found: Result) -> None:
+    """Keeps what `reals.measure` found of a set."""
+    text = json.dumps({**reals(), images: found}, indent=1) + "\n"
+    write(runs.RESULTS / REALS, lambda file: file.write(text.encode()))
 
 
 def recipe_trials() -> str:
@@ -229,4 +238,4 @@ def all_tables() -> Iterator[tuple[str, str]]:
     yield "ablations", table("portraits", "abcdefgh")
     yield "claims", claims()
     yield "recipes", recipe_trials()
-    yield "beyond", table("portraits", ("a", "noise"), tuned=True)
+    yield "beyond", table("portraits", ("a", "noise"), tuned=True, noises=(0.0, 0.005, 0.025))

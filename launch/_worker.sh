@@ -10,7 +10,8 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 cd "$ROOT"
 
-running() { [ -s train.pid ] && kill -0 "$(cat train.pid)" 2>/dev/null; }
+# After a reboot, another process may have the number.
+running() { [ -s train.pid ] && grep -aqsF hcflow_jax.main "/proc/$(cat train.pid)/cmdline"; }
 
 # Whether these arguments started what runs.
 same() { [ ! -e train.command ] || [ "$(cat train.command)" = "$(printf '%q ' "$@")" ]; }

@@ -30,10 +30,10 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 source "$ROOT/launch/_launch.sh"
 source "$ROOT/launch/_tpu.sh"
+source "$ROOT/launch/_queue.sh"
 
-POLL="${HCFLOW_POLL_SECONDS:-30}"   # seconds between two questions to the cloud
-HOUR="${HCFLOW_HOUR_SECONDS:-3600}" # of --wait; less in the tests
-TRIES=3                             # of a step that fails on a worker: its ssh server may not be up yet
+POLL="${HCFLOW_POLL_SECONDS:-30}" # seconds between two questions to the cloud
+TRIES=3                           # of a step that fails on a worker: its ssh server may not be up yet
 
 name="" zone="" kind="" version="" nfs="" bucket="" buckets=1 mounted="" compiled="" out=tpu_logs slices=1 spot="" hours=24 where=()
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
@@ -99,6 +99,7 @@ where+=("--zone=$zone")
 
 requests=(gcloud compute tpus queued-resources)
 machines=(gcloud compute tpus tpu-vm)
+describe=("${requests[@]}" describe "$name" "${where[@]}" "--format=value(state.state)")
 
 # The TPUs of the request.
 nodes=("$name")
@@ -106,78 +107,6 @@ if [ "$slices" -gt 1 ]; then
   nodes=()
   for ((i = 0; i < slices; i++)); do nodes+=("$name-$i"); done
 fi
-
-request() {
-  local what=("--accelerator-type=$kind" "--runtime-version=$version")
-  if [ "$slices" -gt 1 ]; then what+=("--node-count=$slices" "--node-prefix=$name"); else what+=("--node-id=$name"); fi
-  [ -z "$spot" ] || what+=(--spot)
-  act "${requests[@]}" create "$name" "${where[@]}" "${what[@]}" "--valid-until-duration=${hours}h"
-}
-
-describe=("${requests[@]}" describe "$name" "${where[@]}" "--format=value(state.state)")
-
-# Sets `now` to the state of the request in the cloud's words: NONE if there is no request, UNKNOWN if the cloud does not
-# say; then `why` is its error. Ends the script for errors that do not pass.
-look() {
-  local said
-  now="" why=""
-  if said="$("${describe[@]}" 2>&1)"; then
-    now="$(grep -xE '[A-Z_]+' <<<"$said" | tail -n 1)" || true
-    now="${now:-UNKNOWN}"
-  elif [[ "$said" = *NOT_FOUND* ]]; then
-    now=NONE
-  else
-    now=UNKNOWN
-    why="$(grep -m 1 ^ERROR <<<"$said" || tail -n 1 <<<"$said")"
-    case "$said" in
-      *PERMISSION_DENIED* | *INVALID_ARGUMENT* | *UNAUTHENTICATED* | *"active account"* | *Reauthentication* | \
-        *"has not been used in project"* | *"required property"*) refuse "the cloud does not show the request $name: $why" ;;
-    esac
-  fi
-}
-
-# Gives back a request whose machines are gone.
-remove() {
-  "${requests[@]}" delete "$name" "${where[@]}" --force --quiet && return
-  look
-  [[ "$now" != FAILED && "$now" != SUSPENDED ]] || refuse "the cloud did not delete the request $name (see above)"
-}
-
-# Requests the TPU unless that is done, and waits until it is there.
-obtain() {
-  local before="" asked="" answered=$SECONDS
-  if [ -n "$dry" ]; then
-    printf '%s || %s\n' "$(quoted "${describe[@]}")" "$(request)"
-    # shellcheck disable=SC2016 # the printed script expands it
-    printf 'until [ "$(%s)" = ACTIVE ]; do sleep %s; done\n' "$(quoted "${describe[@]}")" "$POLL"
-    return
-  fi
-  while :; do
-    look
-    [ "$now$why" = "$before" ] || say "the request $name: $now${why:+ ($why)}"
-    before="$now$why"
-    [ "$now" = UNKNOWN ] || answered=$SECONDS
-    case "$now" in
-      ACTIVE) return ;;
-      FAILED)
-        [ -z "$asked" ] || refuse "the cloud did not fill the request $name: $("${describe[@]/state.state/state}" 2>/dev/null | tail -n 1)"
-        remove
-        ;;
-      SUSPENDED) remove ;; # its machines were taken back
-      NONE)
-        # The request may be there although the answer was lost.
-        request || { look; [ "$now" != NONE ] || refuse "the cloud refused the request $name (see above)"; }
-        asked=1
-        ;;
-      UNKNOWN)
-        [ $((SECONDS - answered)) -lt $((hours * HOUR)) ] || refuse "--wait=$hours: the cloud did not show the request $name for so many hours: $why"
-        ;;
-    esac
-    sleep "$POLL" # in WAITING_FOR_RESOURCES, PROVISIONING, SUSPENDING, DELETING, too
-  done
-}
-
-gone() { [ -n "$kind" ] && { look; [ "$now" != ACTIVE ]; }; }
 
 # retried COMMAND...: tries a step again; status 1 if it fails because the cloud took the machines back.
 retried() {
@@ -221,12 +150,14 @@ mount_nfs() {
 sudo mount -t nfs $(quoted "$nfs") /mnt/hcflow && sudo chmod 1777 /mnt/hcflow; }"
 }
 
+stop() { everywhere "if [ -d hcflow_jax ]; then cd hcflow_jax && bash launch/_worker.sh stop; fi"; }
+
 start() { everywhere "cd hcflow_jax && ${compiled:+$compiled }bash launch/_worker.sh start $(quoted "${training[@]}")"; }
 
-# Prints what `_worker.sh status` prints on the first worker; nothing if the code is not there yet.
+# Prints what `_worker.sh status` prints on the first worker; the code may not be there yet.
 progress() {
-  act "${machines[@]}" ssh "${nodes[0]}" "${where[@]}" --worker=0 "--command=if [ -d hcflow_jax ]; then cd hcflow_jax && \
-bash launch/_worker.sh status $(quoted "${training[@]}"); fi"
+  act "${machines[@]}" ssh "${nodes[0]}" "${where[@]}" --worker=0 "--command=if [ ! -d hcflow_jax ]; then echo not started; else \
+cd hcflow_jax && bash launch/_worker.sh status $(quoted "${training[@]}"); fi"
 }
 
 # Sets `said` to the progress. A worker that does not answer is asked again.
@@ -237,11 +168,12 @@ ask() {
     ! gone || return 1
     sleep "$POLL"
   done
+  refuse "the first worker of $name did not answer, $TRIES times"
 }
 
-# Waits for the end of training. Status 1 if the cloud took the machines back before.
+# Waits for the end of training. Status 1 if it has to start again: the cloud took the machines back, or one rebooted.
 watch() {
-  local said ended=0
+  local said ended=0 lost=0 ran=""
   while sleep "$POLL"; do
     ! gone || return 1
     said="$(progress 2>/dev/null | tail -n 1)" || said=""
@@ -249,7 +181,16 @@ watch() {
       "ended 0") return ;;
       # Before the cloud takes the machines back, the workers are told to end. Its own state follows later.
       "ended "*) ((++ended < TRIES)) || refuse "training ended with status ${said#ended }: launch/tpu_pod.sh logs shows why" ;;
-      *) ended=0 ;;
+      "not started")
+        ((++lost < TRIES)) && continue
+        [ -n "$ran" ] || refuse "training did not stay on the first worker of $name: launch/tpu_pod.sh logs shows why"
+        stop || true # what runs on the other workers
+        return 1
+        ;;
+      *)
+        ended=0 lost=0
+        [ -z "$said" ] || ran=1
+        ;;
     esac
   done
 }
@@ -279,7 +220,11 @@ train() {
 case "$action" in
   train)
     until train; do
-      [ "$now" = UNKNOWN ] || say "the cloud took the machines back; requesting others, to continue from the last checkpoint"
+      case "$now" in
+        UNKNOWN) ;;
+        ACTIVE) say "training does not run on the first worker of $name any more; starting it again, from the last checkpoint" ;;
+        *) say "the cloud took the machines back; requesting others, to continue from the last checkpoint" ;;
+      esac
     done
     ;;
   status)
@@ -294,6 +239,6 @@ case "$action" in
       act "${machines[@]}" ssh "$node" "${where[@]}" --worker=all "--output-directory=$folder" "--command=cat hcflow_jax/train.log"
     done
     ;;
-  stop) everywhere "cd hcflow_jax && bash launch/_worker.sh stop" ;;
+  stop) stop ;;
   delete) act_either "${describe[@]}" -- "${requests[@]}" delete "$name" "${where[@]}" --force -- "${machines[@]}" delete "$name" "${where[@]}" ;;
 esac

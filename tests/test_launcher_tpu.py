@@ -241,6 +241,32 @@ def test_new_code_does_not_come_over_code_that_runs(cloud: Path, train: Run, spo
     assert len(calls(cloud, "_worker.sh start", "--worker=all")) == 1  # for a worker that did not start
 
 
+def test_new_code_does_not_come_over_code_that_may_run(cloud: Path, train: Run):
+    (cloud / "workers").write_text("UNREACHABLE\n")
+    done = train()
+    assert done.returncode == 2 and "error: the first worker of hc did not answer, 3 times" in done.stderr
+    assert not calls(cloud, "scp") and not calls(cloud, "_worker.sh start")
+
+
+def test_a_spot_run_whose_worker_rebooted_is_started_again(cloud: Path, train: Run):
+    (cloud / "request").touch()
+    (cloud / "workers").write_text("not started\nrunning\n" + 4 * "not started\n" + "running\nended 0\n")
+    done = train("--type=v6e-64", "--spot")
+    assert done.returncode == 0 and "took the machines back" not in done.stderr
+    assert "training does not run on the first worker of hc any more; starting it again" in done.stderr
+    assert len(calls(cloud, "_worker.sh start")) == 2 and len(calls(cloud, "_worker.sh stop")) == 1
+    asked = calls(cloud, "_worker.sh status")[0].partition("--command=")[2]
+    said = subprocess.run(["bash", "-c", asked], cwd=cloud, capture_output=True, text=True)
+    assert said.stdout == "not started\n"  # a machine without the code
+
+
+def test_a_spot_run_that_never_ran_is_not_started_again(cloud: Path, train: Run):
+    (cloud / "request").touch()
+    done = train("--type=v6e-64", "--spot")
+    assert done.returncode == 2 and "error: training did not stay on the first worker of hc" in done.stderr
+    assert len(calls(cloud, "_worker.sh start")) == 1
+
+
 def test_other_arguments_are_not_started_beside_those_that_run(cloud: Path, train: Run):
     (cloud / "workers").write_text("running with other arguments\n")
     done = train()

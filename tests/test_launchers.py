@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 import yaml
 from jobset_schema import SCHEMA
 
+Worker = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).resolve().parents[1]
 TRAINING = ["--", "--config=configs/celebahq_a.py", "--workdir=/runs/it's a", "--config.train.batch_size=512"]
 TPU = ["--name=hc", "--zone=us-west4-a"]
@@ -244,8 +246,9 @@ def test_help_is_the_scripts_own_comment(script: str):
     assert done.returncode == 0 and "--dry-run" in done.stdout and "set -euo" not in done.stdout
 
 
-def test_a_worker_starts_once_and_stops_when_it_has_saved(tmp_path: Path):
-    """A Python that saves for a while when it is told to end."""
+@pytest.fixture
+def worker(tmp_path: Path) -> Worker:
+    """`_worker.sh`, with a Python that saves for a while when it is told to end."""
     for name in ("_env.sh", "_worker.sh"):
         (tmp_path / "launch").mkdir(exist_ok=True)
         shutil.copy(ROOT / "launch" / name, tmp_path / "launch" / name)
@@ -256,10 +259,14 @@ def test_a_worker_starts_once_and_stops_when_it_has_saved(tmp_path: Path):
     )
     python.chmod(0o755)
 
-    def worker(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = ["bash", str(tmp_path / "launch" / "_worker.sh"), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
+    return run
+
+
+def test_a_worker_starts_once_and_stops_when_it_has_saved(worker: Worker, tmp_path: Path):
     try:
         assert worker("start", "--config=a b").returncode == 0
         again = worker("start", "--config=a b")  # one worker of several may have to be started again
@@ -274,6 +281,16 @@ def test_a_worker_starts_once_and_stops_when_it_has_saved(tmp_path: Path):
     assert (tmp_path / "train.log").read_text() == "-m hcflow_jax.main --config=a b\nsaved\n"
     assert "no training runs" in worker("stop").stderr
     assert worker("status").stdout == "ended 143\n"
+
+
+def test_a_process_that_has_the_number_after_a_reboot_is_left_alone(worker: Worker, tmp_path: Path):
+    with subprocess.Popen(["sleep", "60"]) as other:
+        (tmp_path / "train.pid").write_text(f"{other.pid}\n")
+        try:
+            assert worker("status").stdout == "not started\n"
+            assert "no training runs" in worker("stop").stderr and other.poll() is None
+        finally:
+            other.kill()
 
 
 def test_scripts_are_clean():

@@ -1,11 +1,12 @@
-"""Meshes of devices; placing arrays on them and fetching arrays from them.
+"""Meshes of devices; placing arrays on them and fetching arrays from them; exchanging values between processes.
 
 A mesh has one axis, `BATCH`. A batch is split along it, so each device has a run of consecutive examples. Every
 device has a copy of the parameters.
 """
 
+import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from hcflow_jax import environment, settings
 
 BATCH = "batch"  # the mesh's one axis
+_NAMED = 4  # processes that a message names, of those with the same value
 
 
 def start() -> None:
@@ -89,3 +91,42 @@ def fetch(tree: Any) -> Any:
     from jax.experimental import multihost_utils
 
     return jax.tree.map(lambda a: multihost_utils.process_allgather(a, tiled=True), tree)
+
+
+@settings.own()
+def exchange(value: Any) -> list[Any]:
+    """Sends a value to all processes. Returns the values of all, in their order. All processes must call it.
+
+    Args:
+      value: a value of JSON. Its size may differ between processes.
+    """
+    if jax.process_count() == 1:
+        return [value]
+    from jax.experimental import multihost_utils
+
+    own = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    sizes = np.asarray(multihost_utils.process_allgather(np.asarray(len(own), np.int32)))
+    padded = np.zeros(int(sizes.max()), np.uint8)
+    padded[: len(own)] = own
+    rows = np.asarray(multihost_utils.process_allgather(padded))
+    return [json.loads(row[:size].tobytes()) for row, size in zip(rows, sizes, strict=True)]
+
+
+def unequal(values: Sequence[Any]) -> str | None:
+    """Says which process has which value: "8 in process 0, 16 in processes 1, 2". None if all values are equal.
+
+    Args:
+      values: from `exchange`.
+    """
+    having: dict[str, list[int]] = {}
+    for process, value in enumerate(values):
+        having.setdefault(str(value), []).append(process)
+    if len(having) < 2:
+        return None
+    return ", ".join(f"{value} in {named_processes(processes)}" for value, processes in having.items())
+
+
+def named_processes(processes: Sequence[int]) -> str:
+    """Names processes in a message: "process 3", or "processes 0, 1, 2, 3 and 12 more"."""
+    rest = f" and {len(processes) - _NAMED} more" if len(processes) > _NAMED else ""
+    return f"process{'es' if len(processes) > 1 else ''} {', '.join(map(str, processes[:_NAMED]))}{rest}"

@@ -58,6 +58,21 @@ def test_prepared_already(pictures, tmp_path, capsys):
     assert files(tmp_path / "out") == before and not beside(tmp_path / "out")
 
 
+def test_a_complete_set_says_that_repaired_pictures_need_another_place(pictures, tmp_path, capsys):
+    whole = (pictures / "003.png").read_bytes()
+    (pictures / "003.png").write_bytes(b"no picture")
+    assert run_prepare(pictures, tmp_path / "out") == 0
+    (pictures / "003.png").write_bytes(whole)
+    capsys.readouterr()
+    assert run_prepare(pictures, tmp_path / "out") == 0
+    report = tmp_path / "out" / "report.json"
+    said = f"skipped pictures: 1, named in {report}; to include repaired ones, prepare into another --out"
+    assert capsys.readouterr().out.splitlines()[1:] == [said]
+    report.unlink()
+    assert run_prepare(pictures, tmp_path / "out") == 0
+    assert "skipped" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("change", ["resolution", "names", "path", "foreign"])
 def test_what_is_there_is_never_touched(pictures, tmp_path, capsys, change):
     out = tmp_path / "out"

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from prepare_runs import beside, files, make_pictures, one_line, run_prepare, until
+from prepare_runs import COUNT, beside, files, make_pictures, one_line, run_prepare, until
 
-from hcflow_jax.data import images, shards, workers
+from hcflow_jax.data import images, preparation, shards, workers
 
 ROOT = str(Path(__file__).parents[1])
 pictures = pytest.fixture(make_pictures)
@@ -33,6 +33,25 @@ def test_finished_shards_are_kept_and_damaged_ones_made_again(pictures, tmp_path
     assert run_prepare(pictures, tmp_path / "out") == 0
     assert [Path(name).stem for name in read] == [f"{i:03d}" for i in (*range(8, 16), *range(24, 30))]
     assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_repaired_pictures_are_included_and_other_shards_are_kept(pictures, tmp_path, monkeypatch):
+    assert run_prepare(pictures, tmp_path / "whole") == 0
+    repaired = (pictures / "003.png").read_bytes()
+    for name in ("003", "012", "029"):
+        (pictures / f"{name}.png").write_bytes(b"no picture")
+    with monkeypatch.context() as patched:
+        patched.setattr(preparation, "_publish", lambda plan: sys.exit("stopped"))
+        with pytest.raises(SystemExit):
+            run_prepare(pictures, tmp_path / "out")
+    (pictures / "003.png").write_bytes(repaired)
+    read, load = [], images.load
+    monkeypatch.setattr(images, "load", lambda *args, **kwargs: read.append(args[2]) or load(*args, **kwargs))
+    assert run_prepare(pictures, tmp_path / "out") == 0
+    assert [Path(name).stem for name in read] == ["003", *(f"{i:03d}" for i in range(8)), "012", "029"]
+    name = shards.shard_name(0, 4)
+    assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert len(shards.ShardSource(tmp_path / "out")) == COUNT - 2
 
 
 def test_a_process_that_is_killed_is_one_error_and_nothing_is_lost(pictures, tmp_path, monkeypatch, capsys):

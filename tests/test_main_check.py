@@ -1,13 +1,18 @@
 """`--mode=check`: it says what a run would be, finds what would end it, and leaves nothing behind."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+import training_fakes as fakes
 from test_main import command
 
+from hcflow_jax import checkpoint
 from hcflow_jax.config import presets
 from hcflow_jax.training import check
 
@@ -50,7 +55,14 @@ def test_it_says_from_which_steps_on_little_is_learned(command):
     assert not any("of encoder is at most" in line for line in out)
 
 
-def test_a_run_that_would_resume(command, tmp_path):
+class Other(fakes.Model):
+    """A model with one larger parameter."""
+
+    def create(self, key: Any) -> Any:
+        return super().create(key) | {"style": {"layer": {"bias": jnp.zeros(5, jnp.float32)}}}
+
+
+def test_a_run_that_would_resume(command, tmp_path, monkeypatch):
     assert command("--config.train.num_steps=3")[0] == 0
     before = everything(tmp_path)
     status, out, _ = command("--mode=check", "--config.train.num_steps=9", "--config.train.log_every=2")
@@ -61,6 +73,31 @@ def test_a_run_that_would_resume(command, tmp_path):
     status, _, [line] = command(*refused)
     assert status == 2 and "train.clip_norm: 50.0 -> 7.0" in line
     assert command(*refused, "--allow_config_change")[0] == 0
+    status, _, [line] = command("--mode=check", "--config.train.num_steps=2")
+    assert status == 2 and "train.num_steps is 2, but the newest checkpoint" in line
+    assert command("--mode=check", "--config.train.init_images=99", "--allow_config_change")[0] == 0  # none is read
+    fakes.install(monkeypatch.setattr, Other)
+    status, _, [line] = command("--mode=check", "--allow_config_change")
+    assert status == 2 and re.search(r"belongs to another model: \S*layer/bias is \(3,\) there and \(5,\)", line)
+    assert everything(tmp_path) == before
+
+
+def test_a_workdir_of_weights_starts_a_run_but_does_not_resume(command, tmp_path):
+    """A run that starts from weights does not read the images that would initialise a model."""
+    command("--mode=check")  # makes the images
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    assert command("--mode=check")[0] == 0  # no step was saved yet
+    shutil.rmtree(run)
+    checkpoint.save_weights(run, {"w": np.zeros(3, "f")}, fakes.config(tmp_path / "images"))
+    before = everything(tmp_path)
+    status, _, [line] = command("--mode=check")
+    assert status == 2 and "contains only weights, without a training state to resume from" in line
+    given = ["--mode=check", f"--config.train.init_from={run}", "--config.train.init_images=99"]
+    portraits = ["--config.data.source=portraits", "--config.data.train_images=40", "--config.data.path=cache"]
+    for more in ([], portraits):
+        status, out, err = command(*given, *more, workdir=tmp_path / "other")
+        assert (status, err) == (0, []) and out[-1].startswith("nothing in this config would be refused")
     assert everything(tmp_path) == before
 
 

@@ -1,6 +1,7 @@
 """Several processes as one: found or refused in one line, agreed on when to end; and a batch in several runs."""
 
 import os
+import re
 import signal
 
 import jax
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 import training_fakes as fakes
 
+from hcflow_jax import data, devices
 from hcflow_jax.config import ConfigError
-from hcflow_jax.training import distributed, sharding
+from hcflow_jax.training import distributed, evaluate, loop, sharding
 from hcflow_jax.training import state as states
 from hcflow_jax.training import step as steps
 from hcflow_jax.training.optimizer import Optimizer
@@ -98,6 +100,56 @@ def test_a_laptop_is_left_alone(monkeypatch):
     distributed.start(None, None, None)
 
 
+@pytest.mark.situation("the processes of a run have different flags or different images")
+def test_processes_with_other_flags_or_images_are_refused_by_all(monkeypatch, tmp_path):
+    config = fakes.config(tmp_path / "images")
+    images, held_out = data.open_source(config, "train"), data.open_source(config, "eval")
+    distributed.check_same(config, images, held_out)  # one process asks nobody
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+
+    def check(config, images=images):
+        distributed.check_same(config, images, held_out)
+
+    first = []
+    monkeypatch.setattr(devices, "exchange", lambda value: first.append(value) or [value, value])
+    check(config)
+    monkeypatch.setattr(devices, "exchange", lambda value: [first[0], value])
+    elsewhere = config.copy_and_resolve_references()
+    elsewhere.data.path = elsewhere.eval.weights = "/elsewhere"
+    check(elsewhere)
+
+    changed = config.copy_and_resolve_references()
+    changed.train.batch_size, changed.train.init_from = 8, "portraits"
+    (tmp_path / "images" / "00.png").unlink()
+    with pytest.raises(ConfigError) as error:
+        check(changed, data.open_source(config, "train"))
+    digest = r" images with digest [0-9a-f]{16} in process "
+    assert re.fullmatch(
+        r"the processes of the run differ: train\.batch_size: 4 in process 0, 8 in process 1; "
+        r"train\.init_from: not given in process 0, given in process 1; "
+        rf"the training images \(data\.path\): 24{digest}0, 23{digest}1; give all .* the same flags and images",
+        str(error.value),
+    )
+
+
+def test_a_run_compares_its_processes_before_any_work(monkeypatch, tmp_path):
+    fakes.install(monkeypatch.setattr)
+
+    def refuse(config, images, held_out):
+        raise ConfigError(f"{config.train.num_steps} steps, {len(images)} and {len(held_out)} images")
+
+    monkeypatch.setattr(distributed, "check_same", refuse)
+    with pytest.raises(ConfigError, match="^6 steps, 24 and 4 images$"):
+        loop.train(fakes.config(tmp_path / "images"), tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_many_processes_are_named_in_few_words():
+    assert devices.unequal([8, 8, 8]) is None
+    assert devices.unequal([8, 16, 16]) == "8 in process 0, 16 in processes 1, 2"
+    assert devices.unequal([None] + [1] * 20) == "None in process 0, 1 in processes 1, 2, 3, 4 and 16 more"
+
+
 def test_votes_are_known_with_the_next_call(tmp_path):
     votes = distributed.Votes(sharding.make_mesh(fakes.config(tmp_path), 4))
     assert [votes(wish) for wish in (False, True, False, False)] == [False, False, True, False]
@@ -116,6 +168,17 @@ def test_a_wish_to_end_waits_for_the_vote():
         next(items)
     termination.vote()
     assert termination.requested  # once agreed on it stays so
+
+
+def test_a_signal_that_came_while_all_had_to_go_on_ends_them_then(capsys):
+    termination = Termination(lambda wish: 0)  # the votes before
+    evaluate._end_if_asked(termination)
+    with termination.noticed():
+        os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(SystemExit) as exit_:
+        evaluate._end_if_asked(termination)
+    assert exit_.value.code == 143
+    assert capsys.readouterr().out == "SIGTERM: stopped after the evaluation; its results are written\n"
 
 
 def test_the_mean_over_runs_is_that_of_the_whole():

@@ -134,6 +134,7 @@ def test_a_folder_that_disappears_ends_the_run_saved(tmp_path, monkeypatch, indi
     with pytest.raises(DataError, match=rf"{images}/\d+\.png: cannot be read \(No such file or directory\)"):
         loop.train(config, tmp_path / "run")
     saved = checkpoint.load(tmp_path / "run")
+    assert saved.metadata["data"]["probe"]["pixels"]  # read before the folder disappeared
     assert saved.step >= 5 and f"saved step {saved.step};" in capsys.readouterr().out
     rows = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == saved.step

@@ -15,7 +15,7 @@ import pytest
 import training_fakes as fakes
 from PIL import Image
 
-from hcflow_jax import checkpoint
+from hcflow_jax import checkpoint, stopping
 from hcflow_jax.checkpoint import CheckpointError
 from hcflow_jax.config import ConfigError
 from hcflow_jax.training import evaluate, loop, resumption, workdir
@@ -96,9 +96,18 @@ def test_a_resumed_run_redoes_what_was_not_saved(whole, tmp_path, capsys):
 
 def test_a_finished_run_is_left_as_it_is(whole):
     config, directory, result = whole
-    again = loop.train(config, directory)
-    assert again["end"] == result["end"]
+    assert loop.train(config, directory) == result
+    assert json.loads((directory / "result.json").read_text()) == result
     assert len(history(directory, "eval")) == 4
+
+
+def test_fewer_steps_than_the_checkpoint_has_are_refused(whole):
+    config, directory, result = whole
+    fewer = config.copy_and_resolve_references()
+    fewer.train.num_steps = 2
+    with pytest.raises(ConfigError, match=rf"^train\.num_steps is 2, but .* in {directory} is of step 6: set train"):
+        loop.train(fewer, directory)
+    assert json.loads((directory / "result.json").read_text()) == result
 
 
 @pytest.mark.parametrize("second_program", [True, False])
@@ -145,6 +154,22 @@ def test_a_signal_finishes_the_step_saves_and_exits(whole, tmp_path, monkeypatch
     assert_same_state(directory, tmp_path)
     assert history(tmp_path, "train") == history(directory, "train")
     assert history(tmp_path, "eval") == history(directory, "eval")
+
+
+@pytest.mark.parametrize(("program", "saved"), [("the training step", []), ("with the encoder frozen", ["2"])])
+def test_a_signal_while_the_step_compiles_ends_at_once_and_loses_no_step(tmp_path, monkeypatch, program, saved):
+    config = fakes.config(tmp_path / "images", images_per_epoch=8, freeze_epoch=1, checkpoint_every=100, eval_every=0)
+    call = loop.Programs.__call__
+
+    def interrupt(self, name, *args, **how):
+        if name.endswith(program):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return call(self, name, *args, **how)
+
+    monkeypatch.setattr(loop.Programs, "__call__", interrupt)
+    assert stopping.run(lambda: len(loop.train(config, tmp_path / "run"))) == 143
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == saved
+    assert len(history(tmp_path / "run", "train")) == (2 if saved else 0)
 
 
 def test_training_in_another_thread_leaves_signals_alone(whole, tmp_path):

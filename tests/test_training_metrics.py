@@ -4,11 +4,13 @@ import json
 import struct
 import subprocess
 import sys
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tensorboardX.proto import event_pb2
 
 from hcflow_jax import layout
 from hcflow_jax.training import metrics
@@ -106,14 +108,28 @@ def test_the_wait_for_images_is_a_part_of_the_training_time(tmp_path, capsys, wa
     assert "waiting" not in first and ("(30% of the time spent waiting for images)" in second) == said
 
 
-def tags(file):
+def payloads(file):
     """The payloads of an event file: length 8, crc 4, payload, crc 4."""
-    data, payloads = file.read_bytes(), []
+    data, found = file.read_bytes(), []
     while data:
         (length,) = struct.unpack("<Q", data[:8])
-        payloads.append(data[12 : 12 + length])
+        found.append(data[12 : 12 + length])
         data = data[16 + length :]
-    return b"".join(payloads)
+    return found
+
+
+def tags(file):
+    return b"".join(payloads(file))
+
+
+@pytest.mark.parametrize("step", [0, 20])
+def test_events_of_steps_that_were_not_saved_are_hidden(tmp_path, step):
+    reporter(tmp_path, metrics.Clock(), step).close()
+    (file,) = (tmp_path / layout.TENSORBOARD).iterdir()
+    kinds: Any = event_pb2
+    events = [kinds.Event.FromString(payload) for payload in payloads(file)]
+    starts = [event.step for event in events if event.session_log.status == kinds.SessionLog.START]
+    assert starts == [step + 1]  # as in the history, what was written at this step stays
 
 
 def test_seconds_go_on_after_a_resume(tmp_path):

@@ -17,6 +17,7 @@ RUN = """
 import itertools, pathlib, sys, types
 import numpy as np
 import training_fakes as fakes
+from hcflow_jax.checkpoint import CheckpointError, files
 from hcflow_jax.training import distributed, evaluate, loop
 fakes.install()
 folder, port, process = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -31,6 +32,12 @@ def forever(config, **how):
         if number == 5:
             (folder / f"evaluating{process}").touch()
         yield {"images": images, "indices": np.arange(4), "valid": np.ones(4, bool)}
+def blind(directory):
+    if directory.name != "6":
+        pathlib.Path(directory, "tried").touch()
+    raise CheckpointError(f"{directory}: a read error")
+if sys.argv[5:] == ["blind"] and process == 1:
+    files.check = blind
 if sys.argv[5:] == ["eval"]:
     evaluate.pipeline = types.SimpleNamespace(eval_batches=forever)
     evaluate.evaluate(folder / "run", config)
@@ -39,10 +46,12 @@ else:
 """
 
 
-def _start(folder: Path, port: int, process: int, steps: int, *more: str) -> subprocess.Popen[bytes]:
+def _start(
+    folder: Path, port: int, process: int, steps: int, *more: str, stderr: int | None = None
+) -> subprocess.Popen[bytes]:
     here = Path(__file__).parent
     command = [sys.executable, "-c", RUN, str(folder), str(port), str(process), str(steps), *more]
-    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": f"{here}:{here.parent}"})
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": f"{here}:{here.parent}"}, stderr=stderr)
 
 
 def _free_port() -> int:
@@ -68,6 +77,13 @@ def test_two_processes_are_one_run_and_end_at_the_same_step(tmp_path):
             assert one["step"] == other["step"] and one["loss"] == pytest.approx(other["loss"], rel=1e-5)
         sheets = sorted(path.name for path in (tmp_path / "run" / "samples").iterdir())
         assert sheets == ["step_000003.png", "step_000006.png"]
+
+        port = _free_port()
+        processes = [_start(tmp_path, port, i, 6, "blind", stderr=subprocess.PIPE) for i in (0, 1)]
+        for said in [process.communicate(timeout=300)[1].decode() for process in processes]:
+            assert "checkpoints/6: only process 1 of the run cannot read it" in said, said
+        assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["3", "6"]
+        assert not list((tmp_path / "run").rglob("tried")) and not (tmp_path / "run" / "unreadable").exists()
 
         port = _free_port()
         processes = [_start(tmp_path, port, i, 1_000_000) for i in (0, 1)]

@@ -9,11 +9,12 @@ import sys
 import pytest
 import training_fakes as fakes
 
-from hcflow_jax import checkpoint
+from hcflow_jax import checkpoint, files
 from hcflow_jax.checkpoint import CheckpointError
 from hcflow_jax.config import ConfigError
-from hcflow_jax.layout import LOCK
-from hcflow_jax.training import loop, resumption
+from hcflow_jax.layout import HISTORY, LOCK, SKIPPED
+from hcflow_jax.training import loop, resumption, workdir
+from hcflow_jax.training.metrics import History
 from hcflow_jax.training.workdir import only_run
 
 HOLDER = """
@@ -87,6 +88,39 @@ def test_what_does_not_change_what_is_trained_may_differ(tmp_path):
         with pytest.raises(ConfigError, match=rf"config: {field}: .* -> {value}; set it back"):
             resumption.check(config, changed)
         resumption.check(config, changed, allow=True)
+
+
+@pytest.mark.parametrize("allow", [False, True])
+def test_another_optimizer_is_refused_whatever_is_allowed(tmp_path, allow):
+    """Adam's and Adamax's moments have the same shapes, but not the same meaning."""
+    config = fakes.config(tmp_path / "images")
+    for name in ("adamax", "muon"):
+        changed = config.copy_and_resolve_references()
+        changed.train.optimizer = name
+        with pytest.raises(ConfigError, match=rf"^train\.optimizer: adam -> {name}: .* train\.init_from=WORKDIR$"):
+            resumption.check(config, changed, allow)
+
+
+def test_histories_are_on_the_disk_before_a_checkpoint_is(tmp_path, monkeypatch, capsys):
+    """A power cut must not leave a checkpoint with a shorter history."""
+    place, synced = workdir.Workdir(tmp_path, tmp_path), []
+    monkeypatch.setattr(files, "sync", synced.append)
+    monkeypatch.setattr(workdir, "sync", lambda path: synced.append(path.name))
+    place.before_save()
+    assert synced == []
+    for name in (HISTORY, SKIPPED):
+        History(tmp_path, 0, name)
+        assert synced.pop() == tmp_path and synced.pop().name.startswith(f".{name}.")  # the folder, and the new file
+    place.before_save()
+    assert synced == [HISTORY, SKIPPED]
+
+    def fail(path):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(workdir, "sync", fail)
+    place.before_save()
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and said[0].startswith("warning: ") and f"{HISTORY}" in said[0]
 
 
 def test_a_save_that_fails_is_said_by_the_next_step_and_the_run_goes_on(tmp_path, monkeypatch, capsys):

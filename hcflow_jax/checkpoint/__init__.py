@@ -9,7 +9,7 @@ enough to use a model. Orbax writes it under another name and renames it when it
 from typing import TYPE_CHECKING, Any
 
 from hcflow_jax.checkpoint.files import CheckpointError
-from hcflow_jax.checkpoint.loading import Checkpoint, load
+from hcflow_jax.checkpoint.loading import Checkpoint, load, newest
 from hcflow_jax.checkpoint.weights import check_new, save_weights
 from hcflow_jax.checkpoint.weights_file import amend_file, save_file
 from hcflow_jax.config import config_from_plain, config_to_plain
@@ -23,6 +23,7 @@ __all__ = [
     "config_from_plain",
     "config_to_plain",
     "load",
+    "newest",
     "save_file",
     "save_weights",
 ]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,28 @@ def load(path: str | Place, parts: Iterable[str] = ("ema",)) -> Checkpoint:
     if found is None:
         raise CheckpointError(f"{root}: it has no checkpoint yet; train first, or give another workdir")
     return found
+
+
+def newest(workdir: Place, template: Any, accept: Callable[[ConfigDict], None]) -> Checkpoint | None:
+    """Finds the step from which a run in a workdir would resume, and checks that the run could. Changes nothing.
+
+    Args:
+      workdir: the workdir; it has a folder for checkpoints.
+      template, accept: as in `Checkpoints.restore_latest`.
+
+    Returns:
+      The checkpoint without its arrays; None if no step was saved yet.
+
+    Raises:
+      CheckpointError, ConfigError: as from `Checkpoints.restore_latest`.
+    """
+    from hcflow_jax.checkpoint.reading import open_manager, read_newest, read_step
+
+    manager = open_manager(workdir / CHECKPOINTS, create=False)
+    try:
+        return read_newest(manager, partial(read_step, manager, template=template, accept=accept, arrays=False))
+    finally:
+        manager.close()
 
 
 def _load_file(path: Place, parts: tuple[str, ...]) -> Checkpoint:

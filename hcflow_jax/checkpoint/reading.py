@@ -28,6 +28,13 @@ class OtherModelError(CheckpointError):
     """
 
 
+class UnequalError(CheckpointError):
+    """The processes of a run do not find the same steps, or only some of them can read a step.
+
+    Older steps are not tried, because all processes must restore the same step.
+    """
+
+
 def _handlers() -> dict[str, Any]:
     return {
         "state": ocp.PyTreeCheckpointHandler(),
@@ -95,6 +102,9 @@ def read_step(
     template: Any,
     parts: Iterable[str] = (),
     accept: Callable[[ConfigDict], None] = any_config,
+    *,
+    verify: bool = True,
+    arrays: bool = True,
 ) -> Checkpoint:
     """Reads one step.
 
@@ -105,13 +115,16 @@ def read_step(
         the tree in the checkpoint's description. None: read only some parts.
       parts: the parts to read if `template` is None.
       accept: is called with the config of the step before its arrays are read. It may raise a ConfigError.
+      verify: whether to compare the files with their seal first (`files.check`).
+      arrays: whether to read the arrays. If not, everything else is checked, and the result has no arrays.
 
     Raises:
       CheckpointError: the step is incomplete, damaged or of another model.
       ConfigError: from `accept`.
     """
     directory = root_of(manager) / str(step)
-    files.check(directory)
+    if verify:
+        files.check(directory)
     try:
         described = manager.restore(
             step, args=ocp.args.Composite(config=ocp.args.JsonRestore(), metadata=ocp.args.JsonRestore())
@@ -126,10 +139,12 @@ def read_step(
             template = {name: stored[name] for name in parts}
         else:
             _check_shapes(directory, stored, template)
+        if not arrays:
+            return Checkpoint(step, config, {}, described["metadata"])
         target = _placed(template)
         how = ocp.checkpoint_utils.construct_restore_args(target)
         restore = ocp.args.PyTreeRestore(target, restore_args=how, partial_restore=True)
-        arrays = manager.restore(step, args=ocp.args.Composite(state=restore))["state"]
+        restored = manager.restore(step, args=ocp.args.Composite(state=restore))["state"]
     except (CheckpointError, ConfigError, buckets.StoreError):
         raise
     except Exception as error:  # Orbax, TensorStore and json raise many kinds of errors
@@ -138,7 +153,7 @@ def read_step(
         named = re.findall(r'local file "([^"]+)"', str(error))
         where, why = (paths.own_names(text) for text in (named[-1] if named else str(directory), reason(error)))
         raise CheckpointError(f"{where} cannot be read: copy it again, or use another ({why})") from error
-    return Checkpoint(step, config, arrays, described["metadata"])
+    return Checkpoint(step, config, restored, described["metadata"])
 
 
 def reason(error: BaseException) -> str:
@@ -160,13 +175,14 @@ def read_newest(manager: ocp.CheckpointManager, read: Callable[[int], Checkpoint
     Raises:
       CheckpointError: no step can be read.
       OtherModelError: the step belongs to another model, or has only weights.
+      UnequalError: from `read`.
     """
     steps = sorted(manager.all_steps(), reverse=True)
     problems = []
     for step in steps:
         try:
             return read(step)
-        except OtherModelError:
+        except (OtherModelError, UnequalError):
             raise
         except CheckpointError as error:
             problems.append(str(error))

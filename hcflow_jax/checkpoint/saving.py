@@ -18,10 +18,10 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from hcflow_jax import buckets, paths
-from hcflow_jax.checkpoint import files
+from hcflow_jax.checkpoint import agreement, files
 from hcflow_jax.checkpoint.files import CheckpointError
 from hcflow_jax.checkpoint.loading import Checkpoint
-from hcflow_jax.checkpoint.reading import any_config, open_manager, read_newest, read_step, reason, root_of
+from hcflow_jax.checkpoint.reading import any_config, open_manager, read_newest, reason, root_of
 from hcflow_jax.config import config_to_plain
 from hcflow_jax.layout import CHECKPOINTS, UNREADABLE
 from hcflow_jax.paths import Place
@@ -204,10 +204,10 @@ class Checkpoints:
             self._failure = None
 
     def restore_latest(self, template: Any, accept: Callable[[ConfigDict], None] = any_config) -> Checkpoint | None:
-        """Reads the newest step that can be read.
+        """Reads the newest step that can be read. If there are several processes, all must call it.
 
-        Newer steps, which cannot be read, are moved to WORKDIR/unreadable, because the run will save steps with their
-        numbers again.
+        Newer steps, which no process can read, are moved to WORKDIR/unreadable, because the run will save steps with
+        their numbers again.
 
         Args:
           template: the tree of the state, or a function that returns it; see `read_step`.
@@ -218,9 +218,12 @@ class Checkpoints:
 
         Raises:
           CheckpointError: no step can be read, or the newest belongs to another model.
+          UnequalError: the processes find different steps, or only some can read the newest. Nothing is moved.
           ConfigError: from `accept`.
         """
-        found = read_newest(self._manager, lambda step: read_step(self._manager, step, template, accept=accept))
+        agreement.check_steps(self.root, self.steps())
+        read = partial(agreement.read_step, self._manager, template=template, accept=accept)
+        found = read_newest(self._manager, read)
         if found is not None and not files.is_sealed(self.root / str(found.step)):
             _seal(self.root / str(found.step))
         bad = [step for step in self.steps() if found and step > found.step]

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from hcflow_jax.config.fields import ConfigError
 from hcflow_jax.config.registry import load, register
-from hcflow_jax.config.schema import check, check_paths, default, family_of, may_change
+from hcflow_jax.config.schema import check, check_paths, default, family_of, is_path, may_change
 from hcflow_jax.config.stored import config_from_plain, config_to_plain, differences, flat
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "differences",
     "family_of",
     "flat",
+    "is_path",
     "level",
     "levels",
     "load",

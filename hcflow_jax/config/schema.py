@@ -125,6 +125,17 @@ def may_change(config: ConfigDict, path: str) -> bool:
     return field is not None and field.resume
 
 
+def is_path(config: ConfigDict, path: str) -> bool:
+    """Whether the value of a field is the path of a file or a folder.
+
+    Args:
+      config: the config that has the field.
+      path: the path of the field in the config, such as "data.path".
+    """
+    field = fields.find(tree(family_of(config)), path)
+    return field is not None and field.path
+
+
 def with_defaults(row: Tree, given: dict[str, Any], what: str) -> ConfigDict:
     """A row of a `Rows` group: its defaults, with some values replaced.
 

@@ -43,8 +43,8 @@ The tables below list every field.
 - *default*: the value unless a config sets it, with its unit.
 - *allowed*: the values that are allowed. If the cell is empty, only *meaning* may limit the value.
 - *resume*: "yes" if you may change the field when you resume a run. If you change any other field, the run does not
-  resume, unless you give `--allow_config_change`. Most fields with "yes" do not affect what is learned. But
-  `train.num_steps` changes when the final decay begins, and `execution` changes rounding.
+  resume, unless you give `--allow_config_change`. `train.optimizer` can never change. Most fields with "yes" do not
+  affect what is learned. But `train.num_steps` changes when the final decay begins, and `execution` changes rounding.
 
 This page is generated. Change the fields in `hcflow_jax/config/groups.py` or in the module of a family, then run
 `python -m hcflow_jax.config > docs/config.md`.

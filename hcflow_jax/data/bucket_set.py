@@ -39,6 +39,8 @@ class BucketSet:
       copies: the copies on this machine; None if there is no room for any.
     """
 
+    identity_covers_pixels = True
+
     def __init__(
         self, directory: epath.Path, name: str = "", *, cache_bytes: int = 0, patience: float = 300.0
     ) -> None:

@@ -8,13 +8,14 @@ read, and counts the files that were left out because of their endings. Train on
 
 import argparse
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from hcflow_jax import data, paths
+from hcflow_jax import buckets, data, paths
 from hcflow_jax.commands import FAILED, Parser, as_any_place, fail, run_main
 from hcflow_jax.config import ConfigError
 from hcflow_jax.data import DataError, bucket_out, preparation, shards, workers
@@ -90,6 +91,7 @@ def prepare(values: argparse.Namespace) -> int:
                 print(f"left out, not pictures by their endings: {encoded.left_out}", flush=True)
             if plan is None:
                 print(f"{out}: already prepared, {_contents(out)}")
+                _say_skipped(out)
                 return 0
             try:
                 made = preparation.make(plan, values.source, values.workers, values.on_error == "fail")
@@ -105,6 +107,18 @@ def prepare(values: argparse.Namespace) -> int:
         print(f"could not be read and were skipped: {made['skipped']}, all named in {out / preparation.REPORT}")
         print(f"the first: {made['first']}")
     return 0
+
+
+def _say_skipped(out: paths.Place) -> None:
+    """Says how many pictures a finished set lacks. Repaired ones do not get into it any more."""
+    report = out / preparation.REPORT
+    try:
+        with buckets.named_errors(report):
+            skipped = json.loads(report.read_bytes())["skipped"]
+    except (OSError, ValueError, LookupError, TypeError):  # the set is whole without its report
+        return
+    if skipped:
+        print(f"skipped pictures: {skipped}, named in {report}; to include repaired ones, prepare into another --out")
 
 
 def check(directory: paths.Place) -> int:

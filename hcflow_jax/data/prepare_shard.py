@@ -1,5 +1,7 @@
 """One shard of a preparation: its pictures decoded and written, or, if that was done before, checked.
 
+A shard that was made before is made again if one of its skipped pictures can be read now.
+
 Light imports only: this module is what the preparing processes load.
 """
 
@@ -45,7 +47,7 @@ def prepare_shard(job: dict[str, Any], report: Report) -> None:
     """
     path, record_path = Path(job["set"]) / job["file"], Path(job["work"]) / f"{job['file']}.json"
     record = _finished(path, record_path, job)
-    if record is not None:
+    if record is not None and not _repaired(record["skipped"], job):
         _refuse(job, record["skipped"])
         report({"done": job["count"], "kept": True})
         return
@@ -96,6 +98,23 @@ def _finished(path: Path, record_path: Path, job: dict[str, Any]) -> dict[str, A
         same = there and there["size"] == record["shard"]["bytes"] and there["md5"] in (None, record.get("md5"))
         return record if same else None
     return None if shards.damage(path.parent, record["shard"]) else record
+
+
+def _repaired(skipped: list[list[str]], job: dict[str, Any]) -> bool:
+    """Whether a picture that was skipped can be read now. Only the skipped pictures are decoded."""
+    if not skipped:
+        return False
+    encoded, labels = _encoded(*job["source"]), {label for label, _ in skipped}
+    for name in read_names(Path(job["names"]), job["start"], job["count"]):
+        if encoded.label(name) in labels:
+            try:
+                load(encoded, name, job["resolution"], lambda what, name: None)
+            except ShortageError:
+                raise
+            except DataError:
+                continue
+            return True
+    return False
 
 
 def _refuse(job: dict[str, Any], skipped: list[list[str]]) -> None:

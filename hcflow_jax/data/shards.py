@@ -241,6 +241,8 @@ def damage(directory: Path, shard: Mapping[str, Any], hashed: bool = True) -> st
 class ShardSource:
     """A prepared directory as a source; its shards are checked when it is opened, unless a manifest is given."""
 
+    identity_covers_pixels = True
+
     def __init__(self, directory: Path | str, name: str = "", manifest: dict[str, Any] | None = None) -> None:
         from array_record.python.array_record_data_source import ArrayRecordDataSource
 

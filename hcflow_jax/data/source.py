@@ -33,7 +33,10 @@ class Source(Protocol):
 
     @property
     def identity(self) -> str:
-        """A digest of which images these are, in which order and size; the same wherever the set lies."""
+        """A digest of which images these are, in which order and size; the same wherever the set lies.
+
+        It may be a digest of names. `data.identity` then compares the pixels of a few images.
+        """
         ...
 
     def __len__(self) -> int: ...
@@ -54,6 +57,11 @@ class Slice:
     def identity(self) -> str:
         """See `Source`."""
         return f"{self.source.identity}[{self.start}:{self.stop}]"
+
+    @property
+    def identity_covers_pixels(self) -> bool:
+        """See `identity.covers_pixels`."""
+        return getattr(self.source, "identity_covers_pixels", False)
 
     def __len__(self) -> int:
         return self.stop - self.start

@@ -24,6 +24,7 @@ from hcflow_jax.training.metrics import say
 from hcflow_jax.training.optimizer import Optimizer
 from hcflow_jax.training.schedule import Schedule, schedule
 from hcflow_jax.training.step import sample_keys
+from hcflow_jax.training.stored import Storage
 from hcflow_jax.training.trace import Trace
 
 _GIGA = 1e9
@@ -59,9 +60,11 @@ def check(
     optimizer = Optimizer.of(model, config)
     images, _ = _images(config, "train", "training"), _images(config, "eval", "held-out")
     _check_measuring(config)
-    start = _say_workdir(config, path, images, allow_config_change)
-    if images is not None:
-        pipeline.init_images(config, images)
+    storage = Storage(optimizer, model.rate_groups, sharding.replicated(mesh))
+    found = _say_workdir(config, path, storage, images, allow_config_change)
+    if found is None and not config.train.init_from:
+        _check_init_images(config, images)
+    start = 0 if found is None else found.step
     count = config.data.train_images if images is None else len(images)
     plan = schedule(config, count, 0, model.frozen_group)
     plan.numbers()
@@ -76,8 +79,6 @@ def _images(config: ConfigDict, split: data.Split, name: str) -> data.Source | N
     """Opens images and says how many there are. None: illustrations that are not made yet; they are not made here."""
     if config.data.source == "portraits" and (folder := portraits.not_made(config.data, split)) is not None:
         count = config.data[f"{split}_images"]
-        if split == "train" and config.train.init_images > count:
-            raise ConfigError(f"train.init_images is {config.train.init_images}: expected 1 to the {count} images")
         say(f"{name} images: {count:,} illustrations, which the run would make in {folder}")
         return None
     source = data.open_source(config, split)
@@ -101,8 +102,18 @@ def _check_measuring(config: ConfigDict) -> None:
         extractor()
 
 
-def _say_workdir(config: ConfigDict, path: str | Path, images: data.Source | None, allow: bool) -> int:
-    """Says whether the run would begin, resume, or start from other weights. Returns the finished steps."""
+def _check_init_images(config: ConfigDict, images: data.Source | None) -> None:
+    """Reads the images that initialise the model. Only a fresh run needs them."""
+    if images is not None:
+        pipeline.init_images(config, images)
+    elif config.train.init_images > (count := config.data.train_images):
+        raise ConfigError(f"train.init_images is {config.train.init_images}: expected 1 to the {count} images")
+
+
+def _say_workdir(
+    config: ConfigDict, path: str | Path, storage: Storage, images: data.Source | None, allow: bool
+) -> checkpoint.Checkpoint | None:
+    """Says whether the run would begin, resume, or start from other weights. Returns what it would resume from."""
     directory = paths.absolute(paths.place(path, "--workdir"))
     if isinstance(directory, Path):
         there = next(parent for parent in (directory, *directory.parents) if parent.exists())
@@ -113,22 +124,23 @@ def _say_workdir(config: ConfigDict, path: str | Path, images: data.Source | Non
     else:
         say(f"workdir: asking the store for {directory}; if it does not answer, this takes a minute")
         workdir.place(directory)
-    saved = directory / CHECKPOINTS
-    if buckets.is_folder(saved) and any(saved.iterdir()):
-        found = checkpoint.load(directory)
-        resumption.check(found.config, config, allow)
+    found = None
+    if buckets.is_folder(directory / CHECKPOINTS):
+        accept = lambda before: resumption.check(before, config, allow)  # noqa: E731
+        found = checkpoint.newest(directory, storage.template, accept)
+    if found is not None:
         if images is not None:
             resumption.check_images(found.metadata.get("data"), images, config.data)
+        resumption.check_length(config, found.step, directory)
         say(f"workdir: {directory} has step {found.step}, and the run would resume there")
         for change in resumption.changes(found.config, config):
             say(f"  a field changed since it was saved: {change}")
-        return found.step
-    if config.train.init_from:
-        found = initialise.find(config)
+    elif config.train.init_from:
+        initialise.find(config)
         say(f"workdir: {directory} has no checkpoint; the run would start from {config.train.init_from}")
     else:
         say(f"workdir: {directory} has no checkpoint; the run would start with fresh parameters")
-    return 0
+    return found
 
 
 def _say_length(config: ConfigDict, model: ImageModel, count: int, start: int) -> None:

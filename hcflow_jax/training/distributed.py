@@ -1,9 +1,11 @@
 """Several processes of one run: how they find each other, and how they decide together.
 
 Every process runs the same programs in the same order, over all devices. So a program must never depend on something
-that only one process knows. `from_first` shares a value of process 0, and `Votes` shares a request to end.
+that only one process knows. `check_same` compares what the processes were given, `from_first` shares a value of
+process 0, and `Votes` shares a request to end.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -15,9 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
-from hcflow_jax import streams
-from hcflow_jax.config import ConfigError
+from hcflow_jax import devices, streams
+from hcflow_jax.config import ConfigError, flat, is_path
+from hcflow_jax.data import Source
 from hcflow_jax.errors import HcflowError
 from hcflow_jax.training import sharding, waiting
 
@@ -131,6 +135,38 @@ def _check(coordinator_address: Any, num_processes: Any, process_id: Any) -> Non
         raise ConfigError(f"--num_processes={num_processes}: expected at least 1")
     if not 0 <= process_id < num_processes:
         raise ConfigError(f"--process_id={process_id}: expected 0 to {num_processes - 1}, one for each process")
+
+
+def check_same(config: ConfigDict, images: Source, held_out: Source) -> None:
+    """Checks that all processes have the same config and the same images. All processes must call it.
+
+    Otherwise their parameters would differ, and nothing would show it. Paths may differ: each host may have its own
+    copy of the images.
+
+    Args:
+      config: the whole config.
+      images: the training images.
+      held_out: the held-out images.
+
+    Raises:
+      ConfigError: something differs. All processes raise it, and the message says what differs in which process.
+    """
+    if jax.process_count() == 1:
+        return
+    own = {name: value for name, value in flat(config).items() if not is_path(config, name)}
+    own["train.init_from"] = "given" if config.train.init_from else "not given"
+    own |= {"the training images (data.path)": _about(images), "the held-out images": _about(held_out)}
+    given = devices.exchange(own)
+    names = dict.fromkeys(name for each in given for name in each)
+    told = {name: devices.unequal([each.get(name, "absent") for each in given]) for name in names}
+    if differ := [f"{name}: {values}" for name, values in told.items() if values]:
+        raise ConfigError(
+            f"the processes of the run differ: {'; '.join(differ)}; give all processes the same flags and images"
+        )
+
+
+def _about(images: Source) -> str:
+    return f"{len(images):,} images with digest {hashlib.sha256(images.identity.encode()).hexdigest()[:16]}"
 
 
 def from_first(value: bool) -> bool:

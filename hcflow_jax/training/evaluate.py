@@ -7,12 +7,16 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from hcflow_jax import checkpoint, devices, models, pictures, settings
+from hcflow_jax import buckets, checkpoint, devices, models, pictures, settings
+from hcflow_jax.api import sampling_file
+from hcflow_jax.api.arguments import Sigma
 from hcflow_jax.config import ConfigError, check_paths
 from hcflow_jax.data import pipeline
 from hcflow_jax.layout import EVAL
+from hcflow_jax.paths import Place
 from hcflow_jax.training import distributed, measuring, resumption, sharding, workdir
 from hcflow_jax.training.held_out import HeldOut
 from hcflow_jax.training.metrics import Clock, add_scalars, say
@@ -24,6 +28,9 @@ from hcflow_jax.training.termination import Interrupted, Termination
 def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, Any]:
     """Evaluates the EMA parameters. Writes `eval.json`, sheets as PNGs, and numbers for TensorBoard.
 
+    Samples have the tuned sigma that is stored with the run. If there is none, or `config` changes `sample.sigma`,
+    they have the config's.
+
     Args:
       path: a workdir, a directory or gs://BUCKET/NAME.
       config: the whole config; the group `model` must be that of the checkpoint. None: the config of the checkpoint.
@@ -33,12 +40,13 @@ def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, An
       metrics (`measure.Measured.values`).
 
     Raises:
-      CheckpointError: there is no checkpoint.
+      CheckpointError: there is no checkpoint, or `sampling.json` is damaged.
       ConfigError: the model differs from that of the checkpoint; `eval.batch_size` cannot be divided over the
         devices; or the workdir cannot be written.
       DataError: the held-out images are missing.
       EnvironmentSettingError: JAX cannot start with these environment variables.
-      Stopped: there are several processes, and one of them got a signal. A single process is stopped as usual.
+      Stopped: there are several processes, and one of them got a signal. They end after the batch of the bound, or
+        after all other metrics, which are then written. A single process is stopped as usual.
     """
     if config is not None:
         check_paths(config)
@@ -47,10 +55,22 @@ def evaluate(path: str | Path, config: ConfigDict | None = None) -> dict[str, An
     # A signal stops a single process at once. Several processes vote, because otherwise one would wait for another.
     with termination.noticed() if jax.process_count() > 1 else nullcontext():
         try:
-            return _evaluate(path, config, termination)
+            found = _evaluate(path, config, termination)
         except Interrupted:
             say(f"{termination.name}: stopped; nothing was written")
             termination.end()
+        if jax.process_count() > 1:
+            _end_if_asked(termination)
+        return found
+
+
+def _end_if_asked(termination: Termination) -> None:
+    """Ends all processes if one of them got a signal in work that could not be interrupted."""
+    termination.votes = lambda wish: int(np.max(multihost_utils.process_allgather(np.asarray(wish))))
+    termination.vote()
+    if termination.requested:
+        say(f"{termination.name}: stopped after the evaluation; its results are written")
+        termination.end()
 
 
 def _evaluate(path: str | Path, config: ConfigDict | None, termination: Termination) -> dict[str, Any]:
@@ -63,7 +83,7 @@ def _evaluate(path: str | Path, config: ConfigDict | None, termination: Terminat
             )
         say(f"a field differs from the checkpoint's: {change}")
     config = config or found.config
-    measures = measuring.Measuring(config)
+    measures = measuring.Measuring(config, _tuned_sigma(where, found, config))
     result: dict[str, Any] = {"step": found.step}
     sheets: Mapping[str, np.ndarray] = {}
     if "bits" in measures.metrics:
@@ -84,6 +104,14 @@ def _evaluate(path: str | Path, config: ConfigDict | None, termination: Terminat
         workdir.write_json(place.folder / EVAL, result)
         add_scalars(place.folder, found.step, {f"measure/{name}": value for name, value in numbers.items()})
     return result
+
+
+def _tuned_sigma(where: Place, found: checkpoint.Checkpoint, config: ConfigDict) -> Sigma | None:
+    """The sigma that `hcflow tune-sigma` stored with the run; None if there is none, or `sample.sigma` is changed."""
+    if config.sample.sigma != found.config.sample.sigma:
+        return None
+    with buckets.named_errors(where):
+        return sampling_file.read(where)
 
 
 def _bound(found: checkpoint.Checkpoint, config: ConfigDict, termination: Termination) -> dict[str, Any]:

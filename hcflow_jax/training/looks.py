@@ -9,13 +9,15 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from hcflow_jax import paths
 from hcflow_jax.data import Source, pipeline
+from hcflow_jax.evaluation import measure
 from hcflow_jax.evaluation.flow_scales import flow_scales
 from hcflow_jax.models import ImageModel
 from hcflow_jax.training import distributed, measuring, samples
 from hcflow_jax.training.groups import Packed
 from hcflow_jax.training.held_out import HeldOut
-from hcflow_jax.training.metrics import Clock, Reporter, say
+from hcflow_jax.training.metrics import Clock, Reporter, complain, say
 from hcflow_jax.training.programs import Programs
 from hcflow_jax.training.state import TrainState
 from hcflow_jax.training.termination import Interrupted, Termination
@@ -55,12 +57,17 @@ class Looks:
 
         Raises:
           ConfigError: `eval.metrics` has an unknown metric, or none.
+          InputError: the run measures, and the weights of the extractor are missing (see `extractors.load`).
         """
         self._config, self._directory, self._model, self._programs = config, directory, model, programs
         self._clock, self._termination, self._source, self._unpack = clock, termination, held_out, unpack
         self.bound = HeldOut(model, config, programs, mesh)
         self._watched = jax.jit(flow_scales)
         self._measuring = measuring.Measuring(config)
+        if config.train.measure_every > 0:
+            names, _, extractor = measure.wanted(config)
+            if not {*measure.DISTANCES, "nearest"}.isdisjoint(names):
+                extractor()  # its errors come here, not after hours of training
         self._sampler = samples.Sampler(model, config, programs, mesh)
 
     def due(self, step: int) -> bool:
@@ -68,6 +75,11 @@ class Looks:
         train = self._config.train
         intervals = (train.eval_every, train.sample_every, train.watch_every, train.measure_every)
         return any(every > 0 and step % every == 0 for every in intervals)
+
+    def measures(self, step: int) -> bool:
+        """Whether `eval.metrics` are measured after a step."""
+        train = self._config.train
+        return step > 0 and train.measure_every > 0 and (step % train.measure_every == 0 or step == train.num_steps)
 
     def __call__(self, step: int, state: TrainState, reporter: Reporter) -> None:
         """Does the work that is due after a step, except work that an earlier process of the run has already done.
@@ -94,16 +106,15 @@ class Looks:
         wanted = step > 0 and train.watch_every > 0 and due(train.watch_every)
         if wanted and missing("watch") and not self._termination.requested:
             self._watch(step, state, reporter)
-        wanted = step > 0 and train.measure_every > 0 and due(train.measure_every)
-        if wanted and missing("measure") and not self._termination.requested:
+        if self.measures(step) and missing("measure") and not self._termination.requested:
             with suppress(Interrupted):
                 self._measure(step, state, reporter)
         path = samples.sheet_path(self._directory, step)
-        wanted = step > 0 and due(train.sample_every) and distributed.from_first(not path.exists())
+        wanted = step > 0 and due(train.sample_every)
+        # A sheet of a later step is from an earlier process, whose parameters of that step were not saved.
+        wanted = wanted and distributed.from_first(step > reporter.start or not path.exists())
         if wanted and not self._termination.requested:
-            with self._clock.section("sampling"):
-                sheet = self._sampler.sheet(self._prepared(state.ema), path)
-            reporter.images(step, {"samples": sheet})
+            self._sample(step, state, reporter, path)
 
     def statistics(self, ema: Packed) -> dict[str, float]:
         """The statistics of the held-out images (`HeldOut.statistics`), for packed parameters."""
@@ -111,6 +122,16 @@ class Looks:
 
     def _prepared(self, params: Packed) -> Any:
         return self.bound.prepare(self._unpack(params))
+
+    def _sample(self, step: int, state: TrainState, reporter: Reporter, path: Path) -> None:
+        """Writes a sheet of samples, with the EMA parameters."""
+        try:
+            with self._clock.section("sampling"):
+                sheet = self._sampler.sheet(self._prepared(state.ema), path)
+        except OSError as error:
+            complain(f"{paths.own_names(str(path))} cannot be written ({error.strerror or error}): the run continues")
+        else:
+            reporter.images(step, {"samples": sheet})
 
     def _watch(self, step: int, state: TrainState, reporter: Reporter) -> None:
         """Reports the scales and condition numbers of the flows, for the parameters that learn, not for the EMA."""

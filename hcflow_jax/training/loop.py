@@ -1,7 +1,7 @@
 """The training run: initialise or resume, train, evaluate, save (docs/training.md)."""
 
 from collections.abc import Iterator
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -9,12 +9,14 @@ import jax
 from ml_collections import ConfigDict
 
 from hcflow_jax import data, devices, models, settings
-from hcflow_jax.checkpoint import Checkpoints
+from hcflow_jax.checkpoint import CheckpointError, Checkpoints
 from hcflow_jax.config import config_to_plain
 from hcflow_jax.data import pipeline
+from hcflow_jax.errors import HcflowError
 from hcflow_jax.layout import CONFIG, RESULT
 from hcflow_jax.training import distributed, initialise, result, resumption, sharding, state, workdir
 from hcflow_jax.training.groups import Packed, count_by_group
+from hcflow_jax.training.lease import LeaseError
 from hcflow_jax.training.looks import Looks
 from hcflow_jax.training.metrics import Clock, Reporter, complain, say
 from hcflow_jax.training.optimizer import Optimizer
@@ -40,6 +42,7 @@ class _Run:
         allow_config_change: bool = False,
     ):
         self.config, self.workdir, self.termination = config, place, termination
+        self.signals = ExitStack()  # while signals are noted, it holds `termination.noticed`
         directory = place.folder
         self.clock = Clock()
         self.programs = Programs(self.clock)
@@ -48,17 +51,9 @@ class _Run:
         self.optimizer = Optimizer.of(self.model, config)
         self.storage = Storage(self.optimizer, self.model.rate_groups, sharding.replicated(self.mesh))
         self.images, self.held_out = data.open_source(config, "train"), data.open_source(config, "eval")
-        self.looks = Looks(
-            config,
-            directory,
-            self.model,
-            self.mesh,
-            self.programs,
-            self.clock,
-            termination,
-            self.held_out,
-            self._unpacked,
-        )
+        distributed.check_same(config, self.images, self.held_out)
+        compiling = self.model, self.mesh, self.programs, self.clock
+        self.looks = Looks(config, directory, *compiling, termination, self.held_out, self._unpacked)
         self.checkpoints = Checkpoints(place.where, config.train.keep_checkpoints, config.train.keep_every, complain)
         if jax.process_count() > 1:
             termination.votes = distributed.Votes(self.mesh)
@@ -70,6 +65,7 @@ class _Run:
             for frozen in (False, True)
         }
         self.looks.statistics(self.state.ema)  # reads the images that every save needs, before any long work
+        self.images_about = resumption.describe_images(self.images)  # so does this
         self.done = self.start
         self.trace = Trace(profile, directory, start=self.start, num_steps=config.train.num_steps)
         lengths = {"num_steps": config.train.num_steps, "batch_size": config.train.batch_size}
@@ -81,6 +77,7 @@ class _Run:
         with self.clock.section("initialising"):
             found = resumption.resume(self.checkpoints, self.storage, self.config, self.images, allow_config_change)
             if found is not None:
+                resumption.check_length(self.config, found[1], self.workdir.where)
                 return found
             if self.config.train.init_from:
                 return initialise.from_checkpoint(self.optimizer, self.config, self.mesh), 0, 0
@@ -119,13 +116,13 @@ class _Run:
             self.workdir.before_save()
             about = {
                 "next_index": self.next_index(step),
-                "data": resumption.describe_images(self.images),
+                "data": self.images_about,
                 "statistics": self.looks.statistics(self.state.ema),
             }
             self.checkpoints.save(step, self.storage.stored(self.state), self.config, about)
 
     def train(self) -> None:
-        """Trains to the end of the run. If images cannot be read, it saves the finished steps."""
+        """Trains to the end of the run. If images cannot be read or a look fails, it saves the finished steps."""
         try:
             self.occasionally(self.start)
             if self.termination.requested:
@@ -140,26 +137,28 @@ class _Run:
             )
             with closing(batches):
                 self._steps(batches)
-        except data.DataError as error:
-            if (
-                jax.process_count() > 1
-            ):  # saving needs all processes, and the others wait for this one in the next step
-                raise distributed.AloneError(
-                    f"{error} (this process's share of the run; the other processes end, too)"
-                ) from error
-            if self.done > self.start:
-                self.save(self.done)
-                self.close()
-                say(f"saved step {self.done}; the same command resumes there")
+        except (LeaseError, CheckpointError):  # nothing can be saved
             raise
         except NotFiniteError:
             self.close()
+            raise
+        except (HcflowError, OSError) as error:
+            alone = jax.process_count() == 1
+            if isinstance(error, data.DataError) and not alone:
+                # Saving needs all processes, and the others wait for this one in the next step.
+                share = "this process's share of the run; the other processes end, too"
+                raise distributed.AloneError(f"{error} ({share})") from error
+            if alone and self.done > self.start:
+                self.save(self.done)
+                self.close()
+                say(f"saved step {self.done}; the same command resumes there")
             raise
 
     def _steps(self, batches: Iterator[Any]) -> None:
         """Runs the steps. Metrics of a step are read after the next step is dispatched, so the device never waits."""
         train = self.config.train
         pending: tuple[int, Any] | None = None
+        compiled: set[str] = set()
         for step in range(self.start, train.num_steps):
             frozen = self.config.execution.freeze_program and self.schedule.frozen(step)
             name = "the training step" + (f" with the {self.model.frozen_group} frozen" if frozen else "")
@@ -172,14 +171,18 @@ class _Run:
             except data.DataError:
                 self._read(pending)
                 raise
-            with self.trace.step(step + 1):
+            if name not in compiled:
+                pending = self._read(pending)
+            with nullcontext() if name in compiled else self._compiling(step), self.trace.step(step + 1):
                 self.state, metrics = self.programs(name, self.steps[frozen], self.state, images, self.numbers)
+            compiled.add(name)
             pending = self._read(pending)
             self.termination.vote()
             self.done = done = step + 1
             pending = done, metrics
             self.trace.after(done, metrics)
             saves = done % train.checkpoint_every == 0 or done == train.num_steps or self.termination.requested
+            saves |= jax.process_count() > 1 and self.looks.measures(done)  # a signal cannot interrupt that
             if saves or self.looks.due(done):
                 pending = self._read(pending)
             if saves:
@@ -188,6 +191,21 @@ class _Run:
                 self.occasionally(done)
             if self.termination.requested:
                 self.stop(done)
+
+    @contextmanager
+    def _compiling(self, step: int) -> Iterator[None]:
+        """Saves the finished steps. Inside the block a signal ends a single process: compiling may take minutes."""
+        if step > self.start:
+            self.save(step)
+            try:
+                self.checkpoints.wait()
+            except CheckpointError as error:
+                complain(str(error))
+        self.signals.close()
+        if self.termination.requested:
+            self.stop(step)
+        yield
+        self.signals.enter_context(self.termination.noticed())
 
     def _read(self, pending: tuple[int, Any] | None) -> None:
         if pending is not None:
@@ -256,10 +274,11 @@ def train(
     with workdir.opened(where) as place, termination.noticed() if jax.process_count() > 1 else nullcontext():
         run = _Run(config, place, termination, profile, allow_config_change)
         run.describe()
-        with termination.noticed():  # until everything is on disk: after the last step, signals change nothing
+        with run.signals:  # until everything is on disk: after the last step, signals change nothing
             with run.clock.section("training"):
                 run.train()
             made = result.describe(
+                place.folder,
                 config,
                 run.reporter.history,
                 run.clock,

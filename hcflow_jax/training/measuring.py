@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from hcflow_jax import api
+from hcflow_jax.api.arguments import Sigma
 from hcflow_jax.evaluation import measure, measured_set
 from hcflow_jax.evaluation.measure import Measured, Tell
 from hcflow_jax.training import sharding
@@ -15,16 +16,17 @@ from hcflow_jax.training import sharding
 class Measuring:
     """Measures the EMA. The programs are compiled only once."""
 
-    def __init__(self, config: ConfigDict):
+    def __init__(self, config: ConfigDict, sigma: Sigma | None = None):
         """Does not compile or read anything yet.
 
         Args:
           config: the whole config; `eval` defines the metrics.
+          sigma: the tuned sigma of the model (`api.sampling_file`); None: the config's `sample.sigma`.
 
         Raises:
           ConfigError: `eval.metrics` has an unknown metric, or none.
         """
-        self._config = config
+        self._config, self._sigma = config, sigma
         self.metrics, self._options, self._extractor = measure.wanted(config)
 
     @cached_property
@@ -45,8 +47,10 @@ class Measuring:
         """
         held_out = measured_set.open_data(self._config, None, None)
         split = self._options.protocol.split
+        model = self._shell.with_params(sharding.fetch(ema))
+        model.sigma = self._sigma
         return measure.measure(
-            self._shell.with_params(sharding.fetch(ema)),
+            model,
             held_out,
             tuple(name for name in self.metrics if name != "bits"),
             self._options,

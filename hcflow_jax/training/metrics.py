@@ -12,13 +12,16 @@ from typing import Any
 import jax
 import numpy as np
 import tensorboardX
+from tensorboardX.record_writer import register_writer_factory
 
 from hcflow_jax import streams
 from hcflow_jax.files import replacing
 from hcflow_jax.layout import HISTORY, TENSORBOARD
 from hcflow_jax.training import watch
+from hcflow_jax.training.growing import GrowingFile
 
 WAITED_LONG = 0.05  # a larger fraction of the time spent waiting for images is reported on stdout
+FLUSH_SECONDS = 10  # the time between two flushes of TensorBoard's files
 
 
 def say(line: str) -> None:
@@ -105,7 +108,7 @@ class History:
     def __init__(self, workdir: Path, step: int, name: str = HISTORY):
         """Continues the file of a run that resumes at `step`. Later rows and incomplete rows are removed.
 
-        With several processes, only the first writes.
+        With several processes, only the first writes. See `GrowingFile` for a full disk.
 
         Args:
           workdir: the folder of the file.
@@ -121,31 +124,73 @@ class History:
                     self.rows.append(row)
         self._writes = jax.process_index() == 0
         if self._writes:
-            with replacing(self._path) as partial:
+            with replacing(self._path, durable=True) as partial:
                 partial.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+        self._file = GrowingFile(self._path)
 
     def write(self, row: dict[str, Any]) -> None:
         """Adds a row."""
         self.rows.append(row)
         if self._writes:
-            with self._path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            self._file.write(f"{json.dumps(row)}\n".encode())
+            self._file.flush()
 
     def of(self, kind: str, step: int) -> list[dict[str, Any]]:
         """The rows of one kind and step."""
         return [row for row in self.rows if row["kind"] == kind and row["step"] == step]
 
+    def close(self) -> None:
+        """Tries once more to write rows that could not be written."""
+        self._file.flush()
+
+
+class _EventFiles:
+    """Opens the files of tensorboardX. If it opens them, a full disk ends its thread, and adding an event hangs."""
+
+    PREFIX = "growing:"  # of a folder whose files are opened here
+
+    @classmethod
+    def open(cls, path: str) -> GrowingFile:
+        return GrowingFile(Path(path.removeprefix(cls.PREFIX)))
+
+    @classmethod
+    def directory_check(cls, path: str) -> None:
+        Path(path.removeprefix(cls.PREFIX)).mkdir(parents=True, exist_ok=True)
+
+
+register_writer_factory(_EventFiles.PREFIX.rstrip(":"), _EventFiles)
+
+
+def _event_writer(workdir: Path, purge_step: int | None = None) -> tensorboardX.SummaryWriter:
+    """A writer of TensorBoard's files. It has its own thread, so training does not wait. (clu's need TensorFlow.)
+
+    Args:
+      workdir: the workdir of the run. With several processes, only the first writes.
+      purge_step: events of this step and of later ones, in earlier files, are hidden.
+    """
+    return tensorboardX.SummaryWriter(
+        f"{_EventFiles.PREFIX}{workdir / TENSORBOARD}",
+        purge_step=purge_step,
+        flush_secs=FLUSH_SECONDS,
+        write_to_disk=jax.process_index() == 0,
+    )
+
 
 def add_scalars(workdir: Path, step: int, values: Mapping[str, float | int]) -> None:
     """Adds numbers to the TensorBoard files of a run. With several processes, only the first writes."""
-    writer = tensorboardX.SummaryWriter(str(workdir / TENSORBOARD), write_to_disk=jax.process_index() == 0)
+    writer = _event_writer(workdir)
     for name, value in values.items():
         writer.add_scalar(name, float(value), step)
     writer.close()
 
 
 class Reporter:
-    """Reports every logged step to the history, to TensorBoard and to stdout."""
+    """Reports every logged step to the history, to TensorBoard and to stdout.
+
+    Attributes:
+      history: the history.
+      start: the number of finished steps when this process started.
+    """
 
     def __init__(self, workdir: Path, step: int, *, num_steps: int, batch_size: int, clock: Clock):
         """Args:
@@ -155,13 +200,8 @@ class Reporter:
         batch_size: the number of images per step.
         clock: its sections "training" and, inside it, "waiting" (for images) give the images per second.
         """
-        self.history = History(workdir, step)
-        # The writers of clu need TensorFlow. This writer has its own thread, so training does not wait.
-        self._writer = tensorboardX.SummaryWriter(
-            str(workdir / TENSORBOARD),
-            purge_step=step + 1 if step else None,
-            write_to_disk=jax.process_index() == 0,
-        )
+        self.history, self.start = History(workdir, step), step
+        self._writer = _event_writer(workdir, purge_step=step + 1)
         self._num_steps, self._batch_size, self._clock = num_steps, batch_size, clock
         self._seconds_before = self.history.rows[-1].get("seconds", 0.0) if self.history.rows else 0.0
         self._last = (step, *self._seconds())
@@ -229,5 +269,6 @@ class Reporter:
 
     def close(self) -> None:
         """Writes everything to disk, and closes the files."""
+        self.history.close()
         self._writer.flush()
         self._writer.close()

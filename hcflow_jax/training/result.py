@@ -1,17 +1,22 @@
 """`result.json`: the results of a run, for other programs."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
+from hcflow_jax.layout import RESULT
 from hcflow_jax.training.groups import RateGroups, count_by_group
 from hcflow_jax.training.metrics import Clock, History
 
+_OF_PROCESS = ("resumed_from", "seconds", "steps_per_second", "images_per_second", "device")
 _KINDS = ("compiling", "initialising", "training", "waiting", "evaluating", "sampling", "saving")
 
 
 def describe(
+    workdir: Path,
     config: ConfigDict,
     history: History,
     clock: Clock,
@@ -21,9 +26,10 @@ def describe(
     start: int,
     images: int,
 ) -> dict[str, Any]:
-    """The contents of `result.json`. Seconds and speeds are those of this process.
+    """The contents of `result.json`. Seconds and speeds are those of the process that took the last step.
 
     Args:
+      workdir: the folder of the run. If this process took no step, the values of the last process are read there.
       config: the whole config.
       history: the history of the run, with the bounds at the start and at the end.
       clock: the clock of the run.
@@ -36,7 +42,7 @@ def describe(
     seconds = {kind: round(clock.seconds(kind), 3) for kind in _KINDS}
     steps, spent = train.num_steps - start, seconds["training"] + seconds["waiting"]
     rate = steps / spent if spent > 0 else 0.0
-    return {
+    made = {
         "steps": train.num_steps,
         "images": images,
         "resumed_from": start or None,
@@ -48,6 +54,16 @@ def describe(
         "images_per_second": rate * train.batch_size,
         "device": jax.devices()[0].device_kind,
     }
+    return made | (_of_last_process(workdir, start) if start == train.num_steps else {})
+
+
+def _of_last_process(workdir: Path, steps: int) -> dict[str, Any]:
+    """The values of the process that wrote `result.json` after so many steps; empty if there are none."""
+    try:
+        found = json.loads((workdir / RESULT).read_text())
+        return {name: found[name] for name in _OF_PROCESS} if found["steps"] == steps else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _bound(history: History, step: int) -> dict[str, Any] | None:

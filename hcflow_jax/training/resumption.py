@@ -7,7 +7,8 @@ from ml_collections import ConfigDict
 
 from hcflow_jax.checkpoint import Checkpoints
 from hcflow_jax.config import ConfigError, differences, may_change
-from hcflow_jax.data import DataError, Source
+from hcflow_jax.data import DataError, Source, identity
+from hcflow_jax.paths import Place
 from hcflow_jax.training.metrics import say
 from hcflow_jax.training.state import TrainState
 from hcflow_jax.training.stored import Storage
@@ -29,12 +30,11 @@ def resume(
       The state, the number of finished steps, and the number of used images; None if there is no checkpoint yet.
 
     Raises:
-      CheckpointError: no step can be read, or the newest belongs to another model.
+      CheckpointError: no step can be read, the newest belongs to another model, or several processes do not find or
+        read the same.
       ConfigError: a field of the config differs and must not.
       DataError: the training images are not those of the checkpoint.
     """
-    if not checkpoints.steps():
-        return None
     found = checkpoints.restore_latest(storage.template, lambda before: check(before, config, allow_config_change))
     if found is None:
         return None
@@ -62,11 +62,18 @@ def check(before: ConfigDict, now: ConfigDict, allow: bool = False) -> None:
     Args:
       before: the config of the checkpoint.
       now: the config of the run.
-      allow: whether any field may differ.
+      allow: whether any field except `train.optimizer` may differ.
 
     Raises:
-      ConfigError: other fields differ. The message lists them, as "train.clip_norm: 50.0 -> 10.0".
+      ConfigError: other fields differ. The message lists them, as "train.clip_norm: 50.0 -> 10.0". Or the optimizer
+        differs, which is never allowed: the moments of one optimizer mean nothing to another.
     """
+    if before.train.optimizer != now.train.optimizer:
+        raise ConfigError(
+            f"train.optimizer: {before.train.optimizer} -> {now.train.optimizer}: another optimizer cannot continue "
+            "with the moments in the checkpoint, not even with --allow_config_change; set it back, or name another "
+            "workdir and start from these weights with train.init_from=WORKDIR"
+        )
     refused = [change for change in changes(before, now) if not may_change(now, change.split(":", 1)[0])]
     if refused and not allow:
         raise ConfigError(
@@ -75,15 +82,29 @@ def check(before: ConfigDict, now: ConfigDict, allow: bool = False) -> None:
         )
 
 
+def check_length(config: ConfigDict, step: int, workdir: Place) -> None:
+    """Checks that a run does not end before the step from which it would resume.
+
+    Raises:
+      ConfigError: it does.
+    """
+    if step > (steps := config.train.num_steps):
+        raise ConfigError(
+            f"train.num_steps is {steps}, but the newest checkpoint in {workdir} is of step {step}: set "
+            f"train.num_steps to {step} or more, or name another workdir"
+        )
+
+
 def describe_images(source: Source) -> dict[str, Any]:
-    """Describes a training set for the metadata of a checkpoint. Different sets have different `identity`."""
-    return {"name": source.name, "count": len(source), "identity": source.identity}
+    """Describes a training set for the metadata of a checkpoint (`identity.describe`). It may read 16 images."""
+    return identity.describe(source)
 
 
 def check_images(stored: Mapping[str, Any] | None, source: Source, data: ConfigDict) -> str | None:
     """Compares the training set of a checkpoint with that of the run that resumes it.
 
-    Other images are refused, because the run would no longer be the same, unless `data.allow_other_images` is set.
+    Other images are refused, because the run would no longer be the same, unless `data.allow_other_images` is set. If
+    the names are the same, the pixels of a few images are compared (`identity.same`).
 
     Args:
       stored: the result of `describe_images` in the checkpoint; None in a checkpoint of an earlier version.
@@ -96,12 +117,15 @@ def check_images(stored: Mapping[str, Any] | None, source: Source, data: ConfigD
     Raises:
       DataError: the images differ.
     """
-    if stored is None or stored["identity"] == source.identity:
+    if stored is None or identity.same(stored, describe_images(source)):
         return None
     images = f"{stored['name']} ({stored['count']:,} images), and now it is {source.name} ({len(source):,} images)"
     if data.allow_other_images:
         return f"the training images differ from those when it was saved: they were {images}"
+    others = "their names are the same, but their pixels are not"
+    if stored["identity"] != source.identity:
+        others = "these are others"
     raise DataError(
-        f"data.path: the checkpoint was trained on {images}, and these are others; "
+        f"data.path: the checkpoint was trained on {images}, and {others}; "
         "set it back, or set data.allow_other_images=True to continue with these"
     )

@@ -18,8 +18,8 @@ from ml_collections import ConfigDict
 
 from hcflow_jax import buckets, paths, streams
 from hcflow_jax.config import ConfigError, check_paths
-from hcflow_jax.files import HeldError, locked, write
-from hcflow_jax.layout import LEASE, LOCK, PARAMETERS, SAMPLES
+from hcflow_jax.files import HeldError, locked, sync, write
+from hcflow_jax.layout import HISTORY, LEASE, LOCK, PARAMETERS, SAMPLES, SKIPPED
 from hcflow_jax.paths import Place
 from hcflow_jax.training.lease import Lease, LeaseError
 from hcflow_jax.training.mirror import Mirror
@@ -41,17 +41,24 @@ class Workdir:
         self.mirror: Mirror | None = None
 
     def before_save(self) -> None:
-        """Call it before a checkpoint is written. In a bucket it uploads the histories, which belong to it.
+        """Call it before a checkpoint is written: the histories, which belong to it, must not be older than it.
+
+        They are uploaded to the bucket, or written to the disk so that they survive a crash of the machine.
 
         Raises:
           LeaseError: another process has taken over the workdir in its bucket.
         """
         self.check()
-        if self.mirror is not None and jax.process_index() == 0:
-            try:
+        if jax.process_index() > 0:
+            return
+        try:
+            if self.mirror is not None:
                 self.mirror.push(".jsonl")
-            except OSError as error:
-                streams.say(f"warning: {error}; the histories follow later", sys.stderr)
+            for name in (HISTORY, SKIPPED) if self.mirror is None else ():
+                if (self.folder / name).exists():
+                    sync(self.folder / name)
+        except OSError as error:
+            streams.say(f"warning: {error}; the histories follow later", sys.stderr)
 
     def check(self) -> None:
         """Checks that this process may still write.

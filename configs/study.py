@@ -10,9 +10,9 @@ a_better     a with the best learning rates, schedule and optimizer of short run
 glow_better  glow likewise
 
 All models are trained on the same images in batches of 8, with the same noise (except `noise`), warm-up, averaging
-and final decay. The learning rates are the paper's (except `a_better` and `glow_better`): Table 2 for a to h, Table 5
-for Glow. All models train for the same time, about 20 minutes on two cores, so their numbers of steps differ
-(`STEPS`).
+and final decay (except `glow_better`). The learning rates are the paper's (except `a_better` and `glow_better`):
+Table 2 for a to h, Table 5 for Glow. All models train for the same time, about 20 minutes on two cores, so their
+numbers of steps differ (`STEPS`).
 
 Four times in a run, 2,000 samples at sigma 0.8 are compared with the held-out images, with the features of the set's
 attribute classifier.

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from hcflow_jax import api
+from hcflow_jax.api.samples import Samples
 from hcflow_jax.cli import command
 from hcflow_jax.errors import InputError
 
@@ -29,10 +30,18 @@ class Model:
 
     resolution, level_names, batch_size = SIZE, LEVELS, 3
     latent_shapes, fingerprint = SHAPES, "plain arithmetic"
+    finite = True  # whether samples count as finite
+    config: Any = None
+    sigma: Any = None
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.noise: tuple[int | None, int] = None, 0
+
+    @property
+    def default_sigma(self) -> Any:
+        """The stored sigma, or else the config's."""
+        return self.config.sample.sigma if self.sigma is None else self.sigma
 
     def encode(self, images: Any, progress: Any = None) -> api.Latents:
         """Exact."""
@@ -71,8 +80,9 @@ class Model:
     def sample_batches(self, n: int, seed: int = 0, sigma: Any = 0.7, first: int = 0, denoise: bool = False) -> Any:
         """Images of `draw`, a few at a time."""
         self.calls.append(("denoise", denoise))
-        for i in range(first, first + n, self.batch_size):
-            yield self.sample(min(self.batch_size, first + n - i), seed, sigma, i)
+        starts = range(first, first + n, self.batch_size)
+        batches = (self.sample(min(self.batch_size, first + n - i), seed, sigma, i) for i in starts)
+        return Samples((images, np.full(len(images), self.finite)) for images in batches)
 
     def encode_batches(self, images: Any, noise_seed: int | None = None, first: int = 0) -> Any:
         """`encode` of each; `noise` keeps what was asked."""

@@ -1,5 +1,6 @@
 """What models do, in numbers and pictures: with models of plain arithmetic, for which the answers are known."""
 
+import dataclasses
 import doctest
 import json
 import math
@@ -238,6 +239,10 @@ def test_midpoints_of_a_linear_model_are_means_of_images(monkeypatch, tmp_path):
     samples = midpoints.of_samples(model, 11, reals, extractor, how="spherical", sigma=0.5)
     drawn = model.sample(11, sigma=0.5).reshape(11, 2, SIZE // 2, 2, SIZE // 2, 3).mean((2, 4)).reshape(11, -1) * 0.1
     assert samples.ends == pytest.approx(frechet(moments(drawn), reals.statistics), rel=1e-4)
+    assert midpoints.of_samples(model, 11, reals, extractor).protocol["sigma"] == model.default_sigma == 0.7
+    for change in ({"name": "other"}, {"resizing": "other"}, {"sha256": "other"}):
+        with pytest.raises(ValueError, match="others has features with another .*, not other; make them"):
+            midpoints.of_images(model, images, reals, dataclasses.replace(extractor, **change))
 
 
 def test_a_blend_is_half_way_in_each_space(monkeypatch):

@@ -145,6 +145,14 @@ def test_a_batch_after_the_other_is_the_same_as_all_at_once(six):
     np.testing.assert_array_equal(np.concatenate(samples), model().sample(6, seed=5))
 
 
+def test_samples_that_are_not_finite_are_counted(six):
+    broken = model().with_params(jax.tree.map(lambda a: np.full_like(a, np.nan), model().params))
+    with pytest.warns(RuntimeWarning, match="6 of 6 images have values that are not finite"):
+        assert not broken.sample(6, seed=5).any()
+    drawn = model().sample_batches(6, seed=5)
+    assert len(list(drawn)) == 2 and (drawn.drawn, drawn.not_finite, drawn.note) == (6, 0, "")
+
+
 @pytest.mark.slow
 def test_progress_is_told(six):
     shown, z = six

@@ -154,4 +154,16 @@ def test_the_first_draw_is_that_of_one_draw() -> None:
 def test_a_code_without_density_has_no_bound() -> None:
     found = bits_per_dim.bound(Gaussian(8, None, "undefined"), {}, batches(gaussian_images(4)), settings(draws=2))
     assert (found.bits_per_dim, found.standard_error, found.draw_standard_error) == (None, None, None)
-    assert found.loss == 0 and "undefined" in str(found)
+    assert found.loss == 0 and "undefined" in str(found) and "a level has no noise" in found.table()[0]
+    assert found.not_finite_images == 0
+
+
+def test_a_bound_that_is_not_finite_is_said() -> None:
+    values = {
+        name: np.array([[1.0, 2.0], [1.0, np.nan], [np.inf, 2.0]]) for name in ("loss", "bits_per_dim", "bits/8")
+    }
+    found = bits_per_dim.summary(Gaussian(), values)
+    assert found.bits_per_dim is None and found.not_finite_images == 2
+    assert str(found).startswith("held-out bits/dim (not finite: 2 of 3 images)  loss not finite")
+    lines = found.table()
+    assert "not finite: 2 of 3 images" in lines[0] and lines[1].endswith("not finite")

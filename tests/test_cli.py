@@ -62,6 +62,15 @@ def test_sample_writes_each_with_a_sigma_by_level(hcflow):
     assert len(list(Path("c").iterdir())) == 2 and fakes.read(Path("d.png")).shape == (96, 192, 3)
 
 
+def test_samples_that_are_not_finite_are_counted(hcflow):
+    hcflow.model.finite = False
+    status, _, err = hcflow("sample", "--count", 4)
+    assert status == 0
+    assert err == [
+        "note: 4 of 4 images have values that are not finite, in black or white; a smaller sigma makes fewer of them"
+    ]
+
+
 def test_reconstruct_says_how_far_off_it_is(hcflow, tmp_path, monkeypatch):
     paths = fakes.pictures(tmp_path, 9)
     status, out, err = hcflow("reconstruct", *paths, "--out", "r.png")

@@ -1,7 +1,9 @@
 """`hcflow features` and `hcflow distance`: from pictures to numbers, and what cannot be compared."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from PIL import Image
 
 from hcflow_jax import cli
 from hcflow_jax.data import shards
-from hcflow_jax.evaluation import extractors, sets
+from hcflow_jax.evaluation import comparison, extractors, sets
 from hcflow_jax.evaluation.extractors import Extractor
 
 VECTORS = np.load(GOLDEN / "features" / "distances.npz")
@@ -54,6 +56,24 @@ def test_statistics_of_others_need_a_protocol(folder: Path, capsys: pytest.Captu
     assert "reference protocol: clean-fid" in capsys.readouterr().out
     assert cli.main(["distance", "a.npy", "b.npz", "--reference-protocol", "tf1", "--metrics", "frechet,kid"]) == 2
     assert "error: b.npz: contains only statistics; KID need" in capsys.readouterr().err
+
+
+def test_statistics_of_others_are_not_compared_with_features_that_were_resized_differently(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("a.npy.json").write_text(json.dumps({"extractor": "inception", "resizing": "tf1"}))
+    assert cli.main(["distance", "a.npy", "b.npz", "--reference-protocol", "clean-fid"]) == 2
+    assert "features with different resizing: ['clean-fid', 'tf1']" in capsys.readouterr().err
+    assert _json("a.npy", "b.npz", "--reference-protocol", "tf1")["protocol"]["real"]["resizing"] == "tf1"
+
+
+def test_features_of_another_extractor_are_not_called_fid(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.npy.json").write_text(json.dumps({"extractor": "efficientnet-lite0"}))
+    found = _json("a.npy", "b.npy", "--metrics", "frechet")
+    assert "frechet_efficientnet-lite0" in found and "fid" not in found
+    assert capsys.readouterr().err == ""
+    assert cli.main(["distance", "a.npy", "b.npy", "--extractor", "inception"]) == 2
+    assert "--extractor inception: a.npy has features of efficientnet-lite0; leave" in capsys.readouterr().err
 
 
 @pytest.mark.full
@@ -135,3 +155,20 @@ def test_a_prepared_set_is_compared_as_a_folder_and_other_sizes_are_said(
     _json("set", "larger.npz", "--batch-size", "4")
     error = capsys.readouterr().err
     assert "note: A has 8 pixels and B has 16" in error and "data.prepare --resolution 8" in error
+
+
+def test_every_device_has_a_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = sets.of_array("images", np.zeros((13, 8, 8, 3), np.uint8))
+    means = Extractor("means", 3, lambda _, images: images.mean((1, 2)), {}, "none", "0123456789abcdef0123")
+    sizes = []
+
+    def made(network: Any, weights: Any, batches: Any, batch_size: int) -> Iterator[np.ndarray]:
+        assert batch_size == 2
+        for batch in batches:
+            sizes.append(len(batch))
+            yield network(weights, batch)
+
+    monkeypatch.setattr(comparison, "features", made)
+    monkeypatch.setattr("jax.local_device_count", lambda: 3)
+    assert comparison.extract(images, means, batch_size=2).shape == (13, 3)
+    assert sizes == [6, 6, 1]

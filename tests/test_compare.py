@@ -158,6 +158,10 @@ def test_distances_measured_in_another_way_are_refused(make, reference):
     assert TRAIN in found.tables and FRECHET not in found.tables
     other = make("other", images={**runs.IMAGES, "identity": "other"}, extra=[runs.measured(1100, 21.0)])
     assert "distances cannot be compared: the training set is" in compare(other, reference).refused[0]
+    pixels = [{**runs.IMAGES, "probe": {"pillow": "12.0.0", "pixels": digest}} for digest in ("one", "another")]
+    one, another = (make(about["probe"]["pixels"], images=about, extra=[runs.measured(9, 1.0)]) for about in pixels)
+    assert "distances cannot be compared: the training set is" in compare(one, another).refused[0]
+    assert "training images" in comparable.differences(one, another)
 
 
 @pytest.mark.parametrize(("field", "value"), [("data__noise_std", 0.01), ("data__bits", 5), ("data__resolution", 64)])

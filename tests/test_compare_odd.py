@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hcflow_jax import pictures
-from hcflow_jax.analysis import comparison, histories
+from hcflow_jax.analysis import comparison, curves, histories
 from hcflow_jax.analysis.on_track import compare
 from hcflow_jax.analysis.points import Points, Run
 from hcflow_jax.cli import command
@@ -230,3 +230,12 @@ def test_two_long_names_with_one_end_are_both_in_the_legend(make: Any) -> None:
     titles = comparison._titles([first, second, short])
     assert len(set(titles.values())) == 3 and titles[first.name] == first.name
     assert comparison._titles([first])[first.name] == f"...{first.name[-37:]}"
+
+
+def test_curves_leave_out_an_evaluation_at_step_0(make: Callable[..., Run]) -> None:
+    young, old = make("young", runs.rows(steps=60, evals=(0,))), make("old")
+    assert curves.find([young], None) == TRAIN and EVAL not in curves.quantities([young, old])
+    (series,) = curves.panels({"young": young}, TRAIN)[0].series
+    assert series.xs.tolist() == [20, 40, 60]  # pyright: ignore
+    for panel in curves.panels({"young": young}, EVAL):
+        assert len(panel.series[0].xs) == 0  # pyright: ignore

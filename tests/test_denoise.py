@@ -149,15 +149,18 @@ EXTRACTOR = Extractor("colours", 3, mean_colours, {"scale": np.float32(0.1)}, "n
 
 
 class Images:
-    """Random images."""
+    """Random images; those of different seeds have none in common."""
 
     name = identity = "random images"
+
+    def __init__(self, seed: int = 0):
+        self.seed = seed
 
     def __len__(self) -> int:
         return 12
 
     def __getitem__(self, i: Any) -> np.ndarray:
-        return np.random.default_rng(int(i)).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+        return np.random.default_rng((self.seed, int(i))).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
 
 
 def measured(denoise: bool | None) -> metrics.Options:
@@ -176,7 +179,7 @@ def test_what_measures_takes_denoised_samples(monkeypatch: pytest.MonkeyPatch) -
         )
         for denoise in (None, True)
     }
-    near = metrics.nearest(model, Images(), Images(), measured(True), EXTRACTOR, tell=lambda *given: None)
+    near = metrics.nearest(model, Images(), Images(1), measured(True), EXTRACTOR, tell=lambda *given: None)
     assert asked == [False, True, True] and near.values["protocol"]["denoised"]
     for denoise, outcome in found.items():
         assert outcome.values["protocol"]["generated"]["denoised"] is bool(denoise)

@@ -6,7 +6,7 @@ from api_model import images, model
 
 from hcflow_jax.evaluation import nearest as neighbours
 from hcflow_jax.evaluation import search
-from hcflow_jax.evaluation.round_trip import round_trip, strange_images
+from hcflow_jax.evaluation.round_trip import round_trip, strange_images, to_values
 
 
 class Listed:
@@ -40,19 +40,31 @@ def test_another_arithmetic_does_not_bring_it_back():
 
 
 def test_what_is_not_finite_is_said(monkeypatch):
-    decode = model().decode_batches
+    decode = model()._decoded
 
     def broken(*args, **kwargs):
         for decoded in map(np.array, decode(*args, **kwargs)):
             decoded[0, 0, 0, 0] = np.nan
             yield decoded
 
-    monkeypatch.setattr(model(), "decode_batches", broken, raising=False)
+    monkeypatch.setattr(model(), "_decoded", broken, raising=False)
     black = np.zeros((2, 16, 16, 3), np.uint8)
     result = round_trip(model(), black)
     assert not result.finite and result.worst_error is None
     assert result.same_images == 0.5 and result.same_values == 1 - 1 / black.size
     assert result.changed_values == 1 and result.worst_error_text == "not finite"
+
+
+def test_values_of_any_size_become_8_bit_values():
+    decoded = np.array([np.nan, -np.inf, -3e38, 0.0, 0.5, 1.0, 3e38, np.inf], np.float32)
+    assert to_values(decoded).tolist() == [0, 0, 0, 0, 128, 255, 255, 255]
+
+
+@pytest.mark.parametrize(("resolution", "different"), [(8, 6), (32, 8), (256, 8)])
+def test_every_checkerboard_has_squares(resolution, different):
+    boards = dict(strange_images(resolution))["checkerboard"]
+    assert boards.shape == (8, resolution, resolution, 3) and (boards.mean((1, 2, 3)) == 255 / 2).all()
+    assert len({board.tobytes() for board in boards}) == different
 
 
 @pytest.mark.parametrize("kind, pictures", list(strange_images(16, 4)), ids=lambda v: v if isinstance(v, str) else "")

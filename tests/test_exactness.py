@@ -77,6 +77,22 @@ class Broken(Apart):
         return z, log_dets | {"rest": log_dets["rest"] / 0.0}
 
 
+class NotFinite(Apart):
+    """Latents of a level are not finite."""
+
+    def encode(self, params, x):
+        z, log_dets = super().encode(params, x)
+        return z | {"rest": z["rest"] * jnp.nan}, log_dets
+
+
+class Singular(Apart):
+    """A mixing matrix has no inverse."""
+
+    def flow_params(self, params):
+        matrix = jnp.zeros((1, 2, 2)) * params["scale"]
+        return {"rest": {"mixing": {"matrix": matrix, "inverse": 1 / matrix}}}
+
+
 def of(kind, monkeypatch):
     monkeypatch.setattr(models, "build", lambda config: kind(), raising=False)
     return api.Model(two_part_model.config(), two_part_model.params())
@@ -136,6 +152,18 @@ def test_what_is_not_exact_fails(monkeypatch, kind, failures):
     assert len(found.failures) == len(failures)
     assert all(line.endswith(end) for line, end in zip(found.failures, failures, strict=True))
     assert str(found).startswith("exactness: FAILED\n  because ")
+
+
+def test_latents_that_are_not_finite_fail(monkeypatch):
+    found = made(NotFinite, monkeypatch, jacobian_images=1)
+    assert found.failures[0] == "384 8-bit values of the held-out images changed"
+    assert not found.held_out.finite and found.held_out.worst_error_text == "not finite"
+    assert [trip.changed_values for trip in found.strange.values()] == [1024] * 4
+
+
+def test_a_singular_mixing_has_no_condition_number(monkeypatch):
+    found = made(Singular, monkeypatch, jacobian_images=1)
+    assert found.conditions == {"rest": None} and "by level: rest not finite" in str(found)
 
 
 def test_levels_of_too_many_dims_are_named_and_nothing_compared_does_not_pass(monkeypatch):

@@ -3,6 +3,7 @@
 import csv
 import importlib
 import re
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,13 @@ def test_variation_with_its_numbers_and_its_video(figure, model):
     )
     assert {row["model"] for row in rows_of("v.csv")} == {api.BOXED[0]} and "largest / smallest" in said
     assert shows(read("variation.png"), two_part_model.images(40)[0])
+
+
+def test_variation_without_matplotlib_is_refused_before_any_work(figure, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(api, "load", lambda *_, **__: pytest.fail("a model was loaded"))
+    status, said = figure("variation", "--csv", "v.csv")
+    assert status == 2 and "matplotlib: pip install 'hcflow_jax[pictures]'" in said and not list(tmp_path.iterdir())
 
 
 def test_zeroing_of_files(figure, model):

@@ -97,8 +97,30 @@ def test_the_mode_of_a_run_is_the_command(trained, tmp_path, capsys):
     assert f"bits/dim                    {found['bits_per_dim']:.4f}" in said
     assert f"kid                         {found['distances']['kid']:.6f} of all images" in said
     assert "protocol plain: 12 samples at sigma 1.0, seed 0; 12 reals" in said
-    assert written["distances"]["protocol"]["real"]["weights_sha256"] == EXTRACTOR.sha256
+    protocol = written["distances"]["protocol"]
+    assert protocol["real"]["weights_sha256"] == EXTRACTOR.sha256
+    used = {name: value for name, value in protocol.items() if not isinstance(value, dict)}
+    assert used == {"name": "plain", "reals": "all", "samples": 12}
     assert "fid" not in written["distances"]  # these features are not Inception's
+
+
+def test_the_mode_of_a_run_uses_its_tuned_sigma(trained, monkeypatch):
+    config, seen = api.load(trained).config.copy_and_resolve_references(), []
+
+    def measured(model, *_, **__):
+        seen.append(model.default_sigma)
+        return measure.Measured()
+
+    monkeypatch.setattr(measure, "measure", measured)
+    config.eval.metrics, stored = "fid", trained / "sampling.json"
+    try:
+        for text, sigma in (('{"sigma": {"8": 0.5}}', 1.0), (None, 1.0), ('{"sigma": {"8": 0.5}}', 0.9)):
+            stored.unlink(missing_ok=True) if text is None else stored.write_text(text)
+            config.sample.sigma = sigma  # that of the checkpoint is 1
+            evaluate.evaluate(trained, config)
+    finally:
+        stored.unlink(missing_ok=True)
+    assert seen == [{"8": 0.5}, 1.0, 0.9]
 
 
 def test_numbers_do_not_depend_on_the_batch(trained):
@@ -209,6 +231,13 @@ def test_nearest_images_and_exactness_are_measured_too(trained, tmp_path, capsys
         assert sheet.width > 6 * SIZE and sheet.height > 16 * SIZE  # six images a row, two rows for each of 8
 
 
+@pytest.mark.parametrize("split", ["train", "all"])
+def test_training_images_are_not_held_out_for_nearest(split, capsys):
+    argv = ["evaluate", "--checkpoint", "absent", "--metrics", "bits,nearest", "--split", split]
+    assert cli.main(argv) == 2
+    assert f"--split {split}: `nearest` needs images that were not used in training" in capsys.readouterr().err
+
+
 def test_a_missing_extractor_is_found_before_anything_is_measured(trained):
     model, said = api.load(trained), []
 
@@ -224,6 +253,12 @@ def test_a_missing_extractor_is_found_before_anything_is_measured(trained):
             tell=lambda *progress: said.append(progress),
         )
     assert not said
+
+
+def test_a_finished_metric_is_printed_even_if_a_later_one_fails(trained, monkeypatch, capsys):
+    monkeypatch.setattr(metrics, "exactness", lambda *_: pytest.fail(capsys.readouterr().out))
+    with pytest.raises(pytest.fail.Exception, match=r"bits/dim +\d"):
+        cli.main(["evaluate", "--checkpoint", str(trained), "--metrics", "bits,exactness"])
 
 
 def test_parts_of_a_set_have_the_nearest_images_of_the_whole(monkeypatch):

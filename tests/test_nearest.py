@@ -3,12 +3,14 @@
 import doctest
 import json
 import tracemalloc
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from hcflow_jax.errors import InputError
-from hcflow_jax.evaluation import nearest, search
+from hcflow_jax.evaluation import metrics, nearest, search
 from hcflow_jax.evaluation.nearest import neighbours, sheet
 
 SIZE = 8
@@ -105,6 +107,26 @@ def test_fresh_drawings_are_not_memorised():
     half = np.concatenate([drawn(200, 1), drawn(500, 0)[:200]])
     found = neighbours(half, drawn(400, 2), Listed(drawn(500, 0)), k=1, mirrored=False)
     assert found.pixels.memorised == pytest.approx(0.75, abs=0.05)
+
+
+@pytest.mark.parametrize(("fresh", "refused"), [(1, True), (2, False)])
+def test_held_out_images_must_not_be_training_images(monkeypatch, fresh, refused):
+    training = Listed(drawn(20, 0))
+    held_out = Listed(np.concatenate([training.images[:2], drawn(fresh, 1)]))
+    made: Any = SimpleNamespace(about=dict, network=None, weights=None)
+    model: Any = SimpleNamespace(
+        default_sigma=0.7,
+        resolution=SIZE,
+        config=SimpleNamespace(data=SimpleNamespace(flip=False)),
+        sample=lambda count, *_, **__: training.images[:count],
+    )
+    monkeypatch.setattr(metrics, "features", lambda network, weights, images, size: [extractor(images)])
+    given = model, held_out, training, metrics.Options(denoise=False), made, lambda *_: None
+    if refused:
+        with pytest.raises(InputError, match="listed: most of these images are also in listed.*; give images"):
+            metrics.nearest(*given)
+    else:
+        assert metrics.nearest(*given).values["pixels"]["memorised"] == 1
 
 
 def test_results_are_plain_values_and_a_table():

@@ -3,17 +3,22 @@
 import dataclasses
 import json
 
+import jax
 import measured_run
 import numpy as np
 import pytest
 from measured_run import EXTRACTOR, SIZE, make_config
 
+from hcflow_jax import api
 from hcflow_jax.errors import InputError
 from hcflow_jax.evaluation import (
     comparison,
+    measure,
+    metrics,
     protocols,
     real_features,
     sets,
+    shares,
 )
 
 
@@ -52,6 +57,33 @@ def test_protocols_take_the_reals_they_say(tmp_path):
     with pytest.raises(InputError, match="holds 40 images, and the protocol 'paper' takes 30,000 of them"):
         protocols.PAPER.count(40, "reals")
     assert protocols.PLAIN.count(40, "") == 40 and protocols.PLAIN.count(40_000, "") == 30_000
+
+
+@pytest.mark.parametrize(
+    ("count", "names", "protocol", "said"),
+    [
+        (3, ("bits", "fid"), protocols.PAPER, "few: holds 3 images, and the protocol 'paper' takes 30,000 of them"),
+        (1, ("bits", "kid"), protocols.PLAIN, "few: 1 of its 1 images is used; distances need at least 2"),
+        (4, ("bits", "nearest"), protocols.PLAIN, "few: holds 4 images, and `nearest` needs at least 5 for each"),
+    ],
+)
+def test_too_few_images_are_found_before_anything_is_measured(tmp_path, monkeypatch, count, names, protocol, said):
+    monkeypatch.setattr(metrics, "likelihood", None)
+    model = api.Model(make_config(tmp_path / "images"), {})
+    few = sets.of_array("few", np.zeros((count, SIZE, SIZE, 3), np.uint8))
+    options = metrics.Options(protocol=protocol)
+    with pytest.raises(InputError, match=said):
+        measure.measure(model, few, names, options, extractor=lambda: EXTRACTOR, training=lambda: few)
+
+
+def test_the_process_with_the_fewest_images_counts(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 4)
+    for count in range(20):
+        parts = []
+        for process in range(4):
+            monkeypatch.setattr(jax, "process_index", lambda process=process: process)
+            parts.append(len(shares.part(count)))
+        assert shares.smallest(count) == min(parts)
 
 
 @pytest.mark.situation("the kept features of real images are damaged")

@@ -63,6 +63,42 @@ def test_features_and_images(tmp_path: Path) -> None:
     assert images is not None and images.shape == IMAGES.shape
 
 
+@pytest.mark.parametrize(
+    "about",
+    ["by hand", "[1, 2]", "3", "null", np.array([{}], object)],
+    ids=["text", "list", "number", "null", "object"],
+)
+def test_a_description_of_others_is_left_out(about, tmp_path: Path) -> None:
+    np.savez(tmp_path / "s.npz", mu=MU, sigma=SIGMA, about=about)
+    found = references.read(tmp_path / "s.npz")
+    assert _same(found.statistics) and found.about == {}
+    np.savez(tmp_path / "s.npz", mu=MU, sigma=SIGMA, about='{"count": "many"}')
+    found = references.read(tmp_path / "s.npz")
+    assert found.statistics is not None and found.statistics.count is None
+
+
+@pytest.mark.parametrize(
+    ("save", "step"),
+    [
+        (lambda file: np.savez_compressed(file, mu=MU, sigma=SIGMA, about='{"count": 3}'), 3),
+        (lambda file: np.save(file, np.ones((2, 2))), 1),
+    ],
+    ids=["npz", "npy"],
+)
+def test_no_changed_byte_gives_another_error(save, step: int, tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with path.open("wb") as file:
+        save(file)
+    whole, refused = path.read_bytes(), 0
+    for i in range(0, len(whole), step):
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 0xFF]) + whole[i + 1 :])
+        try:
+            references.read(path)
+        except InputError as error:
+            refused += "x.npz: " in str(error)
+    assert refused > len(whole) / (4 * step)
+
+
 class Canary:
     """An object whose pickle runs a shell."""
 

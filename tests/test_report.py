@@ -60,3 +60,25 @@ def test_without_matplotlib_only_the_curve_is_missing(report, tmp_path, capsys, 
     monkeypatch.setattr(pictures, "curve", absent)
     assert [path.stem for path in report.write()] == ["samples", "reconstructions", "zeroing"]
     assert capsys.readouterr().err == "note: no curve: pictures need matplotlib: install the extra\n"
+
+
+def test_the_samples_have_the_tuned_sigma(report, tmp_path, capsys):
+    """A sheet that was made before the search is made again."""
+    report.write()
+    report.model.sigma = {"8": 0.4, "4": 0.6}
+    report.model.calls.clear()
+    capsys.readouterr()
+    Report(tmp_path, report.model).write()
+    assert ("draw", 3, 3, {"8": 0.4, "4": 0.6}) in report.model.calls
+    assert "samples.png (finished before)" not in capsys.readouterr().out
+    report.model.sigma = {"4": 0.6, "8": 0.4}
+    Report(tmp_path, report.model).write()
+    assert "samples.png (finished before)" in capsys.readouterr().out
+
+
+def test_lines_of_the_history_that_are_not_complete_are_skipped(report, tmp_path, capsys, monkeypatch):
+    row, drawn = '{"kind": "eval", "step": 3, "bits_per_dim": 5.5, "images": 8}\n', []
+    (tmp_path / "history.jsonl").write_text(f'[1]\n{{"step": 2}}\n{{"kind": "eval"}}\n{row}{{"kind": "eval", "st')
+    monkeypatch.setattr(pictures, "curve", lambda path, series, *_, **__: drawn.append(series["held out"]))
+    assert [path.stem for path in report.write()][-1] == "loss" and drawn == [([3], [5.5])]
+    assert "held-out bits/dim at step 3: 5.500 (8 pictures)" in capsys.readouterr().out

@@ -4,7 +4,6 @@ import json
 import types
 from typing import Any
 
-import numpy as np
 import pytest
 
 from benchmarks.study import plan, recipes, runs
@@ -164,12 +163,6 @@ def test_a_damaged_result_is_named(study: Any, content: str) -> None:
     with pytest.raises(SystemExit, match=r"portraits_b-0\.json: is damaged \(.*\); restore it from git"):
         study.do()
     assert study.done == []
-
-
-def test_black_images_are_counted() -> None:
-    images = np.zeros((3, 2, 2, 3), np.uint8)
-    images[1, 1, 1, 2] = 1
-    assert runs.black(images) == 2 and runs.black(images[1:2]) == 0
 
 
 def test_a_run_is_finished_when_all_is_known_that_the_plan_asks_for() -> None:

@@ -13,8 +13,9 @@ STUDY = presets.load("study")
 
 @pytest.fixture
 def results(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """An empty folder for the results."""
+    """An empty folder for the results; a run is finished once it has distances."""
     monkeypatch.setattr(runs, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(runs, "_STAGES", {"distances": lambda run: True})
     return runs.RESULTS
 
 
@@ -61,6 +62,10 @@ def test_a_table_ends_with_the_real_images(results: Any) -> None:
     assert plain == f"| real images | - | - | - | - | 0.25 | {cells}" and plain.count("|") == head.count("|")
     assert noisy == f"| real images with noise 0.005 | - | - | - | - | 0.50 | {cells}"
     assert tables.table("landscapes", "ab") == tables.NOTHING
+
+
+def test_a_small_negative_number_has_no_sign() -> None:
+    assert tables.spread([-0.0001], 3) == "0.000" and tables.spread([-0.25, 0.5, -0.0], 2) == "0.08 (-0.25 to 0.50)"
 
 
 def test_a_table_without_runs_says_so(results: Any) -> None:

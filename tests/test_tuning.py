@@ -2,6 +2,8 @@
 
 import json
 import pickle
+from types import SimpleNamespace
+from typing import Any, cast
 
 import measured_run
 import numpy as np
@@ -10,8 +12,9 @@ from measured_run import EXTRACTOR
 
 from hcflow_jax import api, checkpoint, cli
 from hcflow_jax.checkpoint import CheckpointError
+from hcflow_jax.data import identity, open_source
 from hcflow_jax.errors import InputError
-from hcflow_jax.evaluation import comparison, tuning
+from hcflow_jax.evaluation import comparison, measured_set, protocols, tuning
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +68,34 @@ def test_the_temperature_of_the_reals_is_found_and_a_stopped_search_goes_on(mode
     assert len(drawn) > before
 
 
+@pytest.mark.parametrize("stored", [1.2, 0.1, 1.5])
+def test_the_stored_temperature_is_evaluated_even_near_a_bound(model, tmp_path, monkeypatch, stored):
+    monkeypatch.setattr(tuning, "frechet", lambda made, real: made)
+    monkeypatch.setattr(comparison, "moments", lambda features: features)
+    monkeypatch.setattr(comparison, "extract_batches", lambda name, count, sigma, *_, **__: abs(sigma["8"] - 1.21))
+    monkeypatch.setattr(api.Model, "sample_batches", lambda self, n, seed, sigma, denoise: sigma)
+    model.sigma, real = {"8": stored}, cast(Any, SimpleNamespace(statistics=None))
+    kept, least = tuning.Kept(tmp_path / "kept.json", {}), tuning.least_evaluations(model)
+    found = tuning.tune(model, real, EXTRACTOR, kept, evaluations=least)
+    assert found.start == {"8": stored} and found.start_distance == pytest.approx(abs(stored - 1.21))
+    assert len(found.tried) == least == 5 and found.distance <= found.start_distance
+    with pytest.raises(InputError, match="evaluations is 4: 1 levels need at least 5"):
+        tuning.tune(model, real, EXTRACTOR, kept, evaluations=4)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--samples", "1"], "--samples 1: a distance needs at least 2"),
+        (["--evaluations", "3"], "--evaluations 3: a search with this model needs at least 4"),
+    ],
+)
+def test_too_small_numbers_are_named_before_any_work(trained, monkeypatch, capsys, argv, said):
+    monkeypatch.setattr(measured_set, "open_data", None)
+    assert cli.main(["tune-sigma", "--checkpoint", str(trained), *argv]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_bad_arguments_are_named(model, tmp_path):
     real, kept = of_sigma(model, 1.0, 10), tuning.Kept(tmp_path / "kept.json", {})
     with pytest.raises(InputError, match="evaluations is 3: 1 levels need at least 4"):
@@ -83,9 +114,14 @@ def test_what_is_stored_is_the_default(model, trained, tmp_path, capsys):
     checkpoint.save_file(path, model.params, model.config, {"step": 4})
     command = ["tune-sigma", "--samples", "12", "--evaluations", "5"]
     plain = api.load(path).sample(3)
-    assert cli.main([*command, "--checkpoint", str(path), "--plot", str(tmp_path / "plot.png")]) == 0
+    (tmp_path / "model.png").write_bytes(b"of the user")
+    assert cli.main([*command, "--checkpoint", str(path)]) == 0
     said = capsys.readouterr().out
-    assert said.count("frechet_quarters") == 6 and f"stored in {path}" in said and (tmp_path / "plot.png").is_file()
+    kept, reals = json.loads((tmp_path / "model.tuning.json").read_bytes()), open_source(model.config, "train")
+    places = protocols.Protocol("tuning", 12, reals="random").places(len(reals), 0)
+    assert kept["about"]["images"] == identity.with_pixels(reals, places) != reals.identity
+    assert said.count("frechet_quarters") == 6 and f"stored in {path}" in said
+    assert (tmp_path / "model.sampling.png").is_file() and (tmp_path / "model.png").read_bytes() == b"of the user"
     tuned = api.load(path)
     assert isinstance(tuned.sigma, dict) and f"best: 8={tuned.sigma['8']:g}" in said
     np.testing.assert_array_equal(tuned.sample(3), model.sample(3, sigma=tuned.sigma))
@@ -100,6 +136,8 @@ def test_what_is_stored_is_the_default(model, trained, tmp_path, capsys):
         assert api.load(trained).sigma == json.loads((trained / "sampling.json").read_text())["sigma"]
         assert api.load(trained / "checkpoints" / "4").sigma == api.load(trained).sigma
         assert (trained / "sampling.png").is_file()
+        assert cli.main([*command, "--checkpoint", str(trained), "--plot", str(tmp_path / "plot.png")]) == 0
+        assert (tmp_path / "plot.png").is_file()
         (trained / "sampling.json").write_text('{"sigma": -1}')
         with pytest.raises(CheckpointError, match="sampling.json: is damaged .*run hcflow tune-sigma again"):
             api.load(trained)

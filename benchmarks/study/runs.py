@@ -164,7 +164,8 @@ def measure(run: Run, workdir: Path, tell: Tell, tuned: Any = None) -> dict[str,
     sigma, denoise = tuned or float(config.sample.sigma), bool(config.eval.denoise)
     list(model.sample_batches(model.batch_size, 0, sigma, 0, denoise))  # compiles
     start = time.perf_counter()
-    samples = np.concatenate(list(model.sample_batches(run.samples, 0, sigma, 0, denoise)))
+    drawn = model.sample_batches(run.samples, 0, sigma, 0, denoise)
+    samples = np.concatenate(list(drawn))
     seconds = time.perf_counter() - start
     tell(f"{run.name}: {run.samples:,} samples, {run.samples / seconds:.1f} a second")
     if tuned is None:
@@ -181,16 +182,11 @@ def measure(run: Run, workdir: Path, tell: Tell, tuned: Any = None) -> dict[str,
         "sampling": {
             "images_per_second": run.samples / seconds,
             "batch": model.batch_size,
-            "black": black(samples),
+            "not_finite": drawn.not_finite,
         },
         "parameters": sum(int(np.size(leaf)) for leaf in jax.tree.leaves(model.params)),
         "distances": distances,
     }
-
-
-def black(images: np.ndarray) -> int:
-    """How many images are entirely 0: a model gives such an image where its values are not finite."""
-    return int((images.reshape(len(images), -1).max(1) == 0).sum())
 
 
 def measure_tuned(run: Run, workdir: Path, tell: Tell) -> dict[str, Any]:
@@ -219,7 +215,7 @@ def compared(samples: Any, reals: Any, model: api.Model, extractor: Any, how: di
     features = comparison.extract_batches("the samples", len(samples), cut([samples], 250), extractor)
     generated = Side("samples", features, comparison.moments(features), {**extractor.about(), **how})
     values = comparison.compare(generated, real)
-    values["protocol"] |= protocols.PLAIN.about()
+    values["protocol"] |= protocols.PLAIN.about(len(samples))
     floor = real_features.floor(real, len(samples))
     assert floor is not None
     return without_values(values) | {f"{extractor.metric}_floor": floor["frechet"], "floor_count": floor["count"]}

@@ -44,8 +44,12 @@ def spread(values: Iterable[float | None], digits: int = 2) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "-"
-    mean = f"{statistics.fmean(known):.{digits}f}"
-    return mean if len(known) == 1 else f"{mean} ({min(known):.{digits}f} to {max(known):.{digits}f})"
+    mean, least, greatest = (_text(value, digits) for value in (statistics.fmean(known), min(known), max(known)))
+    return mean if len(known) == 1 else f"{mean} ({least} to {greatest})"
+
+
+def _text(value: float, digits: int) -> str:
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: never "-0.000"
 
 
 def held_out(found: Result) -> float | None:

@@ -7,6 +7,7 @@ from typing import Any
 from hcflow_jax import config as schema
 from hcflow_jax.analysis.points import TRAIN, Run
 from hcflow_jax.config import fields
+from hcflow_jax.data import identity
 
 _UNIT = ("data.noise_std", "data.bits", "data.resolution")  # bits/dim depends on these data fields
 _MEASURING = ("data.resolution", "eval.protocol", "eval.denoise", "sample.sigma")  # distances depend on these fields
@@ -39,7 +40,7 @@ def differences(run: Run, reference: Run) -> dict[str, tuple[Any, Any]]:
     kept = {path: pair for path, pair in found.items() if counts(path)}
     if run.images is None or reference.images is None:
         return kept | {path: found[path] for path in _IMAGES if path in found}
-    if run.images["identity"] != reference.images["identity"]:
+    if not identity.same(run.images, reference.images):
         kept["training images"] = (run.images["name"], reference.images["name"])
     return kept
 
@@ -122,7 +123,7 @@ def refuse_bound(run: Run, reference: Run, bound: str) -> str | None:
 def refuse_distances(run: Run, reference: Run) -> str | None:
     """The reason why the distances of two runs cannot be compared, in one line; None if they can."""
     found = _differing(run, reference, _MEASURING)
-    if found is None and run.images and reference.images and run.images["identity"] != reference.images["identity"]:
+    if found is None and run.images and reference.images and not identity.same(run.images, reference.images):
         found = "the training set", run.images["name"], reference.images["name"]
     if found is None:
         mine, theirs = _networks(run), _networks(reference)

@@ -15,8 +15,11 @@ _UNITS = (("hours", 3600.0), ("minutes", 60.0))
 
 
 def quantities(runs: Sequence[Run]) -> list[str]:
-    """The quantities that all runs have: distances, then bounds of held-out images, then of training batches."""
-    each = [{name for seed in run.seeds for name, points in seed.points.items() if len(points)} for run in runs]
+    """The quantities that all runs have: distances, then bounds of held-out images, then of training batches.
+
+    Points at step 0 do not count, because curves begin after it.
+    """
+    each = [{name for seed in run.seeds for name, points in seed.points.items() if points.after(0)} for run in runs]
     return sorted(set.intersection(*each), key=lambda name: (_PREFERRED.index(name.split("/")[0]), name))
 
 
@@ -52,7 +55,7 @@ def panels(runs: Mapping[str, Run], quantity: str) -> list[Panel]:
       quantity: a quantity that all runs have, from `find`.
     """
     bands = {name: band(run, quantity) for name, run in runs.items()}
-    longest = max(float(found.seconds[-1]) for found in bands.values())
+    longest = max((float(found.seconds[-1]) for found in bands.values() if len(found.step)), default=0.0)
     unit, size = next(((unit, size) for unit, size in _UNITS if longest >= 3 * size), ("seconds", 1.0))
     by_step, by_time = [], []
     for name, found in bands.items():

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -57,13 +57,13 @@ def read_run(workdir: Place) -> Run:
         value = fields.value(told.config, path)
         if not isinstance(value, int) or value < 1:
             raise InputError(f"{workdir}: {path} in its config must be a whole number above 0, not {value!r}")
-    rows = _in_order(_rows(file.read_bytes().decode(errors="replace")))
+    found = _in_order(rows(file, ("step", "seconds")))
     seed = Seed(
         int(told.config.seed),
-        _points(rows),
-        _rate(rows),
-        int(max((row["step"] for row in rows), default=0)),
-        _not_finite_since(rows),
+        _points(found),
+        _rate(found),
+        int(max((row["step"] for row in found), default=0)),
+        _not_finite_since(found),
         _about(workdir, file, told.metadata),
     )
     if not any(name.startswith(f"{TRAIN}/") for name in seed.points):
@@ -78,6 +78,20 @@ def read_run(workdir: Place) -> Run:
         (seed,),
         used=(step, images) if isinstance(step, int) and isinstance(images, int) else None,
     )
+
+
+def rows(file: Place, numbers: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yields the rows of a history. Lines that are not complete rows are skipped.
+
+    Args:
+      file: the `history.jsonl` of a workdir. It exists.
+      numbers: the names of numbers that each row must have, besides its "kind".
+    """
+    for line in file.read_bytes().decode(errors="replace").splitlines():
+        with suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and "kind" in row and all(_is_number(row.get(name)) for name in numbers):
+                yield row
 
 
 def names() -> tuple[str, ...]:
@@ -165,18 +179,9 @@ def from_plain(plain: Mapping[str, Any]) -> Run:
     )
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[int | float]:
     """Whether a value is a finite number."""
     return isinstance(value, int | float) and abs(value) <= sys.float_info.max
-
-
-def _rows(text: str) -> Iterator[dict[str, Any]]:
-    """Yields the rows of a history. Lines that are not complete rows are skipped."""
-    for line in text.splitlines():
-        with suppress(ValueError):
-            row = json.loads(line)
-            if isinstance(row, dict) and "kind" in row and all(_is_number(row.get(n)) for n in ("step", "seconds")):
-                yield row
 
 
 def _in_order(rows: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -92,8 +92,8 @@ def of_images(
       tell: is called with what is being done, the images done, and their number.
 
     Raises:
-      InputError: an argument is not allowed, there are too few images, or the features of the real images are of
-        another extractor.
+      InputError: an argument is not allowed, there are too few images, or the features of the real images were
+        made differently: by another extractor, from images that were resized differently, or with other weights.
     """
     number = whole("count", len(images) if count is None else count, 3, len(images) + 1)
     order = np.random.default_rng(int(known_seed(seed))).permutation(len(images))[:number]
@@ -133,7 +133,7 @@ def of_samples(
         model.draw(min(model.batch_size, number - start), seed, sigma, start)
         for start in range(0, number, model.batch_size)
     )
-    about = {"ends": "samples", "sigma": model.sigma if sigma is None else sigma}
+    about = {"ends": "samples", "sigma": model.default_sigma if sigma is None else sigma}
     return _measured(model, latents, number, reals, extractor, how, space, seed, batch_size, tell, about)
 
 
@@ -176,8 +176,12 @@ def _measured(
     known_space(model.image_model, space)
     if how not in ("linear", "spherical"):
         raise InputError(f"interpolation is linear or spherical, not {how!r}")
-    if reals.about.get("extractor", extractor.name) != extractor.name:
-        raise InputError(f"{reals.name}: has features of {reals.about['extractor']}, not of {extractor.name}")
+    for key, own in extractor.about().items():
+        if reals.about.get(key, own) != own:
+            raise InputError(
+                f"{reals.name} has features with another {key} than the extractor: {reals.about[key]}, not {own}; "
+                "make them with the same extractor"
+            )
     is_end: list[np.ndarray] = []
 
     def ends_and_midpoints() -> Iterator[api.Latents]:

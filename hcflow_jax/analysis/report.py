@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hcflow_jax import api, pictures
+from hcflow_jax.analysis import histories
 from hcflow_jax.analysis.zeroing import cumulative_zeroing
 from hcflow_jax.api.images import Floats
 from hcflow_jax.errors import MissingExtraError
@@ -72,8 +73,8 @@ class Report:
     @cached_property
     def _about(self) -> str:
         """A digest of everything that the pictures depend on."""
-        sample = self.model.config.sample
-        given = f"{self.model.fingerprint} {sample.count} {sample.seed} {sample.sigma} {self.images.shape}"
+        sample, sigma = self.model.config.sample, json.dumps(self.model.default_sigma, sort_keys=True)
+        given = f"{self.model.fingerprint} {sample.count} {sample.seed} {sigma} {self.images.shape}"
         return hashlib.sha256(given.encode() + self.images.tobytes()).hexdigest()
 
     def _figures(self) -> dict[str, Any]:
@@ -105,7 +106,7 @@ class Report:
 
     def _samples(self, path: Path, about: str) -> None:
         sample = self.model.config.sample
-        drawn = self.model.sample_batches(sample.count, seed=sample.seed, sigma=sample.sigma)
+        drawn = self.model.sample_batches(sample.count, seed=sample.seed, sigma=self.model.default_sigma)
         pictures.save_grid(path, drawn, sample.count, round(sample.count**0.5), self.scale, about)
 
     def _reconstructions(self, path: Path, about: str) -> None:
@@ -122,7 +123,7 @@ class Report:
 
     def _history(self) -> list[dict[str, Any]]:
         file = self.workdir / HISTORY
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        return list(histories.rows(file, ("step",))) if file.exists() else []
 
     def _curves(self) -> list[Path]:
         try:

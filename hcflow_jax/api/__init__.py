@@ -17,5 +17,6 @@ from hcflow_jax.api.images import held_out
 from hcflow_jax.api.latents import Latents, concatenate
 from hcflow_jax.api.loading import BOXED, load
 from hcflow_jax.api.model import Model
+from hcflow_jax.api.samples import Samples
 
-__all__ = ["BOXED", "Bits", "Coarse", "Latents", "Model", "concatenate", "held_out", "load"]
+__all__ = ["BOXED", "Bits", "Coarse", "Latents", "Model", "Samples", "concatenate", "held_out", "load"]

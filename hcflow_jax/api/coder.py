@@ -102,13 +102,15 @@ class Coder(Engine):
         return (pixels.check(array, self.resolution) for array in each)
 
     def reconstruct_batches(
-        self, images: Images | Iterable[Images], as_float: bool = False
+        self, images: Images | Iterable[Images], as_float: bool = False, dtype: str = "float32"
     ) -> Iterator[tuple[Images, np.ndarray]]:
         """Encodes images and decodes them again, one batch after another.
 
+        Latents that are not finite are decoded, too, so that the result shows the fault of the model.
+
         Args:
           images: as in `encode_batches`.
-          as_float: as in `decode`.
+          as_float, dtype: as in `decode`.
 
         Yields:
           At most `batch_size` given images and the decoded images, (b, R, R, 3) each.
@@ -122,7 +124,8 @@ class Coder(Engine):
         [True, True]
         """
         given, encoded = itertools.tee(cut(self._checked(images), self._largest()))
-        return zip(given, self.decode_batches(self.encode_batches(encoded), as_float), strict=True)
+        latents = map(Latents.as_dict, self.encode_batches(encoded))
+        return zip(given, self._decoded(latents, as_float, dtype), strict=True)
 
     def decode(
         self, latents: Latents, as_float: bool = False, dtype: str = "float32", progress: Progress | None = None
@@ -166,12 +169,15 @@ class Coder(Engine):
         >>> [len(images) for images in model.decode_batches(latents)]
         [2, 2, 2]
         """
-        programs = self._use(dtype)
         each: Any = (
             latents if isinstance(latents, Iterable) and not isinstance(latents, Latents | dict) else [latents]
         )
-        checked = (known_latents(self.image_model, part) for part in each)
-        return self._stream(programs.decode_floats if as_float else programs.decode, checked)
+        return self._decoded((known_latents(self.image_model, part) for part in each), as_float, dtype)
+
+    def _decoded(self, arrays: Iterable[dict[str, Any]], as_float: bool, dtype: str) -> Iterator[np.ndarray]:
+        """Yields the images of latents that need no check: arrays by level."""
+        programs = self._use(dtype)
+        return self._stream(programs.decode_floats if as_float else programs.decode, arrays)
 
     def decode_coarse(self, latents: Latents, level: str, dtype: str = "float32") -> Coarse:
         """Decodes the levels that are coarser than `level`, for `decode_from`.

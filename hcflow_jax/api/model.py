@@ -1,6 +1,5 @@
 """A trained model in use: encoding and decoding (`Coder`), samples, edits by level, the likelihood."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from hcflow_jax.api import latents as between_images
 from hcflow_jax.api.arguments import Levels, Sigma
 from hcflow_jax.api.coder import Coder, Images
 from hcflow_jax.api.latents import Latents
+from hcflow_jax.api.samples import Samples
 from hcflow_jax.batches import Progress, joined
 from hcflow_jax.errors import InputError
 
@@ -63,7 +63,7 @@ class Model(Coder):
           denoise: whether to remove training noise with one step (`ImageModel.decode_denoised`), before rounding.
 
         Returns:
-          (n, R, R, 3), uint8.
+          (n, R, R, 3), uint8. Values that are not finite become 0 or 255, with a RuntimeWarning.
 
         Raises:
           InputError: an argument is not allowed; the message names it.
@@ -73,15 +73,18 @@ class Model(Coder):
         >>> bool((images[1:] == model.sample(2, seed=3, sigma=0.7, first=1)).all())
         True
         """
-        return joined(self.sample_batches(n, seed, sigma, first, denoise), n, progress)
+        drawn = self.sample_batches(n, seed, sigma, first, denoise)
+        images = joined(drawn, n, progress)
+        drawn.warn()
+        return images
 
     def sample_batches(
         self, n: int, seed: int = 0, sigma: Sigma | None = None, first: int = 0, denoise: bool = False
-    ) -> Iterator[pixels.Images]:
-        """Like `sample`, but yields one batch after another, for more images than fit into memory.
+    ) -> Samples:
+        """Like `sample`, but gives one batch after another, for more images than fit into memory.
 
-        Yields:
-          At most `batch_size` images, (b, R, R, 3) uint8.
+        Returns:
+          An iterator of at most `batch_size` images, (b, R, R, 3) uint8. Its `not_finite` counts images (`Samples`).
 
         >>> model = api.load("portraits")
         >>> sum(len(images) for images in model.sample_batches(3))
@@ -90,7 +93,7 @@ class Model(Coder):
         numbers, sigmas = arguments.numbers(n, first), self._sigmas(sigma)
         key, programs = arguments.known_seed(seed), self._use(self.dtype)
         sample = programs.sample_denoised if arguments.known_denoise(self.config, denoise) else programs.sample
-        return self._numbered(lambda params, i: sample(params, key, i, sigmas), numbers)
+        return Samples(self._numbered(lambda params, i: sample(params, key, i, sigmas), numbers))
 
     def interpolate(
         self,

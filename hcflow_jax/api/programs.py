@@ -124,12 +124,19 @@ class Programs:
 
         return jax.vmap(one)(indices)
 
-    def sample_images(self, params: Any, seed: Array, indices: Array, sigmas: Array, denoise: bool = False) -> Array:
-        """uint8 images of `draw_latents`; denoised before they are rounded, if `denoise` says so."""
+    def sample_images(
+        self, params: Any, seed: Array, indices: Array, sigmas: Array, denoise: bool = False
+    ) -> tuple[Array, Array]:
+        """uint8 images of `draw_latents`, and whether all values of an image are finite, (b,).
+
+        The images are denoised before they are rounded, if `denoise` says so.
+        """
         z = self.draw_latents(seed, indices, sigmas)
         if denoise:
-            return preprocessing.to_uint8(self.model.decode_denoised(params, z, self.config.data.noise_std))
-        return preprocessing.to_uint8(self.model.decode(params, z))
+            x = self.model.decode_denoised(params, z, self.config.data.noise_std)
+        else:
+            x = self.model.decode(params, z)
+        return preprocessing.to_uint8(x), jnp.isfinite(x).all((1, 2, 3))
 
     def _encode_noisy(
         self, params: Any, given: tuple[Array, Array], seed: Array, statistics: dict[str, Array]

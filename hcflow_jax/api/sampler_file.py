@@ -50,7 +50,8 @@ def write(path: str | Path, config: ConfigDict, params: Any, dtype: str, n: int,
     constants = jax.tree.map(np.asarray, params)
 
     def sampler(seed: Any, first: Any, sigmas: Any) -> Any:
-        return programs.sample_images(constants, seed, first + jnp.arange(n, dtype=jnp.uint32), sigmas, denoise)
+        numbers = first + jnp.arange(n, dtype=jnp.uint32)
+        return programs.sample_images(constants, seed, numbers, sigmas, denoise)[0]
 
     scalar = jax.ShapeDtypeStruct((), jnp.uint32)
     sigmas = jax.ShapeDtypeStruct((len(programs.model.level_names),), jnp.float32)

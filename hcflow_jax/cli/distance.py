@@ -13,6 +13,7 @@ lacks.
 import argparse
 import json
 import sys
+from typing import Any
 
 from hcflow_jax.cli import arguments, features
 from hcflow_jax.cli.progress import shown
@@ -42,6 +43,26 @@ def _metrics(text: str) -> tuple[str, ...]:
     return tuple("frechet" if name == "fid" else name for name in names)
 
 
+def _is_foreign(side: Any) -> bool:
+    """Whether a side is statistics of another program, which do not say how images were resized."""
+    return side.features is None and "resizing" not in side.about
+
+
+def _check(side: Any, values: argparse.Namespace) -> None:
+    """Raises UsageError if the options do not fit what a side says about itself."""
+    stated = side.about.get("extractor", values.extractor)
+    if values.extractor and stated != values.extractor:
+        raise UsageError(
+            f"--extractor {values.extractor}: {side.name} has features of {stated}; leave out --extractor, or give "
+            "other features"
+        )
+    if _is_foreign(side) and not values.reference_protocol:
+        raise UsageError(
+            f"{side.name}: the statistics do not say how the images were resized, and projects differ in this; "
+            "give --reference-protocol tf1, pytorch-fid or clean-fid"
+        )
+
+
 def run(values: argparse.Namespace) -> int:
     """Runs the subcommand; returns the exit status."""
     out = arguments.check_out("--json", values.json, (".json",)) if values.json else None
@@ -57,13 +78,11 @@ def run(values: argparse.Namespace) -> int:
     for path in (values.real, values.generated):
         with shown(0, path.name) as tell:
             sides.append(comparison.side(path, extractor, values.batch_size, tell))
+        _check(sides[-1], values)
     real, generated = sides
-    foreign = [s for s in sides if s.features is None and "extractor" not in s.about]
-    if foreign and not values.reference_protocol:
-        raise UsageError(
-            f"{foreign[0].name}: the statistics do not say how the images were resized, and projects differ in this; "
-            "give --reference-protocol tf1, pytorch-fid or clean-fid"
-        )
+    foreign = [s for s in sides if _is_foreign(s)]
+    for s in foreign:
+        s.about["resizing"] = values.reference_protocol
     metrics = values.metrics or (comparison.METRICS if all(s.features is not None for s in sides) else ("frechet",))
     name = values.extractor or extractors.INCEPTION
     found = comparison.compare(generated, real, metrics, values.seed, name)
@@ -86,7 +105,7 @@ def run(values: argparse.Namespace) -> int:
             f"Prepare B with python -m hcflow_jax.data.prepare --resolution {sizes[0]}",
             file=sys.stderr,
         )
-    if not all("extractor" in s.about for s in sides) and extractors.metric(name) == "fid":
+    if "fid" in found and not all("extractor" in s.about for s in sides):
         print(
             "note: this is FID only if all features are those of FID's Inception network; some do not say it",
             file=sys.stderr,

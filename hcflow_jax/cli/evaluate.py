@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hcflow_jax.cli import arguments, features
-from hcflow_jax.commands import as_path
+from hcflow_jax.commands import UsageError, as_path
 
 METRICS = ("bits", "fid", "kid", "prc", "nearest", "exactness")
 PROTOCOLS = ("plain", "paper", "figure7")
@@ -64,11 +64,32 @@ def _metrics(text: str) -> tuple[str, ...]:
     return names
 
 
+def _check_held_out(values: argparse.Namespace) -> None:
+    """Raises UsageError if `nearest` would compare training images with themselves, as if they were held out."""
+    if "nearest" in values.metrics and values.data is None and values.split in ("train", "all"):
+        raise UsageError(
+            f"--split {values.split}: `nearest` needs images that were not used in training; leave out --split, or "
+            "measure nearest in a command of its own"
+        )
+
+
+def _show(metric: str, outcome: Any, sheets: Path | None) -> None:
+    """Prints the results of a metric, and saves its sheet in the folder `sheets`."""
+    print("\n".join(outcome.lines), flush=True)  # a later metric may take hours, or fail
+    if sheets and outcome.sheet is not None:
+        from hcflow_jax import pictures
+
+        path = sheets / f"{metric}.png"
+        pictures.save_png(path, outcome.sheet)
+        print(f"{path}: samples beside their nearest training images", flush=True)
+
+
 def run(values: argparse.Namespace) -> int:
     """Runs the subcommand; returns the exit status."""
+    _check_held_out(values)
     out = arguments.check_out("--json", values.json, (".json",)) if values.json else None
     sheets = arguments.check_out("--sheets", values.sheets) if values.sheets else None
-    from hcflow_jax import files, pictures
+    from hcflow_jax import files
     from hcflow_jax.cli import use
     from hcflow_jax.cli.progress import Stages
     from hcflow_jax.evaluation import extractors, measure, measured_set, protocols
@@ -91,7 +112,14 @@ def run(values: argparse.Namespace) -> int:
     reals = images
     if values.data is None and values.split is None and protocol.split != "eval":
         reals = measured_set.open_data(model.config, None, protocol.split)
+    name = use.checkpoint_name(values.checkpoint)
+    print(f"{name} on {images.name}, {len(images):,} images")
     with Stages() as stages:
+
+        def finished(metric: str, outcome: Any) -> None:
+            stages.close()
+            _show(metric, outcome, sheets)
+
         found = measure.measure(
             model,
             images,
@@ -100,15 +128,8 @@ def run(values: argparse.Namespace) -> int:
             extractor=lambda: extractors.load(values.extractor, values.weights),
             reals=lambda: reals,
             tell=stages.tell,
+            finished=finished,
         )
-    name = use.checkpoint_name(values.checkpoint)
-    print(f"{name} on {images.name}, {len(images):,} images")
-    for line in found.lines:
-        print(line)
-    for metric, sheet in found.sheets.items() if sheets else ():
-        path = (sheets or Path()) / f"{metric}.png"
-        pictures.save_png(path, sheet)
-        print(f"{path}: samples beside their nearest training images")
     if out:
         whole: dict[str, Any] = {"checkpoint": name, "fingerprint": model.fingerprint, **found.values}
         whole["seconds"] = found.seconds

@@ -30,8 +30,13 @@ class Stages:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Removes the bar, for example before text is printed. The next stage shows a new one."""
         if self._bar is not None:
             self._bar.close()
+        self._bar = None
 
     def tell(self, what: str, done: int, of: int) -> None:
         """Shows the progress of a stage.
@@ -41,7 +46,6 @@ class Stages:
           done: how many of its `of` images are done.
         """
         if what != self._name or self._bar is None:
-            if self._bar is not None:
-                self._bar.close()
+            self.close()
             self._name, self._bar = what, bar(of, what)
         self._bar.update(done - self._bar.n)

@@ -12,6 +12,7 @@ number of the first missing image as --first.
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -105,3 +106,5 @@ def _drawn(
             number += len(images)
             progress.update(len(images))
             yield images
+    if batches.note:
+        print(f"note: {batches.note}", file=sys.stderr)

@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of the latents; default %(default)s")
     denoise = "remove some of the training noise from samples; default: the config's eval.denoise"
     parser.add_argument("--denoise", action=argparse.BooleanOptionalAction, default=None, help=denoise)
-    plot = "picture of the distances; default: sampling.png beside the file that stores the temperatures"
+    plot = (
+        "picture of the distances; default: sampling.png in a workdir, or NAME.sampling.png beside NAME.safetensors"
+    )
     parser.add_argument("--plot", metavar="FILE.png", type=as_path, help=plot)
     features.add_extractor(parser)
 
@@ -44,6 +46,7 @@ def run(values: argparse.Namespace) -> int:
     from hcflow_jax.api.arguments import known_denoise
     from hcflow_jax.cli import use
     from hcflow_jax.cli.progress import Stages
+    from hcflow_jax.data import identity
     from hcflow_jax.evaluation import extractors, measured_set, protocols, real_features, tuning
 
     where = box.find(values.checkpoint or box.NAMES[0])
@@ -57,6 +60,7 @@ def run(values: argparse.Namespace) -> int:
             f"--checkpoint {where}: a weights file in a bucket cannot be changed; copy it and give the copy"
         )
     model = use.load(values)
+    _check_counts(values, tuning.least_evaluations(model))
     denoise = known_denoise(model.config, model.config.eval.denoise if values.denoise is None else values.denoise)
     reals = measured_set.open_data(model.config, values.data, values.split or (None if values.data else "train"))
     chosen = protocols.Protocol("tuning", min(values.samples, len(reals)), reals="random")
@@ -75,7 +79,8 @@ def run(values: argparse.Namespace) -> int:
         )
         given = {"samples": values.samples, "seed": values.seed, "model": model.fingerprint, "real": real.about}
         given |= {"denoised": denoise}
-        kept = tuning.Kept(beside.with_name(f"{beside.name}.tuning.json"), {**given, "images": reals.identity})
+        images = identity.with_pixels(reals, chosen.places(len(reals), values.seed))
+        kept = tuning.Kept(beside.with_name(f"{beside.name}.tuning.json"), {**given, "images": images})
         found = tuning.tune(
             model,
             real,
@@ -94,8 +99,17 @@ def run(values: argparse.Namespace) -> int:
     before = f"at {_text(found.start)}: {found.start_distance:.4f}"
     print(f"best: {_text(found.sigma)}  {extractor.metric} {found.distance:.4f} ({before})")
     print(f"stored in {stored}; sampling from this model now uses it by default")
-    _plot(plot or beside.with_name(f"{beside.name}.png"), found.tried, extractor.metric)
+    name = f"{beside.name}.sampling.png" if where.is_file() else f"{beside.name}.png"
+    _plot(plot or beside.with_name(name), found.tried, extractor.metric)
     return 0
+
+
+def _check_counts(values: argparse.Namespace, least: int) -> None:
+    """Raises UsageError if there are too few samples or evaluations. `least` is the least number of evaluations."""
+    if values.samples < 2:
+        raise UsageError(f"--samples {values.samples}: a distance needs at least 2")
+    if values.evaluations < least:
+        raise UsageError(f"--evaluations {values.evaluations}: a search with this model needs at least {least}")
 
 
 def _text(sigma: dict[str, float]) -> str:

@@ -1,8 +1,10 @@
 """The held-out bound: bits per dimension of the image under the noisy model, with entropies (docs/model.md, Eq. M).
 
 The bound is an upper bound on the negative log-likelihood. It is estimated with draws of the noise. The noise of an
-image depends only on the seed, the draw and the index of the image. So the estimate does not depend on the batch size
-or on the order of the images. More draws for each image make the estimate more precise.
+image depends only on the seed, the draw and the index of the image. So the estimate does not depend on the batch
+size. In some models the images of a batch unit share statistics, such as the scale of the hierarchy's noise. Then the
+bound of an image also depends on the other images of its unit, and so on the order of the images. More draws for each
+image make the estimate more precise.
 """
 
 import dataclasses
@@ -43,6 +45,8 @@ class Bound:
       draw_standard_error: the part of the error that is due to the noise: the standard error of `bits_per_dim` as an
         estimate of the mean over these same images with infinitely many draws. None if `bits_per_dim` is None or
         there is one draw.
+      not_finite_images: the number of images whose bits per dimension are not finite in some draw. If there are any,
+        `bits_per_dim` is None. 0 if the model's code has no density.
     """
 
     bits_per_dim: float | None
@@ -52,6 +56,7 @@ class Bound:
     images: int
     draws: int = 1
     draw_standard_error: float | None = None
+    not_finite_images: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Nested plain values for JSON."""
@@ -59,7 +64,8 @@ class Bound:
 
     def __str__(self) -> str:
         """One line for a person."""
-        bits = "undefined (a level has no noise)" if self.bits_per_dim is None else f"{self.bits_per_dim:.4f}"
+        missing = f"({self._not_finite()})" if self.not_finite_images else "undefined (a level has no noise)"
+        bits = missing if self.bits_per_dim is None else f"{self.bits_per_dim:.4f}"
         error = "" if self.standard_error is None else f" +- {self.standard_error:.4f}"
         loss = "not finite" if self.loss is None else f"{self.loss:.4f}"
         draws = self._draws()
@@ -68,16 +74,22 @@ class Bound:
     def _draws(self) -> str:
         return "" if self.draws == 1 else f", {self.draws} draws of the noise"
 
+    def _not_finite(self) -> str:
+        return f"not finite: {self.not_finite_images:,} of {self.images:,} images"
+
     def table(self) -> list[str]:
         """Lines for a person: the mean, then each level's share with the finest level first, then the loss."""
-        if self.bits_per_dim is None:
+        if self.bits_per_dim is None and self.not_finite_images:
+            total = self._not_finite()
+        elif self.bits_per_dim is None:
             total = "none: a level has no noise, so the code has no density; compare by distances and the loss"
         else:
             error = "" if self.standard_error is None else f" +- {self.standard_error:.4f}"
             total = f"{self.bits_per_dim:.4f}{error}"
         lines = [f"{'bits/dim':<28}{total}   ({self.images:,} images{self._draws()})"]
+        missing = "not finite" if self.not_finite_images else "undefined"
         for level, share in reversed(self.by_level.items()):
-            lines.append(f"  level {level:<20}" + ("undefined" if share is None else f"{share:.4f}"))
+            lines.append(f"  level {level:<20}" + (missing if share is None else f"{share:.4f}"))
         return [*lines, f"{'loss, bits':<28}" + ("not finite" if self.loss is None else f"{self.loss:.4f}")]
 
 
@@ -155,7 +167,8 @@ def summary(model: ImageModel, values: Values) -> Bound:
         raise InputError("the bound needs at least one held-out image: see eval.images and data.eval_images")
     bits = values["bits_per_dim"]
     images, draws = bits.shape
-    mean = None if model.likelihood == "undefined" else _mean(bits)
+    defined = model.likelihood != "undefined"
+    mean = _mean(bits) if defined else None
     error = draw_error = None
     if mean is not None and images > 1:
         error = float(bits.mean(-1).std(ddof=1) / math.sqrt(images))
@@ -169,6 +182,7 @@ def summary(model: ImageModel, values: Values) -> Bound:
         images=images,
         draws=draws,
         draw_standard_error=draw_error,
+        not_finite_images=int((~np.isfinite(bits)).any(-1).sum()) if defined else 0,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -87,14 +88,15 @@ def extract(
     Args:
       images: the set.
       extractor: makes the features.
-      batch_size: the number of images that a device takes at once.
+      batch_size: the number of images that a device takes at once. So many for each device are read at once.
       tell: is called after every batch, with the images done and their number.
 
     Raises:
       InputError: some features are not finite, or a picture has another size.
       DataError: a picture cannot be read.
     """
-    return extract_batches(images.name, images.count, images.batches(batch_size), extractor, batch_size, tell)
+    batches = images.batches(batch_size * jax.local_device_count())
+    return extract_batches(images.name, images.count, batches, extractor, batch_size, tell)
 
 
 def extract_batches(

@@ -34,7 +34,8 @@ class Certificate:
       log_dets: log-determinants of the model's maps.
       jacobian_dims: Jacobians of maps with more dims were not computed.
       jacobian_images: the number of images whose log-determinants were compared.
-      conditions: the largest condition number of each level's mixing matrices, to about 3 %.
+      conditions: the largest condition number of each level's mixing matrices, to about 3 %. None: it is not finite,
+        because a matrix is singular.
       bits_per_dim: the definition of the model's bits per dimension, in words.
     """
 
@@ -43,7 +44,7 @@ class Certificate:
     log_dets: tuple[LogDets, ...]
     jacobian_dims: int
     jacobian_images: int
-    conditions: dict[str, float]
+    conditions: dict[str, float | None]
     bits_per_dim: str
 
     @property
@@ -106,7 +107,8 @@ class Certificate:
             yield f"  {each.level:8}{each.dims:>8,}{each.stated[0]:>12.2f}{against[0]:>20}{against[1]:>18}"
         yield f"  Jacobians of at most {self.jacobian_dims:,} dims are computed"
         yield ""
-        conditions = ", ".join(f"{level} {value:.3g}" for level, value in self.conditions.items())
+        said = {level: "not finite" if value is None else f"{value:.3g}" for level, value in self.conditions.items()}
+        conditions = ", ".join(f"{level} {value}" for level, value in said.items())
         yield f"largest condition number of the 1x1 mixings, by level: {conditions or 'there are none'}"
         yield from textwrap.wrap(self.bits_per_dim, 110)
 
@@ -169,7 +171,11 @@ def certificate(
         log_dets=compared,
         jacobian_dims=jacobian_dims,
         jacobian_images=len(some),
-        conditions={n: float(scales[f"condition/{n}"]) for n in model.level_names if f"condition/{n}" in scales},
+        conditions={
+            n: jacobians.plain(float(scales[f"condition/{n}"]))
+            for n in model.level_names
+            if f"condition/{n}" in scales
+        },
         bits_per_dim=definition_of_bits(model),
     )
 

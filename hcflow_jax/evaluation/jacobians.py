@@ -69,8 +69,8 @@ class LogDets:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON. Numbers that are not finite become None."""
-        numbers = {name: _plain(getattr(self, name)) for name in ("stated", "jacobian", "inverse")}
-        errors = {name: _plain(getattr(self, name)) for name in ("error", "inverse_error")}
+        numbers = {name: plain(getattr(self, name)) for name in ("stated", "jacobian", "inverse")}
+        errors = {name: plain(getattr(self, name)) for name in ("error", "inverse_error")}
         return {"level": self.level, "dims": self.dims, **numbers, **errors, "within": self.within}
 
 
@@ -78,9 +78,10 @@ def _largest(differences: np.ndarray) -> float:
     return float(np.abs(differences).max())
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Numbers for JSON: tuples become lists, and numbers that are not finite become None."""
     if isinstance(value, tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return None if value is None or not math.isfinite(value) else value
 
 
@@ -171,4 +172,5 @@ def _log_det(forward: Partial, y: Array, tell: Callable[[int, int], object]) -> 
         stop = min(start + _ROWS, y.size)
         jacobian[start:stop] = devices.fetch(rows(forward, y, np.int32(start)))[: stop - start]
         tell(stop, y.size)
-    return float(np.linalg.slogdet(jacobian)[1])
+    with np.errstate(invalid="ignore"):  # of a matrix that is not finite, it is NaN
+        return float(np.linalg.slogdet(jacobian)[1])

@@ -23,9 +23,10 @@ from hcflow_jax import api
 from hcflow_jax.config.fields import need
 from hcflow_jax.data import Source, open_source
 from hcflow_jax.errors import InputError
-from hcflow_jax.evaluation import extractors, metrics, protocols
+from hcflow_jax.evaluation import extractors, metrics, protocols, real_features, shares
 from hcflow_jax.evaluation.extractors import Extractor
 from hcflow_jax.evaluation.metrics import Options, Tell
+from hcflow_jax.evaluation.nearest import NEIGHBOURS
 
 DISTANCES = {"fid": "frechet", "kid": "kid", "prc": "prc"}  # metric -> its name in `comparison`
 METRICS = ("bits", *DISTANCES, "nearest", "exactness")
@@ -79,8 +80,8 @@ class Measured:
     sheets: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
-    def take(self, name: str, outcome: Callable[[], metrics.Outcome]) -> None:
-        """Measures a metric and adds its results. `outcome` is called once."""
+    def take(self, name: str, outcome: Callable[[], metrics.Outcome]) -> metrics.Outcome:
+        """Measures a metric, adds its results, and returns them. `outcome` is called once."""
         start = time.monotonic()
         made = outcome()
         self.seconds[name] = round(time.monotonic() - start, 2)
@@ -88,6 +89,7 @@ class Measured:
         self.lines += made.lines
         if made.sheet is not None:
             self.sheets[name] = made.sheet
+        return made
 
 
 def measure(
@@ -100,6 +102,7 @@ def measure(
     reals: Callable[[], Source] | None = None,
     training: Callable[[], Source] | None = None,
     tell: Tell = lambda what, done, of: None,
+    finished: Callable[[str, metrics.Outcome], object] = lambda name, outcome: None,
 ) -> Measured:
     """Measures a model. All processes must call this function, and all get the same result.
 
@@ -112,6 +115,7 @@ def measure(
       reals: opens the real images of the distances; None: `images`.
       training: opens the training images, for "nearest"; None: those of the model's config.
       tell: is called after every batch, with what is done, the images done, and the number of images.
+      finished: is called after every metric ("distances" for fid, kid and prc), with its name and its results.
 
     Raises:
       InputError: a metric is unknown, or something that it needs is missing; the message names it.
@@ -120,17 +124,36 @@ def measure(
     check_metrics(names)
     options, found, network = options or Options(), Measured(), cache(extractor)
     distances = tuple(DISTANCES[name] for name in DISTANCES if name in names)
+    real = trained_on = images
+    # What is missing is found here, before any work is done.
     if distances or "nearest" in names:
-        options.denoise_of(model)  # these two raise their errors before any work is done
+        options.denoise_of(model)
         network()
-    if "bits" in names:
-        found.take("bits", lambda: metrics.likelihood(model, images, options, tell))
     if distances:
         real = images if reals is None else reals()
-        found.take("distances", lambda: metrics.distances(model, real, distances, options, network(), tell))
+        real_features.chosen(real, options.protocol, options.seed)
     if "nearest" in names:
         trained_on = open_source(model.config, "train") if training is None else training()
-        found.take("nearest", lambda: metrics.nearest(model, images, trained_on, options, network(), tell))
+        _check_training(trained_on)
+
+    def take(name: str, outcome: Callable[[], metrics.Outcome]) -> None:
+        finished(name, found.take(name, outcome))
+
+    if "bits" in names:
+        take("bits", lambda: metrics.likelihood(model, images, options, tell))
+    if distances:
+        take("distances", lambda: metrics.distances(model, real, distances, options, network(), tell))
+    if "nearest" in names:
+        take("nearest", lambda: metrics.nearest(model, images, trained_on, options, network(), tell))
     if "exactness" in names:
-        found.take("exactness", lambda: metrics.exactness(model, images, options, tell))
+        take("exactness", lambda: metrics.exactness(model, images, options, tell))
     return found
+
+
+def _check_training(training: Source) -> None:
+    """Raises InputError if there are too few training images for `nearest`."""
+    if shares.smallest(len(training)) < NEIGHBOURS:
+        raise InputError(
+            f"{training.name}: holds {len(training):,} images, and `nearest` needs at least {NEIGHBOURS} for each "
+            "process; give more training images, or leave out `nearest`"
+        )

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
 from hcflow_jax import data
-from hcflow_jax.data import Source
+from hcflow_jax.data import Source, identity
 from hcflow_jax.errors import InputError
 from hcflow_jax.evaluation import references, sets
 from hcflow_jax.evaluation.protocols import Split
@@ -28,6 +28,11 @@ class Joined:
     def identity(self) -> str:
         """See `Source`."""
         return f"{self.first.identity} and {self.second.identity}"
+
+    @property
+    def identity_covers_pixels(self) -> bool:
+        """See `identity.covers_pixels`."""
+        return identity.covers_pixels(self.first) and identity.covers_pixels(self.second)
 
     def __len__(self) -> int:
         return len(self.first) + len(self.second)

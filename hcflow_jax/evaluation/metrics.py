@@ -13,9 +13,11 @@ import jax
 import numpy as np
 
 from hcflow_jax import api, devices
+from hcflow_jax.api import samples
 from hcflow_jax.api.arguments import known_denoise
 from hcflow_jax.data import Source, pipeline
 from hcflow_jax.data.source import Slice
+from hcflow_jax.errors import InputError
 from hcflow_jax.evaluation import attribute_distances, bits_per_dim, comparison, protocols, real_features, shares
 from hcflow_jax.evaluation.exactness import certificate
 from hcflow_jax.evaluation.extractors import Extractor
@@ -158,15 +160,16 @@ def distances(
         reals, protocol, model.config, extractor, seed, size, lambda done, of: tell("features of reals", done, of)
     )
     sigma, denoise, mine = options.sigma_of(model), options.denoise_of(model), shares.part(count)
-    drawn = model.sample_batches(len(mine), seed, sigma, mine.start, denoise) if mine else ()
+    drawn = model.sample_batches(len(mine), seed, sigma, mine.start, denoise) if mine else samples.Samples(iter(()))
     own = comparison.extract_batches(
         "the samples", len(mine), drawn, extractor, size, lambda done, of: tell("features of samples", done, of)
     )
-    features = shares.gathered(own)
+    features, not_finite = shares.gathered(own), int(shares.gathered(np.array([drawn.not_finite])).sum())
     how = {"sigma": sigma, "seed": seed, "count": count, "dtype": model.dtype, "denoised": denoise}
     generated = comparison.Side("samples", features, comparison.moments(features), {**extractor.about(), **how})
     values = comparison.compare(generated, real, metrics, seed)
-    values["protocol"] |= protocol.about()
+    values["protocol"] |= protocol.about(count)
+    values["not_finite"] = not_finite
     if "frechet" in metrics and (floor := real_features.floor(real, count, seed)) is not None:
         values |= {f"{extractor.metric}_floor": floor["frechet"], "floor_count": floor["count"]}
     return Outcome(values, table(values, extractor.metric))
@@ -177,11 +180,9 @@ def table(values: dict[str, Any], metric: str) -> list[str]:
     lines = []
     if metric in values:
         floor = values.get(f"{metric}_floor")
-        beside = (
-            ""
-            if floor is None
-            else f"   between two halves of the reals, {values['floor_count']:,} each: {floor:.4f}"
-        )
+        beside = ""
+        if floor is not None:
+            beside = f"   between two halves of the reals, {values['floor_count']:,} each: {floor:.4f}"
         lines.append(f"{metric:<28}{values[metric]:.4f}{beside}")
     if "kid" in values:
         whole = values["protocol"]["kid"]["size"] == values["count"] == values["count_real"]
@@ -192,11 +193,12 @@ def table(values: dict[str, Any], metric: str) -> list[str]:
             lines.append(f"{name:<28}{values[name]:.4f}")
     if "attributes" in values:
         lines += attribute_distances.table(values["attributes"]).splitlines()
+    if values.get("not_finite"):
+        lines.append(f"{'not finite':<28}{samples.note(values['not_finite'], values['count'])}")
     protocol = values["protocol"]
     made, real = protocol["generated"], protocol["real"]
-    prepared = (
-        f"{real['bits']} bits, noise {real['noise_std']}, {'mirrored at random' if real['flip'] else 'not mirrored'}"
-    )
+    mirrored = "mirrored at random" if real["flip"] else "not mirrored"
+    prepared = f"{real['bits']} bits, noise {real['noise_std']}, {mirrored}"
     lines.append(
         f"  protocol {protocol['name']}: {values['count']:,} samples at sigma {made['sigma']}, seed {made['seed']}"
         f"{', denoised' if made['denoised'] else ''}; "
@@ -221,7 +223,7 @@ def nearest(
       training: the training images. Each process searches its part of them.
 
     Raises:
-      InputError: there are fewer than 5 training images for each process.
+      InputError: there are fewer than 5 training images for each process, or most of `held_out` are training images.
     """
     count = min(options.nearest, len(held_out))
     sigma, denoise = options.sigma_of(model), options.denoise_of(model)
@@ -242,19 +244,15 @@ def nearest(
     )
     whole = {name: merged(each, mine.start) for name, each in own.by_distance.items()}
     found = Neighbours(whole["pixels"], whole.get("features"), len(training), own.mirrors)
-    protocol = {
-        "sigma": sigma,
-        "seed": options.seed,
-        "samples": count,
-        "denoised": denoise,
-        "training": training.name,
-    }
+    if np.median(found.pixels.held_out) == 0:
+        raise InputError(
+            f"{held_out.name}: most of these images are also in {training.name}, so they do not show whether the "
+            "model memorises; give images that were not used in training, or leave out `nearest`"
+        )
+    how = {"sigma": sigma, "seed": options.seed, "samples": count, "denoised": denoise}
+    protocol = {**how, "training": training.name, "held_out": held_out.name, **extractor.about()}
     picture = sheet(found, samples, training, SHOWN, max(1, SCALE // model.resolution))
-    return Outcome(
-        {**found.as_dict(), "protocol": {**protocol, "held_out": held_out.name, **extractor.about()}},
-        str(found).splitlines(),
-        picture,
-    )
+    return Outcome({**found.as_dict(), "protocol": protocol}, str(found).splitlines(), picture)
 
 
 def merged(own: Nearest, first: int) -> Nearest:

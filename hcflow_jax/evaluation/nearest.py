@@ -13,6 +13,8 @@ from hcflow_jax.evaluation.search import FEATURES, PIXELS, Best, Extractor, Tell
 
 Images = UInt8[np.ndarray, "n R R 3"]
 
+NEIGHBOURS = 5  # the number of neighbours of an image by default
+
 
 @dataclasses.dataclass(frozen=True)
 class Nearest:
@@ -112,7 +114,7 @@ def neighbours(
     held_out: Images,
     source: Source,
     *,
-    k: int = 5,
+    k: int = NEIGHBOURS,
     mirrored: bool,
     extractor: Extractor | None = None,
     tell: Tell = lambda done: None,

@@ -79,9 +79,9 @@ class Protocol:
             return np.arange(self.samples)
         return np.sort(np.random.default_rng(seed).choice(reals, self.samples, replace=False))
 
-    def about(self) -> dict[str, Any]:
-        """The protocol as plain values."""
-        return dataclasses.asdict(self)
+    def about(self, samples: int) -> dict[str, Any]:
+        """The name of the protocol, which real images it chose, and the number of samples that were used."""
+        return {"name": self.name, "reals": self.reals, "samples": samples}
 
 
 PLAIN = Protocol("plain", 30_000, as_many_as_reals=True)

@@ -14,11 +14,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from ml_collections import ConfigDict
 
 from hcflow_jax import environment, files, likelihood
-from hcflow_jax.data import Source, preprocessing, several
+from hcflow_jax.data import Source, identity, preprocessing, several
 from hcflow_jax.errors import InputError
 from hcflow_jax.evaluation import comparison, references, shares
 from hcflow_jax.evaluation.comparison import Side, Tell
@@ -62,11 +62,9 @@ def real_side(
       InputError: there are too few images, or features are not finite.
       DataError: an image cannot be read.
     """
-    places = protocol.places(len(source), seed)
-    if len(places) < 2:
-        raise InputError(f"{source.name}: holds {len(places)} image; distances need at least 2")
+    places = chosen(source, protocol, seed)
     about = {**extractor.about(), **prepared_as(protocol, config, seed), "images": source.name, "count": len(places)}
-    known = {**about, "images": source.identity, "reals": protocol.reals}
+    known = {**about, "images": identity.with_pixels(source, places), "reals": protocol.reals}
     key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
     features = _kept(key, len(places), extractor.dims)
     if features is None:
@@ -76,6 +74,21 @@ def real_side(
         features = shares.gathered(own)
         _keep(key, features, about)
     return Side(source.name, features, comparison.moments(features), about)
+
+
+def chosen(source: Source, protocol: Protocol, seed: int) -> Int[np.ndarray, " n"]:
+    """The indices of the real images that a protocol uses.
+
+    Raises:
+      InputError: there are too few images.
+    """
+    protocol.count(len(source), source.name)
+    places = protocol.places(len(source), seed)
+    if len(places) < 2:
+        raise InputError(
+            f"{source.name}: {len(places)} of its {len(source):,} images is used; distances need at least 2"
+        )
+    return places
 
 
 def prepared_as(protocol: Protocol, config: ConfigDict, seed: int) -> dict[str, Any]:

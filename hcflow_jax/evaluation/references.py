@@ -10,7 +10,9 @@ Projects resize images in different ways, and the statistics files of other proj
 
 import json
 import os
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,9 @@ from hcflow_jax.evaluation.moments import Statistics, as_statistics
 from hcflow_jax.evaluation.statistics_pickle import read as read_pickle
 
 Images = UInt8[np.ndarray, "n R R 3"]
+
+# What NumPy and zipfile raise for damaged files. RuntimeError: an encrypted file, or an unknown compression.
+_DAMAGED = (ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def read(path: str | Path) -> Reference:
         raise InputError(f"{path}: {error}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise InputError(f"{path}: is damaged, or not a NumPy file ({error})") from None
     raise InputError(f"{path}: neither features (.npy), statistics nor images (.npz), nor EDM2's statistics (.pkl)")
 
@@ -108,8 +113,10 @@ def write_statistics(path: Path, statistics: Statistics, about: Mapping[str, Any
 
 def _from_npz(archive: Any) -> Reference:
     if {"mu", "sigma"} <= set(archive.files):
-        about = json.loads(str(archive["about"])) if "about" in archive.files else {}
-        return Reference(statistics=as_statistics(archive["mu"], archive["sigma"], about.get("count")), about=about)
+        about = _about_entry(archive)
+        count = about.get("count")
+        known = count if isinstance(count, int) else None
+        return Reference(statistics=as_statistics(archive["mu"], archive["sigma"], known), about=about)
     if "mu" in archive.files or "sigma" in archive.files:
         raise InputError("holds only one of mu and sigma; a Frechet distance needs both")
     if "arr_0" not in archive.files:
@@ -122,6 +129,15 @@ def _from_npz(archive: Any) -> Reference:
     if not len(array):
         raise InputError("arr_0 contains no image")
     return Reference(images=array)
+
+
+def _about_entry(archive: Any) -> dict[str, Any]:
+    """The description in our statistics; {} if there is none, or if `about` is something of another program."""
+    try:
+        found = json.loads(str(archive["about"])) if "about" in archive.files else {}
+    except ValueError:  # not JSON, or objects
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _features(array: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from hcflow_jax.api import Model
-from hcflow_jax.batches import cut
 
 Images = UInt8[np.ndarray, "n R R 3"]
 Floats = Float[np.ndarray, "n R R 3"]
@@ -50,7 +49,7 @@ class RoundTrip:
 
 def to_values(decoded: Floats) -> Images:
     """8-bit values of decoded floats x + 0.5. NaN becomes 0, and infinite values become 0 or 255."""
-    return np.clip(np.floor(256 * np.nan_to_num(decoded)), 0, 255).astype(np.uint8)
+    return np.minimum(np.floor(256 * np.clip(np.nan_to_num(decoded), 0, 1)), 255).astype(np.uint8)
 
 
 def differences(images: Images, decoded: Floats) -> tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n"]]:
@@ -108,9 +107,7 @@ def round_trip(model: Model, images: Images, dtype: str = "float32") -> RoundTri
       images: uint8, (n, R, R, 3).
       dtype: the dtype of the decoding networks' arithmetic.
     """
-    decoded = model.decode_batches(model.encode_batches(images), as_float=True, dtype=dtype)
-    pairs = zip(cut([images], model.batch_size), decoded, strict=True)
-    return summary(*all_differences(pairs), images[0].size)
+    return summary(*all_differences(model.reconstruct_batches(images, True, dtype)), images[0].size)
 
 
 def strange_images(resolution: int, count: int = 8, seed: int = 0) -> Iterator[tuple[str, Images]]:
@@ -130,8 +127,9 @@ def strange_images(resolution: int, count: int = 8, seed: int = 0) -> Iterator[t
     levels = np.linspace(0, 255, count).round().astype(np.uint8)
     yield "constant", np.broadcast_to(levels[:, None, None, None], shape).copy()
     rows, columns = np.indices((resolution, resolution))
-    squares = [((rows // 2**i + columns // 2**i) % 2 * 255).astype(np.uint8) for i in range(count)]
-    yield "checkerboard", np.stack([np.repeat(square[..., None], 3, -1) for square in squares])
+    sides = max(1, (resolution - 1).bit_length())  # squares of 1, 2, 4, ... pixels, and then again with other colours
+    boards = [(rows // 2 ** (i % sides) + columns // 2 ** (i % sides) + i // sides) % 2 for i in range(count)]
+    yield "checkerboard", np.repeat(np.stack(boards)[..., None] * 255, 3, -1).astype(np.uint8)
     yield "text", np.stack([_page(resolution, i) for i in range(count)])
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -38,6 +38,7 @@ class ImageSet:
     images: Images | None = None
     files: tuple[Path, ...] = ()
     prepared: ShardSource | None = None
+    identity_covers_pixels: ClassVar[bool] = True
 
     @property
     def identity(self) -> str:

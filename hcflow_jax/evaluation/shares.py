@@ -19,6 +19,12 @@ def part(count: int) -> range:
     return range(start, min(count, start + size))
 
 
+def smallest(count: int) -> int:
+    """The number of images of the process that takes the fewest."""
+    number = jax.process_count()
+    return max(0, count - (number - 1) * -(-count // number))
+
+
 def batches(places: range, size: int) -> Iterator[range]:
     """Splits a run of indices into runs of at most `size`."""
     for start in range(places.start, places.stop, size):

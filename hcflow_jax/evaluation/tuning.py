@@ -88,6 +88,31 @@ class Kept:
         write(self._path, lambda file: file.write(text.encode()))
 
 
+def least_evaluations(model: api.Model) -> int:
+    """The smallest number of evaluations that `tune` accepts for a model.
+
+    Raises:
+      InputError: the model has no level that sigma scales.
+    """
+    levels = model.image_model.scaled_levels
+    if not levels:
+        raise InputError("this model has no level whose latents sigma scales")
+    return 2 * len(levels) + 2 + _is_moved(_start(model))
+
+
+def _start(model: api.Model) -> np.ndarray:
+    """The temperatures at which a search begins, (levels,)."""
+    given = model.default_sigma
+    return np.array(
+        [given.get(n, 1.0) if isinstance(given, Mapping) else given for n in model.image_model.scaled_levels]
+    )
+
+
+def _is_moved(start: np.ndarray) -> bool:
+    """Whether COBYQA begins at other temperatures: it moves a start that is near a bound or beyond it."""
+    return bool((np.clip(start, LEAST + FIRST_STEP, MOST - FIRST_STEP) != start).any())
+
+
 def tune(
     model: api.Model,
     real: Side,
@@ -109,7 +134,7 @@ def tune(
       kept: distances that are already known. New ones are added.
       samples: the number of samples for each evaluation.
       seed: the seed of the samples.
-      evaluations: the largest number of evaluations of the distance.
+      evaluations: the largest number of evaluations of the distance, at least `least_evaluations`.
       denoise: whether the samples are denoised.
       tell: is called after every batch, with the evaluation, the samples done and their number.
 
@@ -117,13 +142,11 @@ def tune(
       InputError: there are too few samples or evaluations, the model has no level that sigma scales, or `denoise` is
         True and the model was trained without noise.
     """
-    levels = model.image_model.scaled_levels
-    if not levels:
-        raise InputError("this model has no level whose latents sigma scales")
+    levels, least = model.image_model.scaled_levels, least_evaluations(model)
     if samples < 2:
         raise InputError(f"samples is {samples}: a distance needs at least 2")
-    if evaluations < 2 * len(levels) + 2:
-        raise InputError(f"evaluations is {evaluations}: {len(levels)} levels need at least {2 * len(levels) + 2}")
+    if evaluations < least:
+        raise InputError(f"evaluations is {evaluations}: {len(levels)} levels need at least {least}")
     tried: list[tuple[Sigmas, float]] = []
 
     def distance(x: Any) -> float:
@@ -143,14 +166,15 @@ def tune(
         tried.append((sigma, found))
         return found
 
-    given = model.default_sigma
-    start = np.array([given.get(name, 1.0) if isinstance(given, Mapping) else given for name in levels])
+    start = _start(model)
+    if _is_moved(start):
+        distance(start)  # so that the search never gives a worse result than its start
     minimize(
         distance,
         np.clip(start, LEAST, MOST),
         method="COBYQA",
         bounds=[(LEAST, MOST)] * len(levels),
-        options={"maxfev": evaluations, "initial_tr_radius": FIRST_STEP, "final_tr_radius": 5e-3},
+        options={"maxfev": evaluations - len(tried), "initial_tr_radius": FIRST_STEP, "final_tr_radius": 5e-3},
     )
     best = min(tried, key=lambda each: each[1])
     return Tuned(*best, *tried[0], tuple(tried))

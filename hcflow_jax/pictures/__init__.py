@@ -2,7 +2,7 @@
 
 from hcflow_jax.pictures.blocks import Block, beside, blocks, scales
 from hcflow_jax.pictures.curves import Panel, Series, curve, panels
-from hcflow_jax.pictures.maps import colour_bar, coloured
+from hcflow_jax.pictures.maps import check_colours, colour_bar, coloured
 from hcflow_jax.pictures.pdf import ENDINGS, check_pdf, save, save_pdf
 from hcflow_jax.pictures.png import Sheet, save_png, stream_png, text_of
 from hcflow_jax.pictures.sheet_files import LARGEST, most_in_rows, save_grid, save_rows
@@ -20,6 +20,7 @@ __all__ = [
     "Sheet",
     "beside",
     "blocks",
+    "check_colours",
     "check_mp4",
     "check_pdf",
     "colour_bar",

@@ -76,6 +76,15 @@ def colour_bar(height: int, top: float, label: str, clipped: bool = False, colou
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
+def check_colours() -> None:
+    """Checks that maps can be shown as colours. Call it before a long computation.
+
+    Raises:
+      MissingExtraError: matplotlib is not installed; the message names the extra.
+    """
+    _colour_map(COLOURS)
+
+
 def _check_top(top: float) -> None:
     if not (np.isfinite(top) and top > 0):
         raise InputError(f"top is {top}: expected a positive number")

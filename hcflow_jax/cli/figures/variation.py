@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(values: argparse.Namespace) -> int:
     """Makes the figure; returns the exit status."""
     out = parts.check_out(values)
+    pictures.check_colours()
     video = parts.check_video("--video", values.video) if values.video else None
     import numpy as np
 

@@ -101,6 +101,7 @@ def test_other_counts():
     for call, message in (
         (lambda: model().sample(2, first=2**32 - 1), "n is 2 from image 4294967295 on"),
         (lambda: model().interpolate(a, b, 2.5), "n is 2.5: "),
+        (lambda: api.held_out(model().config, 0), "count is 0: "),
         (lambda: model().interpolate(a, b, True), "n is True: "),
         (lambda: model().vary(a, "16", 2.5), "n is 2.5: "),
         (lambda: model().export_sampler("file", 2.5), "n is 2.5: "),

@@ -145,6 +145,16 @@ def _set(path: str, value: Any) -> Callable[[ConfigDict], None]:
     return change
 
 
+def _retyped(path: str, value: Any) -> Callable[[ConfigDict], None]:
+    """As `_set`, for a value of another type."""
+
+    def change(config: ConfigDict) -> None:
+        with config.ignore_type():
+            _set(path, value)(config)
+
+    return change
+
+
 def _levels(**rows: str) -> Callable[[ConfigDict], None]:
     """Levels of the demo, under other names: r64="r32" is the demo's row of 32 pixels at 64."""
 
@@ -169,6 +179,10 @@ def _no_noise_but_a_bound(config: ConfigDict) -> None:
 WRONG = {
     "ratio": (_resized(64, r64="r32", r8="r8"), "model.levels", "2 or 4"),
     "lowest": (_resized(32, r32="r32", r16="r8"), "model.levels", "8 pixels"),
+    "no number": (_set("train.clip_norm", None), "train.clip_norm", "above 0"),
+    "no pair": (_retyped("model.top.style_masked", (5,)), "model.top.style_masked", "a range [a, b) within"),
+    "no numbers": (_retyped("model.top.base_masked", ("",)), "model.top.base_masked", "a range [a, b) within"),
+    "no group": (_retyped("train.learning_rate", 0.1), "train.learning_rate", "a group of fields"),
     "no levels": (_levels(), "model.levels", "have a level"),
     "level's name": (_levels(r32="r32", coarse="r8"), "model.levels", "r<resolution>"),
     "squares": (_set("model.levels.r8.steps", ("checker8",)), "model.levels.r8.steps", "divide 8 pixels"),

@@ -104,6 +104,8 @@ def test_an_unknown_name_is_named(name: str, from_torch: Callable[..., Any]) -> 
         ("blocks.0.blocks.steps.2.actnorm.an_scale", (1, 4, 1, 1)),
         ("blocks.2.blocks.steps.0.coupling.conv_1.w", (12, 6, 1, 1)),
         ("endblock_autoencoder.components.0.conv_d_const", (1, 32, 8, 8)),
+        ("endblock_autoencoder.components.0.conv_d_const", ()),
+        ("endblock_autoencoder.components.0.conv_d_const", (32, 4)),
         ("blocks.0.blocks.steps.0.invconv.K", (4, 4)),
     ],
 )

@@ -6,6 +6,7 @@ from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 
 from hcflow_jax import data
+from hcflow_jax.api.arguments import whole
 from hcflow_jax.errors import InputError
 
 Images = UInt8[np.ndarray, "n R R 3"]
@@ -57,13 +58,15 @@ def held_out(config: ConfigDict, count: int) -> Images:
 
     Args:
       config: the whole config.
-      count: how many; all of them if there are fewer.
+      count: how many, at least 1; all of them if there are fewer.
 
     Returns:
       (n, R, R, 3), uint8.
 
     Raises:
+      InputError: the count is not a whole number, or is below 1.
       DataError: the data is not where the config says.
     """
+    count = whole("count", count, 1, what="at least one image")
     source = data.open_source(config, "eval")
     return np.stack(list(data.several(source, range(min(count, len(source))))))

@@ -55,7 +55,7 @@ class Model(Coder):
         Args:
           n: how many.
           seed: 0 to 2^32 - 1. An image depends only on the seed and on its number: `sample(4)` gives the first four
-            images of `sample(8)`.
+            images of `sample(8)`, up to rounding (in batches of another size a few 8-bit values may differ by 1).
           sigma: std of the latents of the levels in `image_model.scaled_levels` (the others have 1), or by level name
             (those not named have 1). None: `self.default_sigma`.
           first: number of the first image.

@@ -6,9 +6,9 @@
     hcflow sample --count 10000 --npz faces.npz
     hcflow sample --count 16 --denoise --out clean.png
 
-The array is arr_0, uint8 (n, R, R, 3), which ADM's evaluator reads. Image i depends only on the seed and on i. With
---each, a PNG is written as soon as its image is made. To continue a command that was stopped, give the
-number of the first missing image as --first.
+The array is arr_0, uint8 (n, R, R, 3), which ADM's evaluator reads. Image i depends only on the seed and on i,
+up to rounding: in batches of another size, a few 8-bit values may differ by 1. With --each, a PNG is written as soon
+as its image is made. To continue a command that was stopped, give the number of the first missing image as --first.
 """
 
 import argparse

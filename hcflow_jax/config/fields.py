@@ -142,12 +142,23 @@ def check(config: Mapping[str, Any] | ConfigDict, tree: Tree, prefix: str = "") 
             raise ConfigError(f"{path} is missing: make the config from hcflow_jax.config.default()")
         value = config[name]
         if isinstance(node, Field):
-            need(path, node.rule is None or node.rule.holds(value), node.rule.must if node.rule else "", value)
-        elif isinstance(node, Rows):
+            if node.rule is not None:
+                need(path, _holds(node.rule, value), node.rule.must, value)
+            continue
+        need(path, isinstance(value, Mapping | ConfigDict), "be a group of fields", value)
+        if isinstance(node, Rows):
             for row, fields in value.items():
                 check(fields, node.row, f"{path}.{row}.")
         else:
             check(value, node, f"{path}.")
+
+
+def _holds(rule: Rule, value: Any) -> bool:
+    """Whether a rule holds. It does not hold for a value of another type, such as None, which it cannot compare."""
+    try:
+        return rule.holds(value)
+    except (AttributeError, TypeError, ValueError):
+        return False
 
 
 def find(tree: Tree, path: str) -> Field | None:

@@ -85,7 +85,7 @@ def _to_ours(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray
     if name.endswith(".w"):
         made = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
         made = made[0, 0] if len(shape) == 2 and made.shape[:2] == (1, 1) else made
-    elif name.endswith("conv_d_const"):
+    elif name.endswith("conv_d_const") and array.ndim == 4:
         made = array[0].transpose(1, 2, 0)
     elif name.split(".")[-1].startswith("an_"):
         made = array.reshape(-1)

@@ -84,5 +84,7 @@ def _check_top(top: ConfigDict) -> None:
     fits = 2 <= top.prior.dims <= top.dims - 2
     need("model.top.prior.dims", fits, f"be 2 to {top.dims - 2}, of model.top.dims={top.dims}", top.prior.dims)
     for name in ("style_masked", "base_masked"):
-        a, b = tuple(top[name])
-        need(f"model.top.{name}", 0 <= a <= b <= top.dims, f"be a range within {top.dims}", top[name])
+        masked = tuple(top[name])
+        fits = len(masked) == 2 and all(isinstance(end, int) for end in masked)
+        fits = fits and 0 <= masked[0] <= masked[1] <= top.dims
+        need(f"model.top.{name}", fits, f"be a range [a, b) within {top.dims}", top[name])
